@@ -1,0 +1,1 @@
+"""What a user may set: `params.yaml` and profiles as validated, immutable dataclasses."""

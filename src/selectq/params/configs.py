@@ -1,0 +1,225 @@
+"""The parameters, as the sections of `params.yaml`. No field has a default: a value that can change
+a result stands in the file that DVC tracks."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from selectq.errors import UserError
+from selectq.params.fields import Between, Config
+
+Count = Annotated[int, Between(1, 10**9)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+Rate = Annotated[float, Between(0, 10)]
+Share = Annotated[float, Between(0, 1)]
+Bits = Annotated[int, Between(2, 8)]
+
+LAYER_KINDS = ("stem", "expansion", "depthwise", "projection", "head", "classifier", "batchnorm")
+"""Every parameter of the network belongs to exactly one of these."""
+
+
+@dataclass(frozen=True)
+class Cifar10Config(Config):
+    """The official archive: extra mirrors (folder URLs, tried first, in order) and its md5."""
+
+    mirrors: tuple[str, ...]
+    md5: str
+
+
+@dataclass(frozen=True)
+class ImageFolderConfig(Config):
+    """A tar, zip or folder of `train/<class>/*` and `test/<class>/*`; at least one hash is needed.
+
+    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders.
+    """
+
+    source: str
+    archive_sha256: str | None
+    pixels_sha256: str | None
+    image_size: Annotated[int, Between(8, 512)]
+
+
+@dataclass(frozen=True)
+class DigitsConfig(Config):
+    """scikit-learn's handwritten digits; it has no test set of its own, so one is split off."""
+
+    test_images: Count
+
+
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """Which images, and how many of the training images are held out for every selection."""
+
+    name: Literal["cifar10", "imagefolder", "digits"]
+    validation_images: Count
+    split_seed: Seed
+    cifar10: Cifar10Config
+    imagefolder: ImageFolderConfig
+    digits: DigitsConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path."""
+
+    stem_stride: Annotated[int, Between(1, 2)]
+    stage_strides: tuple[Annotated[int, Between(1, 2)], ...]
+    activation: Literal["relu", "relu6"]
+    weights: str
+    weights_sha256: str | None
+    dropout: Share
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.stage_strides) != 7:
+            raise UserError(f"stage_strides: {list(self.stage_strides)} has not 7 entries, one for each stage")
+        known = self.weights in ("none", "IMAGENET1K_V1")
+        if not known and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256 or ""):
+            raise UserError(f"weights_sha256: {self.weights_sha256!r} is not the sha256 (64 hex digits) of the weights")
+
+
+@dataclass(frozen=True)
+class AugmentConfig(Config):
+    """Training augmentation: horizontal flip, and a random crop after padding by `crop_padding` pixels."""
+
+    flip: bool
+    crop_padding: Annotated[int, Between(0, 64)]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(Config):
+    """The FP32 training schedule: SGD with Nesterov or plain momentum, `multistep` or `cosine`."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    momentum: Share
+    nesterov: bool
+    weight_decay: Share
+    schedule: Literal["multistep", "cosine"]
+    milestones: tuple[Count, ...]
+    gamma: Share
+    warmup_epochs: Annotated[float, Between(0, 1000)]
+    augment: AugmentConfig
+
+
+@dataclass(frozen=True)
+class WeightScheme(Config):
+    """Symmetric integer weights, one scale per tensor or per output channel."""
+
+    bits: Bits
+    granularity: Literal["tensor", "channel"]
+
+
+@dataclass(frozen=True)
+class ActivationScheme(Config):
+    """Unsigned integer activations, one scale per tensor: a range about 0, or the full grid."""
+
+    bits: Bits
+    symmetric: bool
+
+
+@dataclass(frozen=True)
+class CalibrationConfig(Config):
+    """Which images set the activation ranges, and how a range is estimated from them."""
+
+    split: Literal["train", "validation"]
+    images: Count
+    estimator: Literal["minmax", "moving_average", "percentile", "mse"]
+    percentile: Annotated[float, Between(50, 100)]
+    averaging: Share
+
+
+@dataclass(frozen=True)
+class PtqConfig(Config):
+    """One post-training quantization: scheme and calibration."""
+
+    weights: WeightScheme
+    activations: ActivationScheme
+    calibration: CalibrationConfig
+
+
+@dataclass(frozen=True)
+class QatTrainingConfig(Config):
+    """What all QAT configurations share, so that they differ in scope, scheme, epochs and rate alone.
+
+    In-scope activation ranges follow the data, by moving average, for the first `range_epochs`.
+    """
+
+    batch_size: Count
+    optimizer: Literal["sgd", "adam"]
+    momentum: Share
+    weight_decay: Share
+    warmup_epochs: Annotated[float, Between(0, 1000)]
+    range_epochs: Annotated[float, Between(0, 1000)]
+    range_averaging: Share
+    calibration: CalibrationConfig
+    augment: AugmentConfig
+
+
+@dataclass(frozen=True)
+class QatConfig(Config):
+    """One QAT configuration: what may learn (`scope`), the scheme, and for how long at which rate.
+
+    `scope` lists layer kinds, module names of the FP32 network, or `all`.
+    """
+
+    scope: tuple[str, ...]
+    weights: WeightScheme
+    activations: ActivationScheme
+    epochs: Count
+    lr: Rate
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for entry in self.scope:
+            if entry not in ("all", *LAYER_KINDS) and not re.match(r"(features|classifier)\.\d", entry):
+                allowed = ", ".join(("all", *LAYER_KINDS, "or module names such as features.14"))
+                raise UserError(f"scope: {entry!r} is no layer kind; allowed: {allowed}")
+        if not self.scope:
+            raise UserError("scope: [] lets nothing learn; name at least one layer kind")
+
+
+@dataclass(frozen=True)
+class DriftConfig(Config):
+    """The layers whose channel ranges and histograms are recorded (module names of the FP32 network)."""
+
+    inspect: tuple[str, ...]
+    histogram_images: Count
+
+
+@dataclass(frozen=True)
+class Params(Config):
+    """The whole of `params.yaml`."""
+
+    seed: Seed
+    data: DataConfig
+    model: ModelConfig
+    finetune: FinetuneConfig
+    range_skew: Annotated[float, Between(0, 3)]
+    ptq: dict[str, PtqConfig]
+    drift: DriftConfig
+    qat_training: QatTrainingConfig
+    qat: dict[str, QatConfig]
+    convert: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = sorted(set(self.ptq) & set(self.qat))
+        if both:
+            raise UserError(f"qat.{both[0]}: the name is taken by ptq.{both[0]}; every configuration has its own")
+        for name in (*self.ptq, *self.qat):
+            if not re.fullmatch("[a-z][a-z0-9_]{0,39}", str(name)) or name == "fp32":
+                raise UserError(f"{name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32')")
+            if name not in self.convert:
+                raise UserError(f"convert: {name} is missing; add it, so that it is converted and tabulated")
+        for name in self.convert:
+            if name not in self.ptq and name not in self.qat:
+                raise UserError(f"convert: {name!r} is no configuration; allowed: {', '.join((*self.ptq, *self.qat))}")
+        if len(set(self.convert)) != len(self.convert):
+            raise UserError(f"convert: {list(self.convert)} names a configuration twice")
+        if self.range_skew and self.model.activation != "relu":
+            raise UserError(
+                f"range_skew: {self.range_skew} needs model.activation: relu; {self.model.activation} does not keep"
+                " the function"
+            )
