@@ -1,0 +1,52 @@
+"""FP32 checkpoints: a state dict as safetensors, with what is needed to rebuild the network."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchvision.models import MobileNetV2
+
+from selectq.errors import UserError
+from selectq.files import read_tensors, write_tensors
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.models.range_skew import skew_ranges
+from selectq.params.configs import ModelConfig
+
+
+@dataclass(frozen=True)
+class Fp32Checkpoint:
+    """An FP32 network in evaluation mode, its geometry and its class names."""
+
+    model: MobileNetV2
+    config: ModelConfig
+    classes: tuple[str, ...]
+
+
+def write_fp32(path: Path, checkpoint: Fp32Checkpoint) -> None:
+    """Write an FP32 checkpoint."""
+    metadata = {"model": dataclasses.asdict(checkpoint.config), "classes": checkpoint.classes}
+    write_tensors(path, checkpoint.model.state_dict(), metadata)
+
+
+def read_fp32(path: Path) -> Fp32Checkpoint:
+    """Read an FP32 checkpoint.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds another network.
+    """
+    tensors, metadata = read_tensors(path)
+    try:
+        config = ModelConfig.from_mapping(metadata["model"], "model")
+        classes = tuple(metadata["classes"])
+        model = build_mobilenetv2(config, len(classes))
+        model.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: does not hold the FP32 network it should ({str(error).splitlines()[0]})") from None
+    return Fp32Checkpoint(model.eval(), config, classes)
+
+
+def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
+    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
+    checkpoint = read_fp32(path)
+    skew_ranges(checkpoint.model, range_skew, seed)
+    return checkpoint

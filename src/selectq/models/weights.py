@@ -1,0 +1,64 @@
+"""Starting weights for the FP32 network, checked by hash before they are read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import MobileNet_V2_Weights, MobileNetV2
+
+from selectq.data.fetch import Checksum, fetch, file_name
+from selectq.errors import UserError
+from selectq.params.configs import ModelConfig
+
+
+def load_weights(model: MobileNetV2, config: ModelConfig, folders: Sequence[Path]) -> None:
+    """Fill `model` with the weights of the parameters; `none` keeps its random initialisation.
+
+    A classifier for another number of classes stays freshly initialised.
+
+    Args:
+        model: on the CPU.
+        config: `weights` is `none`, `IMAGENET1K_V1` (torchvision's), or a checkpoint's path or file name.
+        folders: looked in for the file, before the network.
+
+    Raises:
+        UserError: no such file, another hash, or another network's weights.
+    """
+    if config.weights == "none":
+        return
+    path = _pretrained(folders) if config.weights == "IMAGENET1K_V1" else _own(config, folders)
+    state = _read(path)
+    own = model.state_dict()
+    for name in ("classifier.1.weight", "classifier.1.bias"):
+        if name in state and state[name].shape != own[name].shape:
+            state[name] = own[name]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"model.weights: {path} does not fit MobileNetV2 ({reason})") from None
+
+
+def _pretrained(folders: Sequence[Path]) -> Path:
+    """torchvision's file, whose name ends in the first hex digits of its sha256."""
+    url = MobileNet_V2_Weights.IMAGENET1K_V1.url
+    name = file_name(url)
+    return fetch(name, folders, [url], Checksum("sha256", name.rpartition("-")[2].removesuffix(".pth")))
+
+
+def _own(config: ModelConfig, folders: Sequence[Path]) -> Path:
+    assert config.weights_sha256, "ModelConfig demands the hash of a file"
+    return fetch(config.weights, [Path(), *folders], [], Checksum("sha256", config.weights_sha256))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """A state dict from safetensors, or from a .pth whose hash was checked (tensors only: no code is run)."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both readers raise many types on damaged files
+        raise UserError(f"model.weights: {path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None
+    return dict(state)
