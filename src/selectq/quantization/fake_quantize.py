@@ -1,0 +1,95 @@
+"""Fake quantization: rounding to an integer grid in floating point, with a straight-through gradient.
+
+Jacob et al. 2018 (arXiv:1712.05877, eq. 12) for the forward pass; Bengio et al. 2013 for the gradient.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selectq.params.configs import ActivationScheme, WeightScheme
+
+SMALLEST_SCALE = torch.finfo(torch.float32).eps
+"""A range of width 0 (a dead channel) still gets a scale that can be divided by."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The integer levels that a quantizer may put out, both ends included."""
+
+    quant_min: int
+    quant_max: int
+
+
+def weight_grid(scheme: WeightScheme) -> Grid:
+    """[-127, 127] at 8 bits: symmetric, so that zero is a level and a weight's negative is as exact as itself."""
+    largest = 2 ** (scheme.bits - 1) - 1
+    return Grid(-largest, largest)
+
+
+def activation_grid(scheme: ActivationScheme) -> Grid:
+    """[0, 255] at 8 bits; a symmetric range uses it with the zero point in the middle."""
+    return Grid(0, 2**scheme.bits - 1)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """Saves its input, not a mask: recomputing the mask is cheaper than storing it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
+        ctx.save_for_backward(x, scale, zero_point)
+        ctx.grid = grid
+        level = _unclamped_level(x, scale, zero_point).clamp_(grid.quant_min, grid.quant_max)
+        return level.sub_(zero_point).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        x, scale, zero_point = ctx.saved_tensors
+        level = _unclamped_level(x, scale, zero_point)
+        inside = (level >= ctx.grid.quant_min) & (level <= ctx.grid.quant_max)
+        return gradients[0] * inside, None, None, None
+
+
+def _unclamped_level(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    return torch.mul(x, scale.reciprocal()).round_().add_(zero_point)
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
+    """Round `x` to the nearest representable value; half to even, saturating.
+
+    Args:
+        x: any shape, float32.
+        scale: float32, positive, broadcastable to `x` (a scalar, or (O, 1, 1, 1) per output channel).
+        zero_point: float32 holding a whole number, of `scale`'s shape; the level that stands for 0.
+        grid: the levels.
+
+    Returns:
+        The quantized values, shape of `x`. The gradient passes to `x` unchanged where the level is on the grid
+        and is 0 where it saturates; scale and zero point get none.
+    """
+    return _FakeQuantize.apply(x, scale, zero_point, grid)
+
+
+def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
+    """Scale that puts the largest magnitude on the last level: (O, 1, ...) per channel, (1, 1, ...) per tensor.
+
+    `weight` is (O, I, kH, kW) or (O, I).
+    """
+    keep = 1 if scheme.granularity == "channel" else 0
+    largest = weight.detach().abs().amax(dim=tuple(range(keep, weight.ndim)), keepdim=True)
+    largest = largest.reshape(-1, *[1] * (weight.ndim - 1))
+    return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
+
+
+def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> tuple[Tensor, Tensor]:
+    """Scale and zero point (scalars) whose grid covers [low, high] and holds 0 exactly."""
+    grid = activation_grid(scheme)
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    if scheme.symmetric:
+        middle = 2 ** (scheme.bits - 1)
+        scale = (torch.maximum(-low, high) / (grid.quant_max - middle)).clamp(min=SMALLEST_SCALE)
+        return scale, torch.full_like(scale, middle)
+    scale = ((high - low) / (grid.quant_max - grid.quant_min)).clamp(min=SMALLEST_SCALE)
+    return scale, (-low / scale).round().clamp(grid.quant_min, grid.quant_max)

@@ -1,0 +1,151 @@
+"""MobileNetV2 as the integer hardware runs it: every convolution with its batch norm folded in and its activation
+fused, and a named place wherever a tensor will be stored as integers.
+
+One network serves every form. In the float form the places hold the activation functions and the weights are read as
+they are; calibration puts range estimators into the places, quantization puts quantizers there and before the weights,
+export stores integers and puts quantize and dequantize operators.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What an activation function clamps to: ReLU is (0, inf), ReLU6 (0, 6), none (-inf, inf)."""
+
+    low: float
+    high: float
+
+
+class FloatActivation(nn.Module):
+    """The activation function itself, as a clamp."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__()
+        self.bounds = bounds
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        if self.bounds == Bounds(float("-inf"), float("inf")):
+            return x
+        return x.clamp(self.bounds.low, self.bounds.high)
+
+
+class Place(nn.Module):
+    """Base of the modules whose output is stored as integers.
+
+    Attributes:
+        name: the FP32 network's module whose output this is.
+        kind: the layer kind that produces it, or `block` for a residual sum, `pool` for the average.
+        bounds: of the activation function.
+        activation: turns the raw output into the stored one; replaced from form to form.
+    """
+
+    def __init__(self, name: str, kind: str, bounds: Bounds) -> None:
+        super().__init__()
+        self.name = name
+        self.kind = kind
+        self.bounds = bounds
+        self.activation: nn.Module = FloatActivation(bounds)
+
+
+class FusedConv2d(Place):
+    """Convolution, folded batch norm, activation: (N, I, H, W) -> (N, O, H', W').
+
+    `sources` names the FP32 parameters that went into `weight` and into `bias`.
+    """
+
+    def __init__(
+        self, name: str, kind: str, bounds: Bounds, conv: nn.Conv2d, sources: dict[str, tuple[str, ...]]
+    ) -> None:
+        super().__init__(name, kind, bounds)
+        self.weight = nn.Parameter(conv.weight.detach().clone())  # (O, I / groups, kH, kW)
+        self.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))  # (O,)
+        self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
+        self.sources = sources
+        self.read_weight: nn.Module = nn.Identity()
+        self.read_bias: nn.Module = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) -> (N, O, H', W')."""
+        weight, bias = self.read_weight(self.weight), self.read_bias(self.bias)
+        return self.activation(F.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups))
+
+
+class FusedBlock(Place):
+    """An inverted residual block; its sum, where it has one, is stored as integers again."""
+
+    def __init__(self, name: str, layers: list[FusedConv2d], residual: bool) -> None:
+        super().__init__(name, "block", Bounds(float("-inf"), float("inf")))
+        self.layers = nn.Sequential(*layers)
+        self.residual = residual
+
+    def convolutions(self) -> list[FusedConv2d]:
+        """Expansion (in all blocks but the first), depthwise, projection."""
+        return [layer for layer in self.layers if isinstance(layer, FusedConv2d)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) -> (N, O, H', W')."""
+        y = self.layers(x)
+        return self.activation(x + y) if self.residual else y
+
+
+class FusedPool(Place):
+    """Average over the feature map: (N, C, H, W) -> (N, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return self.activation(F.avg_pool2d(x, x.shape[-2:]))
+
+
+class FusedLinear(nn.Module):
+    """The classifier: (N, C) -> logits (N, classes), not stored as integers but taken from the accumulators."""
+
+    def __init__(self, name: str, linear: nn.Linear) -> None:
+        super().__init__()
+        self.name = name
+        self.kind = "classifier"
+        self.weight = nn.Parameter(linear.weight.detach().clone())  # (O, I)
+        self.bias = nn.Parameter(linear.bias.detach().clone())  # (O,)
+        self.sources: dict[str, tuple[str, ...]] = {"weight": (f"{name}.weight",), "bias": (f"{name}.bias",)}
+        self.read_weight: nn.Module = nn.Identity()
+        self.read_bias: nn.Module = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C) -> (N, classes)."""
+        return F.linear(x, self.read_weight(self.weight), self.read_bias(self.bias))
+
+
+FusedLayer = FusedConv2d | FusedLinear
+
+
+class FusedMobileNetV2(nn.Module):
+    """The whole network: float pixels (N, 3, H, W) -> logits (N, classes). Pixels lie on an 8-bit grid already."""
+
+    def __init__(self, features: list[FusedConv2d | FusedBlock], pool: FusedPool, classifier: FusedLinear) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*features)
+        self.pool = pool
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, classes)."""
+        return self.classifier(self.pool(self.features(x)).flatten(1))
+
+    def fused_layers(self) -> Iterator[FusedLayer]:
+        """The convolutions and the classifier, in network order."""
+        return (module for module in self.modules() if isinstance(module, FusedConv2d | FusedLinear))
+
+    def places(self) -> Iterator[Place]:
+        """Everything whose output is stored as integers, in network order of their definition."""
+        for module in self.modules():
+            if isinstance(module, Place) and not (isinstance(module, FusedBlock) and not module.residual):
+                yield module
+
+    def blocks(self) -> list[FusedConv2d | FusedBlock]:
+        """The children of `features`: stem, the 17 inverted residual blocks, head."""
+        return [block for block in self.features if isinstance(block, FusedConv2d | FusedBlock)]

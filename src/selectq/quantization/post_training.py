@@ -1,0 +1,39 @@
+"""Post-training quantization: fold, calibrate, insert quantizers."""
+
+import torch
+
+from selectq.data.packed import Dataset, Split
+from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.params.configs import CalibrationConfig
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.quantized import Scheme, insert_quantizers
+from selectq.quantization.range_estimation import Range, estimate_ranges
+from selectq.training.evaluate import image_batches
+
+
+def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> FusedMobileNetV2:
+    """The parent's float form on `device`, channels last."""
+    return fold(parent.model).to(device).to(memory_format=torch.channels_last)
+
+
+def calibrate(
+    network: FusedMobileNetV2, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
+) -> dict[str, Range]:
+    """The activation ranges of a float network on the calibration images of the parameters.
+
+    Raises:
+        UserError: more calibration images are asked for than the split holds.
+    """
+    split: Split = getattr(dataset, config.split)
+    images = split.sample(config.images, seed).images
+    return estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
+
+
+def quantize(
+    parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
+) -> FusedMobileNetV2:
+    """The parent, quantized after training, in evaluation mode on the data set's device."""
+    network = fold_parent(parent, dataset.train.images.device)
+    insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))
+    return network.eval()

@@ -1,0 +1,84 @@
+"""The fake-quantized network: built from the float form, written and read as a checkpoint."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selectq.errors import UserError
+from selectq.files import read_tensors, write_tensors
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.range_estimation import Range
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How weights and activations become integers."""
+
+    weights: WeightScheme
+    activations: ActivationScheme
+
+
+@dataclass(frozen=True)
+class QuantizedCheckpoint:
+    """A fake-quantized network in evaluation mode, with what is needed to rebuild it."""
+
+    name: str
+    network: FusedMobileNetV2
+    config: ModelConfig
+    classes: tuple[str, ...]
+    scheme: Scheme
+
+
+def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[str, Range]) -> None:
+    """Turn the float form into the fake-quantized one, in place: every weight and every place is quantized.
+
+    `ranges` gives each place's [low, high] by name.
+    """
+    for layer in network.fused_layers():
+        layer.read_weight = WeightQuantizer(scheme.weights)
+    for place in network.places():
+        place.activation = ActivationQuantizer(scheme.activations, place.bounds, *ranges[place.name])
+
+
+def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:
+    """Everything about a checkpoint but its tensors, as JSON."""
+    return {
+        "name": checkpoint.name,
+        "model": dataclasses.asdict(checkpoint.config),
+        "classes": checkpoint.classes,
+        "scheme": dataclasses.asdict(checkpoint.scheme),
+    }
+
+
+def write_quantized(path: Path, checkpoint: QuantizedCheckpoint) -> None:
+    """Write float weights, biases and activation ranges; the scales follow from them."""
+    write_tensors(path, checkpoint.network.state_dict(), describe(checkpoint))
+
+
+def read_quantized(path: Path) -> QuantizedCheckpoint:
+    """Read a fake-quantized network.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds another network.
+    """
+    tensors, metadata = read_tensors(path)
+    try:
+        config = ModelConfig.from_mapping(metadata["model"], "model")
+        weights = WeightScheme.from_mapping(metadata["scheme"]["weights"], "weights")
+        activations = ActivationScheme.from_mapping(metadata["scheme"]["activations"], "activations")
+        scheme, classes = Scheme(weights, activations), tuple(metadata["classes"])
+        network = fold(build_mobilenetv2(config, len(classes)))
+        zero = torch.zeros(())
+        insert_quantizers(network, scheme, {place.name: (zero, zero) for place in network.places()})
+        network.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: does not hold a quantized network ({str(error).splitlines()[0]})") from None
+    network.to(memory_format=torch.channels_last)
+    return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme)

@@ -1,0 +1,170 @@
+"""Range estimators: which [low, high] an activation quantizer should cover, from calibration images."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from selectq.params.configs import ActivationScheme, CalibrationConfig
+from selectq.quantization.fake_quantize import activation_grid, activation_scale, fake_quantize
+from selectq.quantization.fused import Bounds, FloatActivation, FusedMobileNetV2
+
+HISTOGRAM_BINS = 2048
+MSE_CANDIDATES = 100
+
+Range = tuple[Tensor, Tensor]
+
+
+class RangeEstimator(nn.Module):
+    """Base: applies the activation function, watches the result, and in the end names a range.
+
+    `passes` is how often the calibration images have to be shown.
+    """
+
+    passes = 1
+
+    def __init__(self, bounds: Bounds, config: CalibrationConfig, scheme: ActivationScheme) -> None:
+        super().__init__()
+        self.function = FloatActivation(bounds)
+        self.config = config
+        self.scheme = scheme
+        self.pass_index = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        y: Tensor = self.function(x)
+        self.observe(y)
+        return y
+
+    def observe(self, y: Tensor) -> None:
+        """Take a batch of stored values into account."""
+        raise NotImplementedError
+
+    def estimate(self) -> Range:
+        """The range (scalars), once all passes are over."""
+        raise NotImplementedError
+
+
+class MinMaxEstimator(RangeEstimator):
+    """The smallest and the largest value seen."""
+
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def observe(self, y: Tensor) -> None:
+        """Widen the range to hold `y`."""
+        low, high = torch.aminmax(y)
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
+
+    def estimate(self) -> Range:
+        """The extremes."""
+        assert self.low is not None and self.high is not None, "no calibration batch was shown"
+        return self.low, self.high
+
+
+class MovingAverageEstimator(MinMaxEstimator):
+    """A moving average of the batches' extremes (Jacob et al. 2018, section 3.1); `averaging` weighs a new batch."""
+
+    def observe(self, y: Tensor) -> None:
+        """Move the range towards the batch's."""
+        low, high = torch.aminmax(y)
+        self.low = low if self.low is None else torch.lerp(self.low, low, self.config.averaging)
+        self.high = high if self.high is None else torch.lerp(self.high, high, self.config.averaging)
+
+
+class HistogramEstimator(MinMaxEstimator):
+    """Base of the estimators that need the distribution: extremes in one pass, a histogram in a second."""
+
+    passes = 2
+    counts: Tensor | None = None
+
+    def observe(self, y: Tensor) -> None:
+        """First the extremes, then the histogram between them."""
+        if self.pass_index == 0:
+            super().observe(y)
+            return
+        low, high = (end.item() for end in super().estimate())
+        counts = torch.histc(y.float().cpu(), HISTOGRAM_BINS, low, high) if high > low else torch.zeros(HISTOGRAM_BINS)
+        self.counts = counts.double() if self.counts is None else self.counts + counts
+
+    def bins(self) -> tuple[Tensor, Tensor]:
+        """Bin edges (B + 1,) and the share of the values in each bin (B,), on the CPU."""
+        assert self.counts is not None, "the second calibration pass is missing"
+        low, high = (end.item() for end in super().estimate())
+        edges = torch.linspace(low, high, HISTOGRAM_BINS + 1, dtype=torch.double)
+        return edges, self.counts / self.counts.sum().clamp(min=1)
+
+
+class PercentileEstimator(HistogramEstimator):
+    """The range that leaves out `100 - percentile` percent of the values, half of it at each end.
+
+    An end at which many values sit exactly (the zeros of a ReLU) is not moved.
+    """
+
+    def estimate(self) -> Range:
+        """The two quantiles."""
+        edges, shares = self.bins()
+        tail = (1 - self.config.percentile / 100) / 2
+        cumulative = shares.cumsum(0)
+        first = int((cumulative <= tail).sum())
+        last = int((cumulative < 1 - tail).sum())
+        low, high = edges[min(first, HISTOGRAM_BINS - 1)], edges[min(last + 1, HISTOGRAM_BINS)]
+        device = super().estimate()[0].device
+        return low.float().to(device), high.float().to(device)
+
+
+class MseEstimator(HistogramEstimator):
+    """Of the shrunken extremes, the range with the smallest mean squared quantization error."""
+
+    def estimate(self) -> Range:
+        """The best of `MSE_CANDIDATES` evenly shrunken ranges."""
+        edges, shares = self.bins()
+        centres = (edges[:-1] + edges[1:]) / 2
+        grid = activation_grid(self.scheme)
+        low, high = super().estimate()
+        best, smallest = (low, high), float("inf")
+        for index in range(MSE_CANDIDATES, 0, -1):
+            candidate = (low * (index / MSE_CANDIDATES), high * (index / MSE_CANDIDATES))
+            scale, zero_point = (value.double().cpu() for value in activation_scale(*candidate, self.scheme))
+            error = ((fake_quantize(centres, scale, zero_point, grid) - centres) ** 2 * shares).sum().item()
+            if error < smallest:
+                best, smallest = candidate, error
+        return best
+
+
+ESTIMATORS: dict[str, type[RangeEstimator]] = {
+    "minmax": MinMaxEstimator,
+    "moving_average": MovingAverageEstimator,
+    "percentile": PercentileEstimator,
+    "mse": MseEstimator,
+}
+
+
+@torch.no_grad()
+def estimate_ranges(
+    network: FusedMobileNetV2,
+    batches: Callable[[], Iterable[Tensor]],
+    config: CalibrationConfig,
+    scheme: ActivationScheme,
+) -> dict[str, Range]:
+    """Place name -> range of the float network's values there.
+
+    Args:
+        network: in its float form, which it has again afterwards.
+        batches: gives the calibration images as float (B, 3, H, W), anew at each call.
+        config: the estimator and its settings.
+        scheme: what the ranges are for (the error that `mse` minimises depends on it).
+    """
+    estimator_type = ESTIMATORS[config.estimator]
+    estimators = {}
+    for place in network.places():
+        estimators[place.name] = place.activation = estimator_type(place.bounds, config, scheme)
+    for index in range(estimator_type.passes):
+        for estimator in estimators.values():
+            estimator.pass_index = index
+        for batch in batches():
+            network(batch)
+    for place in network.places():
+        place.activation = FloatActivation(place.bounds)
+    return {name: estimator.estimate() for name, estimator in estimators.items()}

@@ -1,0 +1,66 @@
+"""Scopes: which parameters of the FP32 network may learn, and what that means for its fused form."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torchvision.models import MobileNetV2
+
+from selectq.errors import UserError
+from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.params.configs import LAYER_KINDS
+from selectq.quantization.fused import FusedBlock, FusedMobileNetV2
+from selectq.quantization.quantizers import ActivationQuantizer
+
+
+def parameters_in_scope(model: MobileNetV2, scope: Iterable[str]) -> frozenset[str]:
+    """The names of the FP32 parameters that a scope lets learn.
+
+    An entry is a layer kind, `all`, or a module name: the parameters below it. A convolution's kind does not take in
+    its batch norm; that is the kind `batchnorm`, part of `all`. This gives the paper's shares (its Table 1).
+
+    Raises:
+        UserError: an entry names no layer kind and no module with parameters.
+    """
+    kinds = parameter_kinds(model)
+    chosen: set[str] = set()
+    for entry in scope:
+        wanted = LAYER_KINDS if entry == "all" else (entry,)
+        found = {name for name, kind in kinds.items() if kind in wanted or name.startswith(f"{entry}.")}
+        if not found:
+            raise UserError(
+                f"scope: {entry!r} names no layer; allowed: all, {', '.join(LAYER_KINDS)}, or a module name"
+            )
+        chosen |= found
+    return frozenset(chosen)
+
+
+def count_parameters(model: MobileNetV2, names: frozenset[str]) -> int:
+    """How many numbers the named parameters hold, before batch-norm folding."""
+    return sum(parameter.numel() for name, parameter in model.named_parameters() if name in names)
+
+
+def freeze_outside(network: FusedMobileNetV2, names: frozenset[str]) -> list[nn.Parameter]:
+    """Let only what came from the named FP32 parameters learn; return those fused parameters, in network order."""
+    learning = []
+    for layer in network.fused_layers():
+        for part, parameter in (("weight", layer.weight), ("bias", layer.bias)):
+            parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))
+            if parameter.requires_grad:
+                learning.append(parameter)
+    return learning
+
+
+def quantizers_in_scope(network: FusedMobileNetV2) -> list[ActivationQuantizer]:
+    """The activation quantizers whose range may follow the data: those fed by a layer that learns.
+
+    A residual sum goes with its block's projection, the pooled average with the head.
+    """
+    producers = {block.name: block.layers[-1] for block in network.features if isinstance(block, FusedBlock)}
+    producers["pool"] = network.features[-1]
+    following = []
+    for place in network.places():
+        producer = producers.get(place.name, place)
+        learns = any(parameter.requires_grad for parameter in producer.parameters(recurse=False))
+        if learns and isinstance(place.activation, ActivationQuantizer):
+            following.append(place.activation)
+    return following
