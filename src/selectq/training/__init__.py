@@ -1,0 +1,1 @@
+"""Learning: schedules, one loop for FP32 and QAT, resuming, evaluation."""
