@@ -1,0 +1,1 @@
+"""Where quantization changes the activations: drift, channel ranges, histograms."""

@@ -1,0 +1,87 @@
+"""What a quantizer sees in one layer: ranges per channel before, levels after (the paper's figures 3 and 4)."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from selectq.errors import UserError
+from selectq.quantization.fake_quantize import weight_grid, weight_scale
+from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+
+
+def find_convolution(network: FusedMobileNetV2, name: str) -> FusedConv2d:
+    """The convolution with the FP32 module name `name`.
+
+    Raises:
+        UserError: there is none; says which there are.
+    """
+    found = {layer.name: layer for layer in network.fused_layers() if isinstance(layer, FusedConv2d)}
+    if name not in found:
+        raise UserError(f"drift.inspect: {name!r} is no convolution; allowed: {', '.join(found)}")
+    return found[name]
+
+
+@torch.no_grad()
+def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
+    """Columns layer, channel, low, high: each channel's extreme outputs in the float network, one streaming pass."""
+    extremes: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def widen(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, FusedConv2d)
+        low, high = output.amin((0, 2, 3)), output.amax((0, 2, 3))  # (O,)
+        if layer.name in extremes:
+            low = torch.minimum(low, extremes[layer.name][0])
+            high = torch.maximum(high, extremes[layer.name][1])
+        extremes[layer.name] = low, high
+
+    handles = [find_convolution(network, name).register_forward_hook(widen) for name in names]
+    for batch in batches:
+        network(batch)
+    for handle in handles:
+        handle.remove()
+    rows = [
+        (name, channel, low, high)
+        for name, (lows, highs) in extremes.items()
+        for channel, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True))
+    ]
+    return pd.DataFrame(rows, columns=["layer", "channel", "low", "high"])
+
+
+@torch.no_grad()
+def level_histograms(quantized: Mapping[str, FusedMobileNetV2], names: Iterable[str], images: Tensor) -> pd.DataFrame:
+    """Columns config, layer, tensor (`weight` or `activation`), level, share: how often each integer level is used.
+
+    `images` is float (N, 3, H, W).
+    """
+    rows = []
+    for config, network in quantized.items():
+        for name in names:
+            layer = find_convolution(network, name)
+            levels = {"weight": weight_levels(layer), "activation": _activation_levels(network, layer, images)}
+            for tensor, values in levels.items():
+                found, counts = values.round().to(torch.int64).unique(return_counts=True)
+                shares = (counts / counts.sum()).tolist()
+                rows += [(config, name, tensor, *pair) for pair in zip(found.tolist(), shares, strict=True)]
+    return pd.DataFrame(rows, columns=["config", "layer", "tensor", "level", "share"])
+
+
+def weight_levels(layer: FusedConv2d) -> Tensor:
+    """The integer levels of a layer's weights, as float (O, I / groups, kH, kW)."""
+    quantizer = layer.read_weight
+    assert isinstance(quantizer, WeightQuantizer)
+    grid = weight_grid(quantizer.scheme)
+    return (layer.weight / weight_scale(layer.weight, quantizer.scheme)).round().clamp(grid.quant_min, grid.quant_max)
+
+
+def _activation_levels(network: FusedMobileNetV2, layer: FusedConv2d, images: Tensor) -> Tensor:
+    """The integer levels that a layer stores for `images`, as float (N, O, H, W)."""
+    kept: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda module, arguments, output: kept.append(output))
+    network(images)
+    handle.remove()
+    assert isinstance(layer.activation, ActivationQuantizer)
+    scale, zero_point = layer.activation.scale_and_zero_point()
+    return kept[0] / scale + zero_point
