@@ -1,0 +1,69 @@
+"""Train or fine-tune the FP32 network; writes its checkpoint, logits, accuracy and learning curve."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import _src  # noqa: F401
+from selectq.data.packed import read_dataset
+from selectq.data.sources import data_folders
+from selectq.files import only_writer, write_csv, write_json, write_tensors
+from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.models.weights import load_weights
+from selectq.params.load import load_params
+from selectq.stage import run
+from selectq.training.evaluate import predict_logits, top1
+from selectq.training.loop import Plan, choose_device, fit
+from selectq.training.resume import TrainingState, run_key
+from selectq.training.schedules import finetune_schedule
+
+IMAGES = Path("data/images.safetensors")
+CHECKPOINT = Path("models/fp32.safetensors")
+LOGITS = Path("models/logits/fp32.safetensors")
+METRICS = Path("metrics/fp32.json")
+LEARNING = Path("metrics/learning/fp32.csv")
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    config = params.finetune
+    with only_writer(CHECKPOINT):
+        device = choose_device()
+        dataset = read_dataset(IMAGES).to(device)
+        torch.manual_seed(params.seed)
+        model = build_mobilenetv2(params.model, len(dataset.classes))
+        load_weights(model, params.model, data_folders())
+        model.to(device, memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+        )
+        plan = Plan(config.epochs, config.batch_size, config.augment, finetune_schedule(config), params.seed)
+        state = TrainingState(CHECKPOINT, run_key((params.seed, params.model, config), [IMAGES]))
+        history = fit(model, optimizer, dataset, plan, state)
+
+        logits = predict_logits(model, dataset.test.images, "test")
+        write_fp32(CHECKPOINT, Fp32Checkpoint(model, params.model, dataset.classes))
+        write_tensors(LOGITS, {"logits": logits}, {"config": "fp32", "split": "test"})
+        write_csv(LEARNING, pd.DataFrame(history).assign(config="fp32")[["config", "epoch", "split", "loss", "top1"]])
+        metrics = {
+            "validation_top1": round(history[-1]["top1"], 4),
+            "test_top1": round(top1(logits, dataset.test.labels), 4),
+            "test_images": len(dataset.test),
+            "data": f"{dataset.origin['name']} {dataset.origin['source']}",
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "size_bytes": CHECKPOINT.stat().st_size,
+        }
+        write_json(METRICS, metrics)
+        state.discard()
+        print(f"fp32: top-1 {metrics['test_top1']:.2f} % on {len(dataset.test)} test images")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""Quantize the FP32 network after training; writes the quantized checkpoint and its simulated accuracy."""
+
+import argparse
+from pathlib import Path
+
+import _src  # noqa: F401
+from selectq.data.packed import read_dataset
+from selectq.files import only_writer, write_json
+from selectq.models.checkpoint import read_parent
+from selectq.params.load import choose, load_params
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
+from selectq.stage import run
+from selectq.training.evaluate import evaluate
+from selectq.training.loop import choose_device
+
+IMAGES = Path("data/images.safetensors")
+PARENT = Path("models/fp32.safetensors")
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a configuration under ptq in params.yaml")
+    name: str = parser.parse_args().name
+    params = load_params()
+    config = choose(params.ptq, name, "ptq")
+    checkpoint_path = Path(f"models/quantized/{name}.safetensors")
+    with only_writer(checkpoint_path):
+        dataset = read_dataset(IMAGES).to(choose_device())
+        parent = read_parent(PARENT, params.range_skew, params.seed)
+        scheme = Scheme(config.weights, config.activations)
+        network = quantize(parent, dataset, config.calibration, scheme, params.seed)
+        validation = evaluate(network, dataset.validation, f"{name} validation")
+        write_quantized(checkpoint_path, QuantizedCheckpoint(name, network, parent.config, parent.classes, scheme))
+        write_json(
+            Path(f"metrics/simulated/{name}.json"),
+            {
+                "validation_top1": round(validation["top1"], 4),
+                "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
+                "params_retrained": 0,
+            },
+        )
+        print(f"{name}: simulated top-1 {validation['top1']:.2f} % on the validation images")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,64 @@
+"""Retrain the layers in scope under fake quantization; writes the checkpoint, its accuracy and learning curve."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+import _src  # noqa: F401
+from selectq.data.packed import read_dataset
+from selectq.files import only_writer, write_csv, write_json
+from selectq.models.checkpoint import read_parent
+from selectq.params.load import choose, load_params
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
+from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
+from selectq.stage import run
+from selectq.training.loop import Plan, choose_device, fit
+from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.resume import TrainingState, run_key
+from selectq.training.schedules import qat_schedule
+
+IMAGES = Path("data/images.safetensors")
+PARENT = Path("models/fp32.safetensors")
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a configuration under qat in params.yaml")
+    name: str = parser.parse_args().name
+    params = load_params()
+    config, training = choose(params.qat, name, "qat"), params.qat_training
+    checkpoint_path = Path(f"models/quantized/{name}.safetensors")
+    with only_writer(checkpoint_path):
+        dataset = read_dataset(IMAGES).to(choose_device())
+        parent = read_parent(PARENT, params.range_skew, params.seed)
+        scope = parameters_in_scope(parent.model, config.scope)
+        scheme = Scheme(config.weights, config.activations)
+        network = quantize(parent, dataset, training.calibration, scheme, params.seed)
+        optimizer = build_optimizer(freeze_outside(network, scope), config, training)
+        schedule = qat_schedule(config, training)
+        follow = range_follower(quantizers_in_scope(network), training)
+        plan = Plan(config.epochs, training.batch_size, training.augment, schedule, params.seed, follow)
+        key = run_key((params.seed, params.range_skew, training, config), [IMAGES, PARENT])
+        state = TrainingState(checkpoint_path, key)
+        history = fit(network, optimizer, dataset, plan, state)
+
+        write_quantized(checkpoint_path, QuantizedCheckpoint(name, network, parent.config, parent.classes, scheme))
+        learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
+        write_csv(Path(f"metrics/learning/{name}.csv"), learning)
+        write_json(
+            Path(f"metrics/simulated/{name}.json"),
+            {
+                "validation_top1": round(history[-1]["top1"], 4),
+                "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
+                "params_retrained": count_parameters(parent.model, scope),
+            },
+        )
+        state.discard()
+        print(f"{name}: simulated top-1 {history[-1]['top1']:.2f} % on the validation images")
+
+
+if __name__ == "__main__":
+    run(main)
