@@ -1,0 +1,79 @@
+"""Decoding: every kind of picture becomes 8-bit RGB of the wanted size, everything else is refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_ins import encoded, picture
+
+from selectq.data.decoding import FORMATS, decode, planes, resize
+from selectq.errors import UserError
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_keep_the_pixels(form: str) -> None:
+    assert np.array_equal(decode(encoded(picture(0), form), "it"), picture(0))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "GIF"])
+def test_lossy_formats_decode(form: str) -> None:
+    image = decode(encoded(picture(0), form), "it")
+    assert (image.mode, image.size) == ("RGB", (16, 16))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_other_modes_become_rgb(mode: str) -> None:
+    original = picture(0).convert("L").convert("LA" if mode == "LA" else "RGB").convert(mode)
+    assert np.array_equal(decode(encoded(original), "it"), original.convert("RGB"))
+
+
+def test_palette_with_transparency_keeps_its_colours() -> None:
+    original = picture(0).convert("P")
+    original.info["transparency"] = bytes(range(256))
+    assert np.array_equal(decode(encoded(original), "it"), original.convert("RGBA").convert("RGB"))
+
+
+def test_deep_channels_are_refused() -> None:
+    deep = Image.fromarray(np.full((4, 4), 40_000, np.uint16))
+    with pytest.raises(UserError, match=r"^it has more than 8 bits per channel"):
+        decode(encoded(deep), "it")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"])
+def test_what_is_no_image_is_refused(content: bytes) -> None:
+    with pytest.raises(UserError) as refusal:
+        decode(content, "images.zip: 'train/cat/1.png'")
+    assert str(refusal.value) == f"images.zip: 'train/cat/1.png' is not an image; allowed: {', '.join(FORMATS)}"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
+def test_truncated_image_is_refused(form: str) -> None:
+    content = encoded(picture(0, 64), form)
+    with pytest.raises(UserError, match=r"^it cannot be decoded: ."):
+        decode(content[: len(content) // 2], "it")
+
+
+def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.raises(UserError, match=r"^it cannot be decoded: Image size \(256 pixels\) exceeds"):
+        decode(encoded(picture(0)), "it")
+
+
+def test_resize_cuts_the_centre_of_the_longer_side() -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    assert np.array_equal(resize(Image.fromarray(wide), 10), np.full((10, 10, 3), 200))
+
+
+def test_resize_is_antialiased() -> None:
+    checkers = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    small = np.asarray(resize(Image.fromarray(checkers).convert("RGB"), 8))
+    assert np.abs(small.astype(int) - 127).max() <= 2
+
+
+def test_resize_leaves_the_right_size_alone() -> None:
+    image = picture(0)
+    assert resize(image, 16) is image
+
+
+def test_planes_puts_channels_first() -> None:
+    assert np.array_equal(planes(picture(0)), np.moveaxis(np.asarray(picture(0)), 2, 0))

@@ -1,0 +1,54 @@
+"""The packed file: what was written is read, and nothing else passes for it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from selectq.data.packed import SPLITS, Dataset, Split, read_dataset, write_dataset
+from selectq.errors import UserError
+from selectq.files import write_tensors
+
+
+def dataset() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    splits = [
+        Split(
+            torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=generator),
+            torch.randint(0, 2, (count,), generator=generator),
+        )
+        for count in (6, 3, 2)
+    ]
+    return Dataset(*splits, classes=("cat", "dög"), origin={"name": "digits"})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "packed", dataset())
+    found = read_dataset(tmp_path / "packed")
+    assert (found.classes, found.origin) == (("cat", "dög"), {"name": "digits"})
+    for name in SPLITS:
+        assert torch.equal(getattr(found, name).images, getattr(dataset(), name).images)
+        assert torch.equal(getattr(found, name).labels, getattr(dataset(), name).labels)
+
+
+def test_same_content_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_dataset(tmp_path / name, dataset())
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_other_file_is_refused(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "other", {"x": torch.zeros(1)}, {"classes": [], "origin": {}})
+    with pytest.raises(
+        UserError, match=r"not a packed data set \('train.images' is missing\); run the download stage$"
+    ):
+        read_dataset(tmp_path / "other")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.9])
+def test_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "packed", dataset())
+    content = (tmp_path / "packed").read_bytes()
+    (tmp_path / "packed").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UserError, match=r"packed: not a readable selectq file"):
+        read_dataset(tmp_path / "packed")
