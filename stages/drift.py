@@ -9,14 +9,14 @@ from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges, level_histograms
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
-from selectq.models.checkpoint import read_parent
+from selectq.models.parent import read_parent
 from selectq.params.load import load_params
 from selectq.progress import progress
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
+from selectq.training.device import choose_device
 from selectq.training.evaluate import EVALUATION_BATCH, image_batches
-from selectq.training.loop import choose_device
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")

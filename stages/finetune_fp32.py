@@ -6,16 +6,17 @@ import pandas as pd
 import torch
 
 import _src  # noqa: F401
+from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
-from selectq.data.sources import data_folders
 from selectq.files import only_writer, write_csv, write_json, write_tensors
 from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.models.weights import load_weights
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.training.device import choose_device
 from selectq.training.evaluate import predict_logits, top1
-from selectq.training.loop import Plan, choose_device, fit
+from selectq.training.loop import Plan, fit
 from selectq.training.resume import TrainingState, run_key
 from selectq.training.schedules import finetune_schedule
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
-from selectq.models.checkpoint import read_parent
+from selectq.models.parent import read_parent
 from selectq.params.load import choose, load_params
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
 from selectq.stage import run
+from selectq.training.device import choose_device
 from selectq.training.evaluate import evaluate
-from selectq.training.loop import choose_device
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")

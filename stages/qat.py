@@ -8,13 +8,14 @@ import pandas as pd
 import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv, write_json
-from selectq.models.checkpoint import read_parent
+from selectq.models.parent import read_parent
 from selectq.params.load import choose, load_params
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
 from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.stage import run
-from selectq.training.loop import Plan, choose_device, fit
+from selectq.training.device import choose_device
+from selectq.training.loop import Plan, fit
 from selectq.training.qat import build_optimizer, range_follower
 from selectq.training.resume import TrainingState, run_key
 from selectq.training.schedules import qat_schedule

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable
-
 from typing import TypeVar
 
 from tqdm import tqdm

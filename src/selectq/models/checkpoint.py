@@ -9,7 +9,6 @@ from torchvision.models import MobileNetV2
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.models.range_skew import skew_ranges
 from selectq.params.configs import ModelConfig
 
 
@@ -43,10 +42,3 @@ def read_fp32(path: Path) -> Fp32Checkpoint:
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold the FP32 network it should ({str(error).splitlines()[0]})") from None
     return Fp32Checkpoint(model.eval(), config, classes)
-
-
-def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
-    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
-    checkpoint = read_fp32(path)
-    skew_ranges(checkpoint.model, range_skew, seed)
-    return checkpoint

@@ -15,6 +15,10 @@ SMALLEST_SCALE = torch.finfo(torch.float32).eps
 """A range of width 0 (a dead channel) still gets a scale that can be divided by."""
 
 
+Range = tuple[Tensor, Tensor]
+"""The lowest and the highest value (scalars) that a quantizer should represent."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The integer levels that a quantizer may put out, both ends included."""

@@ -5,10 +5,11 @@ import torch
 from selectq.data.packed import Dataset, Split
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
+from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantized import Scheme, insert_quantizers
-from selectq.quantization.range_estimation import Range, estimate_ranges
+from selectq.quantization.range_estimation import estimate_ranges
 from selectq.training.evaluate import image_batches
 
 

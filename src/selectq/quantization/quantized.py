@@ -11,10 +11,10 @@ from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
+from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
-from selectq.quantization.range_estimation import Range
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from selectq.params.configs import ActivationScheme, CalibrationConfig
-from selectq.quantization.fake_quantize import activation_grid, activation_scale, fake_quantize
+from selectq.quantization.fake_quantize import Range, activation_grid, activation_scale, fake_quantize
 from selectq.quantization.fused import Bounds, FloatActivation, FusedMobileNetV2
 
 HISTOGRAM_BINS = 2048
 MSE_CANDIDATES = 100
-
-Range = tuple[Tensor, Tensor]
 
 
 class RangeEstimator(nn.Module):

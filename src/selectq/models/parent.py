@@ -1,0 +1,13 @@
+"""The network that every quantized one comes from."""
+
+from pathlib import Path
+
+from selectq.models.checkpoint import Fp32Checkpoint, read_fp32
+from selectq.models.range_skew import skew_ranges
+
+
+def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
+    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
+    checkpoint = read_fp32(path)
+    skew_ranges(checkpoint.model, range_skew, seed)
+    return checkpoint

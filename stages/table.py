@@ -1,0 +1,50 @@
+"""Tabulate a run: the paper's Tables 1 and 2, the data of the plots, a summary for comparison, and the report."""
+
+import argparse
+from pathlib import Path
+
+import _src  # noqa: F401
+from selectq.files import only_writer, write_bytes, write_csv, write_json
+from selectq.params.load import load_params
+from selectq.stage import run
+from selectq.tables.configurations import list_configurations
+from selectq.tables.evidence import read_evidence
+from selectq.tables.paper import read_paper
+from selectq.tables.plot_data import accuracy_points
+from selectq.tables.report import render_report
+from selectq.tables.sheets import Provenance, sheet1, sheet2, to_markdown
+from selectq.tables.tables import summary, table1, table2, to_frame
+
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+RESULTS = Path("results")
+
+
+def main() -> None:
+    """Run the stage."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    params = load_params()
+    with only_writer(RESULTS):
+        configurations = list_configurations(params.ptq, params.qat)
+        evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
+        paper = read_paper()
+        rows1, rows2 = table1(configurations, evidence, paper), table2(configurations, evidence, paper)
+        readable1 = sheet1(rows1)
+        readable2 = sheet2(rows2, evidence, Provenance(params.seed, params.range_skew))
+
+        write_csv(RESULTS / "table1.csv", to_frame(rows1))
+        write_csv(RESULTS / "table2.csv", to_frame(rows2))
+        write_bytes(RESULTS / "table1.md", to_markdown(readable1).encode())
+        write_bytes(RESULTS / "table2.md", to_markdown(readable2).encode())
+        write_bytes(RESULTS / "report.html", render_report(readable1, readable2, rows2, evidence))
+        write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
+        write_csv(PLOTS / "learning.csv", evidence.learning)
+        write_csv(PLOTS / "drift.csv", evidence.drift)
+        write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)
+        write_csv(PLOTS / "histograms.csv", evidence.histograms, digits=8)
+        write_json(METRICS / "summary.json", summary(configurations, evidence))
+        print(to_markdown(readable2))
+
+
+if __name__ == "__main__":
+    run(main)
