@@ -43,7 +43,7 @@ def main() -> None:
         write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)
         write_csv(PLOTS / "histograms.csv", evidence.histograms, digits=8)
         write_json(METRICS / "summary.json", summary(configurations, evidence))
-        print(to_markdown(readable2))
+        print(f"wrote {RESULTS}/table2.md and {RESULTS}/report.html")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The evidence of a run as the paper's tables, small plot files and one report."""

@@ -1,0 +1,62 @@
+"""The configurations of a run in the order of its tables, and how their scopes are written."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from selectq.params.configs import LAYER_KINDS, ActivationScheme, PtqConfig, QatConfig, WeightScheme
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What tells two configurations apart in the paper: the layers retrained, and how numbers become integers."""
+
+    scope: str
+    weight_bits: int
+    weight_granularity: str
+    activation_bits: int
+    activation_scheme: str
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration of the parameters; `epochs` is 0 without training."""
+
+    name: str
+    method: Literal["ptq", "qat"]
+    experiment: Experiment
+    epochs: int
+
+
+def list_configurations(ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig]) -> list[Configuration]:
+    """Every configuration: post-training quantization, then QAT, each in the order of the parameters."""
+    calibrated = [
+        Configuration(name, "ptq", _experiment("none", config.weights, config.activations), 0)
+        for name, config in ptq.items()
+    ]
+    retrained = [
+        Configuration(
+            name, "qat", _experiment(write_scope(config.scope), config.weights, config.activations), config.epochs
+        )
+        for name, config in qat.items()
+    ]
+    return calibrated + retrained
+
+
+def write_scope(scope: Iterable[str]) -> str:
+    """A scope as text: layer kinds in network order, then module names; the same for the same layers."""
+    entries = set(scope)
+    if "all" in entries:
+        return "all"
+    kinds = [kind for kind in LAYER_KINDS if kind in entries]
+    return " + ".join(kinds + sorted(entries - set(kinds)))
+
+
+def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:
+    return Experiment(
+        scope=scope,
+        weight_bits=weights.bits,
+        weight_granularity=weights.granularity,
+        activation_bits=activations.bits,
+        activation_scheme="symmetric" if activations.symmetric else "asymmetric",
+    )

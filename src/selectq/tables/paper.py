@@ -1,0 +1,84 @@
+"""The paper's own figures, and which of them belong beside a configuration."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from selectq.tables.configurations import Experiment
+
+AUTHORS = "Katyan et al."
+TABLE_2 = "Table 2"
+
+
+@dataclass(frozen=True)
+class PaperFigures:
+    """What the paper prints for one experiment; None where it prints nothing.
+
+    `gap_points` is the difference of the two accuracies; `printed_gap_points` is what Table 2 prints instead, where
+    that is another number. `source` is the place of the accuracy.
+    """
+
+    method: str | None = None
+    params_retrained_pct: float | None = None
+    size_mb: float | None = None
+    fp32_top1: float | None = None
+    int8_top1: float | None = None
+    gap_points: float | None = None
+    printed_gap_points: float | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The FP32 baseline, and the quantized experiments.
+
+    The paper does not state how QAT scales the weights; its section 4.2 describes one scale per channel.
+    """
+
+    fp32: PaperFigures
+    quantized: dict[Experiment, PaperFigures]
+
+    def beside(self, experiment: Experiment) -> PaperFigures:
+        """The figures of the same experiment, whatever its name; all None where the paper has none."""
+        return self.quantized.get(experiment, PaperFigures())
+
+
+def read_paper() -> Paper:
+    """Read the figures; the row without a scope is the FP32 baseline."""
+    with Path(__file__).with_name("paper.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    baseline = next(row for row in rows if not row["scope"])
+    fp32_top1 = float(baseline["top1"])
+    fp32 = PaperFigures(
+        method=baseline["method"], size_mb=_number(baseline["size_mb"]), fp32_top1=fp32_top1, source=baseline["source"]
+    )
+    return Paper(fp32, {_experiment(row): _figures(row, fp32_top1) for row in rows if row["scope"]})
+
+
+def _experiment(row: dict[str, str]) -> Experiment:
+    return Experiment(
+        scope=row["scope"],
+        weight_bits=int(row["weight_bits"]),
+        weight_granularity=row["weight_granularity"],
+        activation_bits=int(row["activation_bits"]),
+        activation_scheme=row["activation_scheme"],
+    )
+
+
+def _figures(row: dict[str, str], fp32_top1: float) -> PaperFigures:
+    gap = round(float(row["top1"]) - fp32_top1, 2)
+    printed = _number(row["printed_gap_points"])
+    return PaperFigures(
+        method=row["method"],
+        params_retrained_pct=_number(row["params_retrained_pct"]),
+        size_mb=_number(row["size_mb"]),
+        fp32_top1=fp32_top1,
+        int8_top1=float(row["top1"]),
+        gap_points=gap,
+        printed_gap_points=None if printed == gap else printed,
+        source=row["source"],
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

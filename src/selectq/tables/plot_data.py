@@ -1,0 +1,21 @@
+"""Accuracy against the retrained share, as rows to plot."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from selectq.tables.tables import Table2Row, to_frame
+
+COLUMNS = ["config", "params_retrained_pct", "int8_top1", "fp32_top1", "standard_error_points"]
+
+
+def accuracy_points(rows: Sequence[Table2Row]) -> pd.DataFrame:
+    """One row for each INT8 program of Table 2, with the FP32 accuracy beside it."""
+    return to_frame(rows)[COLUMNS].dropna(subset="int8_top1")
+
+
+def paper_accuracy_points(rows: Sequence[Table2Row]) -> pd.DataFrame:
+    """The same for the accuracies that the paper prints; it gives no standard errors."""
+    frame = to_frame(rows)
+    paper = frame.filter(like="paper_").rename(columns=lambda name: name.removeprefix("paper_"))
+    return paper.assign(config=frame["config"], standard_error_points=0.0)[COLUMNS].dropna(subset="int8_top1")

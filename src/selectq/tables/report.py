@@ -1,0 +1,121 @@
+"""The report: one page of HTML that holds everything it shows, tables and pictures."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+from selectq.tables import figures
+from selectq.tables.charts import assign_looks, to_svg
+from selectq.tables.evidence import Evidence
+from selectq.tables.figures import ReportFigure
+from selectq.tables.sheets import Column, Sheet, percent
+from selectq.tables.tables import Table2Row
+
+TITLE = "Which layers must be retrained for INT8?"
+
+
+def render_report(table1: Sheet, table2: Sheet, rows: Sequence[Table2Row], evidence: Evidence) -> bytes:
+    """The page as UTF-8, without reference to any other file.
+
+    Args:
+        table1: Table 1 for readers.
+        table2: Table 2 for readers.
+        rows: the rows of Table 2, for the pictures.
+        evidence: learning curves, drift and distributions, for the pictures.
+    """
+    looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
+    distributions = figures.distribution_figures(evidence.channel_ranges, evidence.histograms, looks)
+    sections = [
+        _section(table2.title, _table(table2), _figures(figures.accuracy_figures(rows, looks))),
+        _section(table1.title, _table(table1)),
+        _section("Learning curves", _figures(figures.learning_figures(evidence.learning, looks))),
+        _section(
+            "Drift: where quantization changes the activations",
+            DRIFT,
+            _figures(figures.drift_figures(evidence.drift, looks)),
+        ),
+        _section("What the quantizers see", _figures(distributions)),
+    ]
+    page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=TITLE, lead=_lead(evidence), tiles=_tiles(rows, evidence), sections="\n".join(sections)
+    ).encode()
+
+
+DRIFT = (
+    '<p class="lead">Drift is the relative error that quantization leaves in an output:'
+    " ‖FP32 − INT8‖₂ / ‖FP32‖₂ over the test images.</p>"
+)
+
+
+def _lead(evidence: Evidence) -> str:
+    return (
+        f"MobileNetV2 on {escape(evidence.fp32.data)}, quantized after training and by retraining chosen layers."
+        " Every INT8 accuracy is that of the converted integer program on the test images."
+    )
+
+
+def _tiles(rows: Sequence[Table2Row], evidence: Evidence) -> str:
+    accuracies = [row.int8_top1 for row in rows if row.int8_top1 is not None]
+    sizes = [row.size_mb for row in rows if row.int8_top1 is not None]
+    facts = {
+        "FP32 top-1": percent(evidence.fp32.test_top1, 2),
+        "INT8 top-1, range": _extremes(accuracies, "%"),
+        "FP32 size": f"{rows[0].size_mb:.2f} MB",
+        "INT8 size": _extremes(sizes, "MB"),
+        "Test images": f"{evidence.fp32.test_images:,}",
+    }
+    return (
+        '<dl class="tiles">'
+        + "".join(f"<div><dt>{name}</dt><dd>{fact}</dd></div>" for name, fact in facts.items())
+        + "</dl>"
+    )
+
+
+def _extremes(values: Iterable[float], unit: str) -> str:
+    ordered = sorted(values)
+    ends = dict.fromkeys(f"{value:.2f}" for value in (ordered[:1] + ordered[-1:]))
+    return f"{'–'.join(ends)} {unit}"
+
+
+def _section(heading: str, *content: str) -> str:
+    return "\n".join(["<section>", f"<h2>{escape(heading)}</h2>", *content, "</section>"])
+
+
+def _table(sheet: Sheet) -> str:
+    heading = "".join(f'<th scope="col"{_css(column)}>{escape(column.heading)}</th>' for column in sheet.columns)
+    rows = "\n".join(_row(sheet.columns, cells) for cells in sheet.rows)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in sheet.notes)
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>\n'
+        f'<ul class="notes">{notes}</ul>'
+    )
+
+
+def _row(columns: Sequence[Column], cells: Sequence[str]) -> str:
+    first, *rest = (f"{_css(column)}>{escape(cell)}" for column, cell in zip(columns, cells, strict=True))
+    return f'<tr><th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest) + "</tr>"
+
+
+CLASSES = {"text": "", "number": ' class="number"', "paper": ' class="number paper"'}
+
+
+def _css(column: Column) -> str:
+    return CLASSES[column.content]
+
+
+def _figures(shown: Iterable[ReportFigure]) -> str:
+    drawn = [_figure(figure) for figure in shown if len(figure.data)]
+    return "\n".join(['<div class="charts">', *drawn, "</div>"]) if drawn else '<p class="lead">Nothing recorded.</p>'
+
+
+def _figure(figure: ReportFigure) -> str:
+    svg = to_svg(figure.paint, figure.data, figure.height)
+    heading = escape(figure.heading)
+    return (
+        f"<figure>\n<h3>{heading}</h3>\n"
+        f'<img alt="{heading}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">\n'
+        f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+    )

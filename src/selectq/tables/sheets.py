@@ -1,0 +1,163 @@
+"""Tables for readers: headings, cells as text with their units, and the notes below; as Markdown or in the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from selectq.tables.evidence import Evidence
+from selectq.tables.paper import AUTHORS, TABLE_2
+from selectq.tables.tables import Table1Row, Table2Row
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, and what stands below it; `paper` are numbers of the paper's."""
+
+    heading: str
+    content: Literal["text", "number", "paper"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as text, row by row, with notes."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a reader must know of a run beside its numbers; `range_skew` is the sigma of the rescaling, 0 without."""
+
+    seed: int
+    range_skew: float
+
+
+def sheet1(rows: Sequence[Table1Row]) -> Sheet:
+    """Table 1: what each configuration retrains, and how."""
+    columns = (
+        Column("Config", "text"),
+        Column("Layers retrained", "text"),
+        Column("Parameters", "number"),
+        Column("Share", "number"),
+        Column("Weights", "text"),
+        Column("Activations", "text"),
+        Column("Epochs", "number"),
+        Column("Paper", "paper"),
+    )
+    return Sheet("Table 1: configurations", columns, tuple(map(_cells1, rows)), TABLE1_NOTES)
+
+
+TABLE1_NOTES = (
+    "Share: of the FP32 network's parameters, counted before batch-norm folding. Paper: the share that it prints.",
+    "Every layer is quantized in every configuration; the others keep their FP32 weights.",
+    "Weights: one scale per tensor or per output channel, range symmetric about 0. Activations: one scale per tensor.",
+)
+
+
+def _cells1(row: Table1Row) -> tuple[str, ...]:
+    return (
+        row.config,
+        row.scope,
+        f"{row.params_retrained:,}",
+        percent(row.params_retrained_pct, 2),
+        f"{row.weight_bits} bit, {row.weight_granularity}",
+        f"{row.activation_bits} bit, {row.activation_scheme}",
+        str(row.epochs),
+        percent(row.paper_params_retrained_pct, 1),
+    )
+
+
+def sheet2(rows: Sequence[Table2Row], evidence: Evidence, provenance: Provenance) -> Sheet:
+    """Table 2: what each configuration achieves."""
+    columns = (
+        Column("Config", "text"),
+        Column("Layers retrained", "text"),
+        Column("Share", "number"),
+        Column("Size", "number"),
+        Column("Top-1", "number"),
+        Column("Gap", "number"),
+        Column("Paper top-1", "paper"),
+        Column("Paper gap", "paper"),
+    )
+    notes = (*_measurement_notes(rows, evidence), *_provenance_notes(provenance), *_paper_notes(rows))
+    return Sheet("Table 2: accuracy and size", columns, tuple(map(_cells2, rows)), notes)
+
+
+def _cells2(row: Table2Row) -> tuple[str, ...]:
+    quantized = row.int8_top1 is not None
+    return (
+        row.config,
+        row.scope or NOTHING,
+        percent(row.params_retrained_pct, 2),
+        f"{row.size_mb:.2f} MB",
+        percent(row.int8_top1 if quantized else row.fp32_top1, 2),
+        points(row.gap_points),
+        percent(row.paper.int8_top1 if quantized else row.paper.fp32_top1, 2),
+        points(row.paper.gap_points),
+    )
+
+
+def _measurement_notes(rows: Sequence[Table2Row], evidence: Evidence) -> tuple[str, ...]:
+    errors = [row.standard_error_points for row in rows]
+    spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
+    return (
+        f"Top-1: on the {evidence.fp32.test_images:,} test images of {evidence.fp32.data}; that of the INT8 program,"
+        " in row fp32 that of the FP32 network.",
+        f"One accuracy has a standard error of {spread} points, √(p(1−p)/n). Gap: INT8 minus FP32, in points.",
+        "Share: the retrained part of the parameters. Size: the file on disk, 1 MB = 1,000,000 bytes.",
+    )
+
+
+def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
+    skew = provenance.range_skew
+    rescaled = (
+        f" The FP32 network's channels were rescaled, its function unchanged (range_skew {skew:g})." if skew else ""
+    )
+    return (f"One run, seed {provenance.seed}.{rescaled}",)
+
+
+def _paper_notes(rows: Sequence[Table2Row]) -> tuple[str, ...]:
+    elsewhere = [f"{row.config}'s from {row.paper.source}" for row in rows if row.paper.source not in (None, TABLE_2)]
+    printed = [
+        f"{points(row.paper.printed_gap_points)} for {row.config}"
+        for row in rows
+        if row.paper.printed_gap_points is not None
+    ]
+    accuracies = "; ".join([f"Paper top-1: {AUTHORS}, {TABLE_2}", *elsewhere])
+    gaps = f"; it prints {' and '.join(printed)}" if printed else ""
+    return (f"{accuracies}. Paper gap: the difference of these accuracies{gaps}.",)
+
+
+def percent(value: float | None, decimals: int) -> str:
+    """A percentage with its unit, a dash for None."""
+    return NOTHING if value is None else f"{value:.{decimals}f} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of percentages with its sign, a dash for None."""
+    return NOTHING if value is None else f"{value:+.2f}"
+
+
+def to_markdown(sheet: Sheet) -> str:
+    """A Markdown document whose table is also aligned for a terminal."""
+    table = [tuple(column.heading for column in sheet.columns), *sheet.rows]
+    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    rules = tuple(
+        "-" * width if column.content == "text" else "-" * (width - 1) + ":"
+        for column, width in zip(sheet.columns, widths, strict=True)
+    )
+    lines = [_markdown_row(cells, widths, sheet.columns) for cells in (table[0], rules, *table[1:])]
+    return "\n".join([f"# {sheet.title}", "", *lines, "", *(f"- {note}" for note in sheet.notes), ""])
+
+
+def _markdown_row(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    padded = [
+        cell.ljust(width) if column.content == "text" else cell.rjust(width)
+        for cell, width, column in zip(cells, widths, columns, strict=True)
+    ]
+    return f"| {' | '.join(padded)} |"

@@ -1,0 +1,44 @@
+"""Configurations: order, scopes as text, and what makes two experiments the same."""
+
+import pytest
+
+from selectq.params.configs import Params
+from selectq.tables.configurations import Configuration, Experiment, list_configurations, write_scope
+
+
+def test_ptq_comes_first_and_each_keeps_its_order(configurations: list[Configuration]) -> None:
+    assert [configuration.name for configuration in configurations] == [
+        "tensor",
+        "channel",
+        "full",
+        "dwpw",
+        "dwpw_asym",
+        "mine",
+    ]
+    assert [configuration.method for configuration in configurations] == ["ptq"] * 2 + ["qat"] * 4
+    assert [configuration.epochs for configuration in configurations] == [0, 0, 3, 3, 3, 3]
+
+
+def test_experiment_holds_scope_and_scheme(configurations: list[Configuration]) -> None:
+    experiments = {configuration.name: configuration.experiment for configuration in configurations}
+    assert experiments["tensor"] == Experiment("none", 8, "tensor", 8, "asymmetric")
+    assert experiments["dwpw"] == Experiment("depthwise + projection + classifier", 8, "channel", 8, "symmetric")
+    assert experiments["mine"] == Experiment("features.14", 4, "channel", 8, "symmetric")
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        (("classifier", "depthwise"), "depthwise + classifier"),
+        (("depthwise", "classifier", "depthwise"), "depthwise + classifier"),
+        (("features.9", "head", "features.10"), "head + features.10 + features.9"),
+        (("stem", "all"), "all"),
+    ],
+)
+def test_same_layers_are_the_same_text(scope: tuple[str, ...], text: str) -> None:
+    assert write_scope(scope) == text
+
+
+def test_no_configurations(params: Params) -> None:
+    assert list_configurations({}, {}) == []
+    assert [each.name for each in list_configurations(params.ptq, {})] == ["tensor", "channel"]

@@ -1,0 +1,153 @@
+"""The plots of dvc.yaml: their columns exist, and DVC fills their templates at one revision or several."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from dvc_render import VegaRenderer
+
+from selectq.tables.charts import LAYER_KIND_COLOURS
+from selectq.tables.configurations import Configuration
+from selectq.tables.evidence import Evidence
+from selectq.tables.paper import read_paper
+from selectq.tables.plot_data import accuracy_points
+from selectq.tables.tables import table2
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ANCHORS = {f"<DVC_METRIC_{name}>" for name in ("DATA", "TITLE", "X", "Y", "X_LABEL", "Y_LABEL")}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One entry under `plots:` in dvc.yaml."""
+
+    title: str
+    template: str
+    x: str
+    y: str
+    file: str
+
+
+def read_plots() -> list[Plot]:
+    entries = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["plots"]
+    found = [(title, body, *next(iter(body["y"].items()))) for entry in entries for title, body in entry.items()]
+    return [Plot(title, body["template"], body["x"], y, file) for title, body, file, y in found]
+
+
+PLOTS = read_plots()
+
+
+def read_template(name: str) -> Any:
+    return json.loads((CHECKOUT / ".dvc" / "plots" / f"{name}.json").read_text())
+
+
+def values_of(key: str, node: Any) -> Iterator[Any]:
+    """Every value under `key`, wherever in a specification."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from values_of(key, value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from values_of(key, value)
+
+
+@pytest.fixture(scope="module")
+def plots_folder(
+    configurations: list[Configuration], evidence: Evidence, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A DVC repository with the plots and templates of the checkout, and the data of a made-up run."""
+    folder = tmp_path_factory.mktemp("plots")
+    tables = {
+        "learning": evidence.learning,
+        "drift": evidence.drift,
+        "channel_ranges": evidence.channel_ranges,
+        "histograms": evidence.histograms,
+        "accuracy": accuracy_points(table2(configurations, evidence, read_paper())),
+    }
+    (folder / "plots").mkdir()
+    for name, table in tables.items():
+        table.to_csv(folder / "plots" / f"{name}.csv", index=False)
+    shutil.copytree(CHECKOUT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    document = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": document["plots"]}, sort_keys=False))
+    return folder
+
+
+def test_every_template_is_used() -> None:
+    templates = {path.stem for path in (CHECKOUT / ".dvc" / "plots").glob("*.json")}
+    assert templates == {plot.template for plot in PLOTS}
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.template)
+def test_template_has_the_anchors(plot: Plot) -> None:
+    assert set(re.findall("<DVC_METRIC_[A-Z_]+>", json.dumps(read_template(plot.template)))) == ANCHORS
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.template)
+def test_columns_exist(plot: Plot, plots_folder: Path) -> None:
+    template = read_template(plot.template)
+    columns = set(pd.read_csv(plots_folder / plot.file).columns)
+    assert {plot.x, plot.y} <= columns
+    named = {field for field in values_of("field", template) if not field.startswith("<DVC_METRIC_")}
+    in_expressions = set(re.findall(r"datum\.(\w+)", json.dumps(template))) - {"value"}
+    computed = set(values_of("as", template))
+    assert named | in_expressions <= columns | computed | {"rev"}
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.template)
+def test_every_axis_has_a_title_and_revisions_are_told_apart(plot: Plot) -> None:
+    template = read_template(plot.template)
+    assert "<DVC_METRIC_X_LABEL>" in json.dumps(list(values_of("x", template)))
+    assert "<DVC_METRIC_Y_LABEL>" in json.dumps(list(values_of("y", template)))
+    channels = [*values_of("strokeDash", template), *values_of("facet", template)]
+    assert '"rev"' in json.dumps(channels) or "datum.rev" in json.dumps(template)
+
+
+def test_layer_kinds_of_the_template_are_those_of_the_report() -> None:
+    scale = next(scale for scale in values_of("scale", read_template("drift_layers")) if "range" in scale)
+    assert dict(zip(scale["domain"], scale["range"], strict=True)) == LAYER_KIND_COLOURS
+
+
+def test_dvc_shows_every_plot(plots_folder: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "dvc", "plots", "show", "--json"],
+        cwd=plots_folder,
+        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert set(answer) == {"data"}, "dvc reports errors"
+    assert list(answer["data"]) == [plot.title for plot in PLOTS]
+    for plot in PLOTS:
+        (item,) = answer["data"][plot.title]
+        assert item["content"]["title"]["text"] == plot.title
+        assert len(item["content"]["data"]["values"]) == len(pd.read_csv(plots_folder / plot.file))
+        assert "<DVC_METRIC" not in json.dumps(item["content"])
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.template)
+def test_two_revisions_fill_the_template(plot: Plot, plots_folder: Path) -> None:
+    table = pd.read_csv(plots_folder / plot.file)
+    points = [{**row, "rev": rev} for rev in ("old", "new") for row in table.to_dict("records")]
+    renderer = VegaRenderer(
+        points, plot.title, template=plot.template, template_dir=str(CHECKOUT / ".dvc" / "plots"), x=plot.x, y=plot.y
+    )
+    filled = renderer.get_filled_template()
+    assert len(filled["data"]["values"]) == 2 * len(table)
+    assert "<DVC_METRIC" not in json.dumps(filled)

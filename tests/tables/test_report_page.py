@@ -1,0 +1,111 @@
+"""The report: one file that needs no other, with both tables and every picture."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from selectq.tables.configurations import Configuration
+from selectq.tables.evidence import Evidence
+from selectq.tables.paper import read_paper
+from selectq.tables.report import render_report
+from selectq.tables.sheets import Provenance, sheet1, sheet2
+from selectq.tables.tables import table1, table2
+
+
+class Page(HTMLParser):
+    """What a page holds: its references, headings and table cells; fails on tags that do not match."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.captions: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.open: list[str] = []
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.references += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] in (["td"], ["th"]):
+            self.tables[-1][-1][-1] += data
+        if self.open[-1:] == ["h3"]:
+            self.captions.append(data)
+
+
+def render(configurations: list[Configuration], evidence: Evidence) -> str:
+    paper = read_paper()
+    rows = table2(configurations, evidence, paper)
+    first = sheet1(table1(configurations, evidence, paper))
+    second = sheet2(rows, evidence, Provenance(0, 0.0))
+    return render_report(first, second, rows, evidence).decode()
+
+
+@pytest.fixture(scope="module")
+def source(configurations: list[Configuration], evidence: Evidence) -> str:
+    return render(configurations, evidence)
+
+
+def test_report_refers_to_nothing_outside_itself(source: str) -> None:
+    assert not re.search(r"https?://|url\(|@import|<script|<link", source)
+    assert all(reference.startswith("data:image/svg+xml;base64,") for reference in Page(source).references)
+
+
+def test_report_is_small(source: str) -> None:
+    assert len(source.encode()) < 1_000_000
+
+
+def test_report_holds_both_tables(source: str) -> None:
+    second, first = Page(source).tables
+    assert first[0][-1] == "Paper"
+    assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
+    assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00", "92.29 %", "-3.20"]
+    assert len(second) == 8
+
+
+def test_report_holds_every_picture(source: str) -> None:
+    page = Page(source)
+    assert page.captions == [
+        "Accuracy against the retrained share",
+        "The same in the paper",
+        "FP32 training",
+        "Quantization-aware training",
+        "Per block, accumulated",
+        "Per block, isolated",
+        "Per layer, accumulated",
+        "Per layer, isolated",
+        "Channel ranges of features.14.conv.1.0",
+        "Levels used by features.14.conv.1.0",
+    ]
+    assert len(page.references) == len(page.captions)
+
+
+def test_text_from_the_data_is_escaped(source: str) -> None:
+    assert "digits &amp; &lt;others&gt;" in source
+    assert "<others>" not in source
+
+
+def test_pictures_without_data_are_left_out(configurations: list[Configuration], evidence: Evidence) -> None:
+    mine = [configuration for configuration in configurations if configuration.name == "mine"]
+    empty = dataclasses.replace(
+        evidence, channel_ranges=evidence.channel_ranges[:0], histograms=evidence.histograms[:0]
+    )
+    drifted = dataclasses.replace(empty, drift=evidence.drift[:0], learning=evidence.learning.query("config == 'mine'"))
+    page = Page(render(mine, drifted))
+    assert page.captions == ["Accuracy against the retrained share", "Quantization-aware training"]

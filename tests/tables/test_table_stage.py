@@ -1,0 +1,107 @@
+"""The stage as a user runs it: its outputs, the same bytes twice, Table 2 on the screen, faults in one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import made_up
+import pandas as pd
+import pytest
+import yaml
+
+from selectq.files import read_json
+
+ROWS = ["fp32", "tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
+
+
+def run_stage(checkout: Path, folder: Path, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, checkout / "stages" / "table.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def declared_outputs(checkout: Path) -> set[str]:
+    stage = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["table"]
+    return {path for entry in (*stage["outs"], *stage["metrics"]) for path in entry}
+
+
+@pytest.fixture(scope="module")
+def tabulated(checkout: Path, made_up_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a made-up run after the stage has run there, and what it printed."""
+    folder = shutil.copytree(made_up_run, tmp_path_factory.mktemp("tabulated") / "run")
+    result = run_stage(checkout, folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return folder, result.stdout
+
+
+def test_outputs_are_those_declared(checkout: Path, tabulated: tuple[Path, str]) -> None:
+    folder, _ = tabulated
+    written = {
+        path.relative_to(folder).as_posix() for part in ("results", "plots") for path in (folder / part).iterdir()
+    }
+    assert written | {"metrics/summary.json"} == declared_outputs(checkout)
+    assert (folder / "metrics" / "summary.json").is_file()
+
+
+def test_table2_ends_on_the_screen(tabulated: tuple[Path, str]) -> None:
+    folder, printed = tabulated
+    assert printed.strip() == (folder / "results" / "table2.md").read_text().strip()
+
+
+def test_tables_as_files(tabulated: tuple[Path, str]) -> None:
+    folder, _ = tabulated
+    second = pd.read_csv(folder / "results" / "table2.csv").set_index("config")
+    assert list(second.index) == ROWS
+    assert second["int8_top1"].dropna().to_dict() == made_up.INT8_TOP1
+    assert second.loc["fp32", ["params_retrained_pct", "int8_top1", "gap_points", "paper_int8_top1"]].isna().all()
+    assert second.loc["dwpw", "gap_points"] == -2.0
+    first = pd.read_csv(folder / "results" / "table1.csv")
+    assert list(first["config"]) == ROWS[1:]
+
+
+def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
+    folder, _ = tabulated
+    for name in ("drift", "channel_ranges", "histograms"):
+        assert (folder / "plots" / f"{name}.csv").read_bytes() == (
+            folder / "metrics/drift" / f"{name}.csv"
+        ).read_bytes()
+    learning = pd.read_csv(folder / "plots" / "learning.csv")
+    assert list(learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
+    assert read_json(folder / "metrics" / "summary.json")["int8"]["mine"]["top1"] == 50.0
+
+
+def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, str], run_folder: Path) -> None:
+    folder, _ = tabulated
+    assert run_stage(checkout, run_folder, hash_seed="1").returncode == 0
+    for path in declared_outputs(checkout):
+        assert (run_folder / path).read_bytes() == (folder / path).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda metrics: (metrics / "int8/old.json").write_text("{}"),
+            "error: metrics/int8/old.json: of no configuration",
+        ),
+        (lambda metrics: (metrics / "int8/full.json").unlink(), "error: metrics/int8/full.json: cannot be read"),
+    ],
+    ids=["stale", "missing"],
+)
+def test_fault_is_one_line_and_nothing_is_written(
+    spoil: Callable[[Path], object], message: str, checkout: Path, run_folder: Path
+) -> None:
+    spoil(run_folder / "metrics")
+    result = run_stage(checkout, run_folder)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(message)
+    assert not (run_folder / "results").exists()
