@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. Each does its own set-up, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo study test test-slow test-all lint bench clean
+
+help:
+	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
+	@echo "make study PROFILE=x [KEEP=1] the same pipeline under profiles/x.yaml; KEEP=1 keeps its tables in results/x/"
+	@echo "make test                     the fast tests; make test-all: the slow ones too"
+	@echo "make lint                     style and types"
+	@echo "make bench                    speed against the usual loops"
+	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
+	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) > /dev/null \
+		&& $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "setting up .venv (torch is a large download the first time) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,dev]'
+	@touch $@
+
+demo: PROFILE := digits
+demo: study
+
+study: $(READY)
+	@test -n "$(PROFILE)" || { echo "error: which profile? make study PROFILE=x, one of:" $(basename $(notdir $(wildcard profiles/*.yaml))) >&2; exit 2; }
+	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep)
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,185 @@
+"""Studies: the checkout's pipeline under a profile, in a scratch workspace that leaves the checkout untouched.
+
+Workspaces share the checkout's DVC cache, so a stage that ran anywhere under the same parameters is
+restored, not run again. Parameters therefore stay free of paths that differ between the two.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from selectq.errors import UserError
+from selectq.files import only_writer, write_bytes
+from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
+
+SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "stages", "src")
+"""What a workspace takes from the checkout as it is."""
+
+KEPT = ("results/*.*", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
+"""What `--keep` takes from a workspace: the small files that say what was run and what came out."""
+
+LOCK_FILE = "dvc.lock"
+TABLE = "results/table2.md"
+REPORT = "results/report.html"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile of a checkout. Paths are relative to the current folder, as messages show them."""
+
+    checkout: Path
+    profile: str
+
+    @property
+    def overlay_file(self) -> Path:
+        """The few lines laid over `params.yaml`."""
+        return self.checkout / "profiles" / f"{self.profile}.yaml"
+
+    @property
+    def workspace(self) -> Path:
+        """The scratch folder in which the study runs."""
+        return self.checkout / ".workspaces" / self.profile
+
+    @property
+    def results(self) -> Path:
+        """The folder of the tables that are kept."""
+        return self.checkout / "results" / self.profile
+
+
+def find_checkout() -> Path:
+    """The nearest folder with `dvc.yaml` and `profiles/`, from the current one upwards, as a relative path.
+
+    Raises:
+        UserError: there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "profiles").is_dir():
+            return Path(os.path.relpath(folder, here))
+    raise UserError(f"{here} is not in a checkout of selectq: no dvc.yaml with profiles/ here or above")
+
+
+def run_study(checkout: Path, profile: str, keep: bool) -> None:
+    """Run the pipeline under a profile, and print Table 2 and the report's path.
+
+    Args:
+        checkout: the folder of `dvc.yaml` and `profiles/`.
+        profile: the stem of a file in `profiles/`.
+        keep: also copy the tables to `results/<profile>/`.
+
+    Raises:
+        UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
+    """
+    study = Study(checkout, profile)
+    parameters = study_parameters(study)
+    with only_writer(Path(".workspaces") / profile, locks=checkout / ".workspaces"):
+        prepare_workspace(study, parameters)
+        reproduce(study)
+        if keep:
+            keep_results(study)
+    print((study.workspace / TABLE).read_text(encoding="utf-8"))
+    print(f"report: {study.workspace / REPORT}")
+    if keep:
+        print(f"kept:   {study.results}{os.sep}")
+
+
+def study_parameters(study: Study) -> dict[str, Any]:
+    """The profile laid over `params.yaml`, validated as a whole.
+
+    Raises:
+        UserError: no such profile, or a bad parameter.
+    """
+    profiles = sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
+    if study.profile not in profiles:
+        raise UserError(f"{study.profile!r} is no profile; allowed: {', '.join(profiles)} (the files in profiles/)")
+    parameters = overlay(read_yaml(study.checkout / PARAMS_FILE), read_yaml(study.overlay_file))
+    validate(parameters, f"{study.overlay_file} over {PARAMS_FILE}")
+    return parameters
+
+
+def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
+    """Bring the workspace's code, configuration and parameters up to date; earlier outputs stay.
+
+    Raises:
+        UserError: DVC is not installed or cannot read its configuration.
+    """
+    for source in SOURCES:
+        _mirror(study.checkout / source, study.workspace / source)
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {_cache_folder(study.checkout)}\n"
+    write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
+    header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
+    write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
+    locks = [folder / LOCK_FILE for folder in (study.workspace, study.results, study.checkout)]
+    lock = next((path for path in locks if path.exists()), None)
+    if lock:
+        write_bytes(study.workspace / LOCK_FILE, lock.read_bytes())
+
+
+def reproduce(study: Study) -> None:
+    """Run `dvc repro` in the workspace, its output passed through.
+
+    Raises:
+        UserError: a stage failed.
+    """
+    # A process group of its own: ending DVC alone would leave the stage that it runs behind.
+    command = [sys.executable, "-m", "dvc", "repro"]
+    environment = _environment(study.checkout)
+    with subprocess.Popen(
+        command, cwd=study.workspace, env=environment, stdin=subprocess.DEVNULL, process_group=0
+    ) as process:
+        try:
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if status:
+        raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
+
+
+def keep_results(study: Study) -> None:
+    """Copy tables, report, the plots' data, parameters and lock to `results/<profile>/`."""
+    for pattern in KEPT:
+        for path in sorted(study.workspace.glob(pattern)):
+            write_bytes(study.results / path.name, path.read_bytes())
+
+
+def _mirror(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def _cache_folder(checkout: Path) -> str:
+    if importlib.util.find_spec("dvc") is None:
+        raise UserError(f"DVC is not installed for {sys.executable}; install selectq[pipeline], or run `make setup`")
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    answer = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise UserError(f"dvc cache dir: {answer.stderr}")
+    return answer.stdout.strip()
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    """The stages' environment: this Python first, and data looked up in the checkout and in SELECTQ_DATA.
+
+    A relative path in the parameters means the checkout. It is found there through SELECTQ_DATA and
+    not rewritten, because a rewritten parameter would not match the checkout's own runs in the cache.
+    """
+    folders = [str(checkout), *filter(None, os.environ.get("SELECTQ_DATA", "").split(os.pathsep))]
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {
+        **os.environ,
+        "SELECTQ_DATA": os.pathsep.join(map(os.path.abspath, folders)),
+        "PATH": os.pathsep.join(path),
+    }

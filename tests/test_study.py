@@ -1,0 +1,262 @@
+"""`selectq study`, on a pipeline of two trivial stages."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selectq import study
+from selectq.errors import UserError
+from selectq.files import only_writer
+from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
+
+REAL = Path(__file__).resolve().parents[1]
+
+PIPELINE = """
+stages:
+  train:
+    cmd: python stages/train.py
+    deps: [stages/train.py]
+    params: [seed]
+    outs: [models/weights.txt]
+  table:
+    cmd: python stages/table.py
+    deps: [stages/table.py, models/weights.txt]
+    params: [range_skew]
+    metrics:
+      - metrics/summary.json: {cache: false}
+    outs:
+      - results/table2.md: {cache: false}
+      - results/report.html: {cache: false}
+      - plots/drift.csv: {cache: false}
+"""
+
+TRAIN = """
+import os, sys
+from pathlib import Path
+
+with open(os.environ["RUNS"], "a") as runs:
+    print(f"train {sys.executable} {os.environ['SELECTQ_DATA']}", file=runs)
+Path("models").mkdir(exist_ok=True)
+Path("models/weights.txt").write_text("weights")
+"""
+
+TABLE = """
+from pathlib import Path
+
+for name in ("metrics/summary.json", "results/table2.md", "results/report.html", "plots/drift.csv"):
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(f"this is {name}")
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small checkout, which is the current folder; its stages append a line to ../runs when they really run."""
+    root = tmp_path / "checkout"
+    files = {
+        "dvc.yaml": PIPELINE,
+        "stages/train.py": TRAIN,
+        "stages/table.py": TABLE,
+        "src/selectq/__init__.py": "",
+        "src/selectq/__pycache__/stale.pyc": "",
+        "profiles/digits.yaml": "seed: 1\n",
+        "profiles/same.yaml": "seed: 1\nrange_skew: 0.5\n",
+        ".dvc/plots/drift.json": "{}",
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    for name in ("params.yaml", ".dvcignore", ".dvc/config"):
+        shutil.copy(REAL / name, root / name)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.delenv("SELECTQ_DATA", raising=False)
+    return Path()
+
+
+def _runs() -> list[str]:
+    return Path(os.environ["RUNS"]).read_text().splitlines()
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    """The checkout's files without workspaces and DVC's own."""
+    files = [path for path in root.rglob("*") if path.is_file() and not {".workspaces", "cache"} & set(path.parts)]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_study_runs_in_its_workspace_and_prints_the_table(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = _files(checkout)
+    run_study(checkout, "digits", keep=False)
+    assert _files(checkout) == before
+    out = capfd.readouterr().out
+    assert "Running stage 'train'" in out
+    assert out.endswith("this is results/table2.md\nreport: .workspaces/digits/results/report.html\n")
+    assert yaml.safe_load(Path(".workspaces/digits/params.yaml").read_text())["seed"] == 1
+    assert not Path(".workspaces/digits/src/selectq/__pycache__").exists()
+
+
+def test_checkout_does_not_see_the_workspace(checkout: Path) -> None:
+    run_study(checkout, "digits", keep=False)
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only"]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    stages = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert stages.split() == ["train", "table"]
+
+
+def test_second_run_and_second_workspace_train_nothing_again(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run_study(checkout, "digits", keep=False)
+    capfd.readouterr()
+    run_study(checkout, "digits", keep=False)
+    out = capfd.readouterr().out
+    assert "Stage 'train' didn't change" in out and "Stage 'table' didn't change" in out
+    assert "this is results/table2.md" in out
+    run_study(checkout, "same", keep=False)
+    assert len(_runs()) == 1, "restored from the cache that the workspaces share"
+
+
+def test_stages_run_under_this_python_and_find_data_from_any_folder(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("stages/images").mkdir()
+    monkeypatch.chdir("stages")
+    monkeypatch.setenv("SELECTQ_DATA", f"images{os.pathsep}/elsewhere")
+    assert find_checkout() == Path("..")
+    run_study(find_checkout(), "digits", keep=False)
+    _, python, folders = _runs()[0].split()
+    assert Path(python).parent == Path(sys.executable).parent
+    root = Path.cwd().parent
+    assert folders.split(os.pathsep) == [str(root), str(root / "stages" / "images"), "/elsewhere"]
+
+
+def test_keep_copies_what_is_small_to_results(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run_study(checkout, "digits", keep=True)
+    kept = sorted(path.name for path in Path("results/digits").iterdir())
+    assert kept == ["drift.csv", "dvc.lock", "params.yaml", "report.html", "summary.json", "table2.md"]
+    assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
+
+
+def test_first_lock_is_the_workspaces_then_the_kept_one_then_the_checkouts(checkout: Path) -> None:
+    own = Study(checkout, "digits")
+    lock = own.workspace / "dvc.lock"
+    parameters = study_parameters(own)
+    for folder in (own.checkout, own.results, own.workspace):
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / "dvc.lock").write_text(f"lock of {folder}")
+        prepare_workspace(own, parameters)
+        assert lock.read_text() == f"lock of {folder}"
+        lock.unlink()
+
+
+def test_unknown_profile_lists_the_profiles(checkout: Path) -> None:
+    with pytest.raises(UserError, match=r"^'\.\./x' is no profile; allowed: digits, same \(the files in profiles/\)$"):
+        run_study(checkout, "../x", keep=False)
+
+
+def test_bad_profile_is_refused_before_any_work(checkout: Path) -> None:
+    Path("profiles/bad.yaml").write_text("finetune: {epochs: 0}\n")
+    message = r"^profiles/bad\.yaml over params\.yaml: finetune\.epochs: 0 is out of range; allowed: 1 to 1000000000$"
+    with pytest.raises(UserError, match=message):
+        run_study(checkout, "bad", keep=False)
+    assert not Path(".workspaces").exists()
+
+
+def test_command_outside_a_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("..")
+    with pytest.raises(UserError, match=r"is not in a checkout of selectq: no dvc\.yaml with profiles/ here or above$"):
+        find_checkout()
+
+
+def test_workspace_belongs_to_the_checkout_around_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Study(checkout, "digits")
+    prepare_workspace(own, study_parameters(own))
+    monkeypatch.chdir(own.workspace)
+    assert find_checkout() == Path("../..")
+
+
+def test_missing_dvc_is_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(
+        UserError, match=r"^DVC is not installed for \S*; install selectq\[pipeline\], or run `make setup`$"
+    ):
+        run_study(checkout, "digits", keep=False)
+
+
+def test_second_study_of_a_profile_is_refused_while_one_runs(checkout: Path) -> None:
+    with (
+        only_writer(Path(".workspaces/digits"), locks=checkout / ".workspaces"),
+        pytest.raises(UserError, match=rf"^\.workspaces/digits: another process \(pid {os.getpid()}\) is writing it; "),
+    ):
+        run_study(checkout, "digits", keep=False)
+
+
+def test_failing_stage_ends_the_command_with_status_2(checkout: Path) -> None:
+    Path("stages/train.py").write_text("import sys; sys.exit('error: no images')")
+    command = [*_selectq(), "study", "digits"]
+    result = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "error: no images" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: study digits stopped in .workspaces/digits (dvc's exit")
+    assert "Traceback" not in result.stderr
+
+
+def test_ending_the_command_ends_the_stage(checkout: Path) -> None:
+    """SIGTERM, as a batch system sends it: no training goes on alone."""
+    Path("stages/train.py").write_text(
+        "import os, time; open(os.environ['RUNS'], 'w').write(str(os.getpid()) + '\\n'); time.sleep(60)"
+    )
+    with _started("study", "digits") as process:
+        stage = int(_wait_for_line(Path(os.environ["RUNS"])))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        _wait_until_gone(stage)
+    run_again = Study(checkout, "digits")
+    Path("stages/train.py").write_text(TRAIN)
+    run_study(checkout, run_again.profile, keep=False)
+
+
+def _selectq() -> list[str]:
+    return [sys.executable, "-c", "from selectq.cli import main; main()"]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REAL / "src")}
+
+
+@contextlib.contextmanager
+def _started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([*_selectq(), *arguments], env=_environment(), stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _wait_for_line(path: Path) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().endswith("\n"):
+            return path.read_text()
+        time.sleep(0.05)
+    raise TimeoutError(path)
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"process {pid} goes on")
