@@ -1,0 +1,125 @@
+"""What each stage of dvc.yaml uses, by the imports of its script; `python tests/pipeline_deps.py` prints the lists."""
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CANNOT_CHANGE_AN_OUTPUT = (
+    "src/selectq/params/",
+    "src/selectq/errors.py",
+    "src/selectq/stage.py",
+    "src/selectq/progress.py",
+)
+
+DATA_SUFFIXES = (".csv", ".json", ".html")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml, or what `foreach` repeats."""
+
+    command: str
+    dependencies: list[str]
+    parameters: list[str]
+    outputs: list[str]
+    repeated_over: str | None
+
+    @property
+    def script(self) -> str:
+        """The stage script that the command runs."""
+        return self.command.split()[1]
+
+    @property
+    def sources(self) -> list[str]:
+        """The dependencies on the package's modules."""
+        return [path for path in self.dependencies if path.startswith("src/")]
+
+
+def read_stages(checkout: Path) -> dict[str, Stage]:
+    """The stages as dvc.yaml writes them, `foreach` not repeated."""
+    document = yaml.safe_load((checkout / "dvc.yaml").read_text())
+    return {name: _stage(body) for name, body in document["stages"].items()}
+
+
+def expand_stages(checkout: Path, parameters: dict[str, Any]) -> dict[str, Stage]:
+    """The stages under their full names, `foreach` repeated over the parameters."""
+    document = yaml.safe_load((checkout / "dvc.yaml").read_text())
+    stages = {}
+    for name, body in document["stages"].items():
+        section = _stage(body).repeated_over
+        for item in parameters[section] if section else ():
+            text = json.dumps(body["do"]).replace("${key}", item).replace("${item}", item)
+            stages[f"{name}@{item}"] = _stage(json.loads(text))
+        if not section:
+            stages[name] = _stage(body)
+    return stages
+
+
+def _stage(body: dict[str, Any]) -> Stage:
+    over = body["foreach"].removeprefix("${").removesuffix("}") if "foreach" in body else None
+    body = body.get("do", body)
+    return Stage(body["cmd"], body["deps"], body.get("params", []), output_paths(body), over)
+
+
+def output_paths(body: dict[str, Any]) -> list[str]:
+    """What a stage declares to write; an entry is a path, or a mapping of one path to its options."""
+    entries = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def used_sources(checkout: Path, script: str) -> list[str]:
+    """The files of the package that a script uses, directly or not, and that can change what it writes."""
+    found: set[Path] = set()
+    waiting = [checkout / script]
+    while waiting:
+        new = set(_used_directly(checkout / "src", waiting.pop())) - found
+        found |= new
+        waiting += [path for path in new if path.suffix == ".py"]
+    paths = sorted(path.relative_to(checkout).as_posix() for path in found if path.name != "__init__.py")
+    return [path for path in paths if not path.startswith(CANNOT_CHANGE_AN_OUTPUT)]
+
+
+def _used_directly(root: Path, file: Path) -> Iterator[Path]:
+    """The modules that a file imports, wherever in it, and the data files beside it that it names."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (_module(root, alias.name) for alias in node.names if alias.name.startswith("selectq"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("selectq"):
+            yield from (_module_or_member(root, f"{node.module}", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Constant) and str(node.value).endswith(DATA_SUFFIXES) and root in file.parents:
+            yield from (path for path in [file.parent / str(node.value)] if path.is_file())
+
+
+def _module_or_member(root: Path, module: str, name: str) -> Path:
+    try:
+        return _module(root, f"{module}.{name}")
+    except ModuleNotFoundError:
+        return _module(root, module)
+
+
+def _module(root: Path, name: str) -> Path:
+    base = root.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    raise ModuleNotFoundError(name)
+
+
+def main() -> None:
+    """Print the lists to paste into dvc.yaml."""
+    checkout = Path(__file__).resolve().parents[1]
+    for name, stage in read_stages(checkout).items():
+        print(f"{name}:")
+        if (checkout / stage.script).exists():
+            print("\n".join(f"  - {path}" for path in used_sources(checkout, stage.script)))
+        else:
+            print(f"  ({stage.script} does not exist)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""dvc.yaml declares exactly what each stage uses, and everything it names exists."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline_deps import expand_stages, read_stages, used_sources
+
+from selectq.params.load import overlay, read_yaml, validate
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PARAMETERS = read_yaml(CHECKOUT / "params.yaml")
+STAGES = read_stages(CHECKOUT)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_depends_on_exactly_the_modules_that_it_imports(name: str) -> None:
+    stage = STAGES[name]
+    used = used_sources(CHECKOUT, stage.script)
+    assert sorted(stage.sources) == used, f"dvc.yaml, {name}: python tests/pipeline_deps.py prints the right list"
+    assert stage.script in stage.dependencies
+
+
+def test_package_init_files_hold_nothing_but_a_docstring() -> None:
+    files = sorted((CHECKOUT / "src" / "selectq").rglob("__init__.py"))
+    assert files
+    for file in files:
+        body = ast.parse(file.read_text()).body
+        assert len(body) == 1 and ast.get_docstring(ast.parse(file.read_text())), file
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_script_reads_only_the_parameters_that_its_stage_declares(name: str) -> None:
+    """Scripts read sections as `params.<section>` and never hand on `params` as a whole.
+
+    The section that `foreach` goes over is read to find the entry, which is declared by its full name.
+    """
+    declared = {parameter.partition(".")[0] for parameter in STAGES[name].parameters} | {STAGES[name].repeated_over}
+    tree = ast.parse((CHECKOUT / STAGES[name].script).read_text())
+    sections = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_params(node.value)]
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    assert sum(node.id == "params" for node in names) == sum(isinstance(node.value, ast.Name) for node in sections)
+    assert {node.attr for node in sections} | {STAGES[name].repeated_over} == declared
+
+
+def _is_params(node: ast.AST) -> bool:
+    """Whether an expression is the loaded parameters: the name `params`, or a call of load_params."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "load_params"
+    return isinstance(node, ast.Name) and node.id == "params"
+
+
+def test_every_parameter_is_tracked_by_a_stage() -> None:
+    tracked = {parameter for stage in expand_stages(CHECKOUT, PARAMETERS).values() for parameter in stage.parameters}
+    for section, value in PARAMETERS.items():
+        keys = [section] if section in tracked else [f"{section}.{name}" for name in value]
+        assert set(keys) <= tracked, section
+
+
+def test_outputs_of_different_stages_are_apart() -> None:
+    outputs = [path for stage in expand_stages(CHECKOUT, PARAMETERS).values() for path in stage.outputs]
+    assert len(set(outputs)) == len(outputs)
+
+
+@pytest.mark.parametrize("profile", sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.yaml")))
+def test_profile_is_valid(profile: str) -> None:
+    merged = overlay(PARAMETERS, read_yaml(CHECKOUT / "profiles" / f"{profile}.yaml"))
+    assert validate(merged, profile) != validate(PARAMETERS, "params.yaml"), "a profile changes something"
+
+
+def test_every_plot_template_exists() -> None:
+    plots = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["plots"]
+    templates = {body["template"] for entry in plots for body in entry.values()}
+    assert templates
+    missing = [name for name in templates if not (CHECKOUT / ".dvc" / "plots" / f"{name}.json").is_file()]
+    assert not missing
