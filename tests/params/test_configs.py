@@ -1,0 +1,161 @@
+"""The parameters as a whole: what is refused, and how it is said."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selectq.errors import UserError
+from selectq.params.load import load_params, read_yaml, validate
+
+PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
+KINDS = "stem, expansion, depthwise, projection, head, classifier, batchnorm"
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """The committed parameters with two PTQ and two QAT configurations, as plain mappings."""
+    document = copy.deepcopy(read_yaml(PARAMS_FILE))
+    document["ptq"] = {name: document["ptq"][name] for name in ("tensor", "channel")}
+    document["qat"] = {name: document["qat"][name] for name in ("clf", "dw")}
+    document["convert"] = ["tensor", "channel", "clf", "dw"]
+    return document
+
+
+def _with(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The document with one dotted key set."""
+    section = document
+    *sections, name = key.split(".")
+    for part in sections:
+        section = section[part]
+    section[name] = value
+    return document
+
+
+def test_committed_parameters_are_valid() -> None:
+    params = load_params(PARAMS_FILE)
+    assert set(params.convert) == {*params.ptq, *params.qat}
+
+
+def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
+    with pytest.raises(AttributeError):
+        validate(document, "p").seed = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "sead",
+            0,
+            "sead: unknown key; allowed: "
+            "seed, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert",
+        ),
+        ("finetune.learning_rate", 0.1, None),
+        (
+            "finetune.lr",
+            "1e-3",
+            "finetune.lr: '1e-3' is not a number; write 0.001, not 1e-3: YAML reads the latter as text",
+        ),
+        ("finetune.lr", -0.1, "finetune.lr: -0.1 is out of range; allowed: 0 to 10"),
+        ("finetune.lr", float("nan"), "finetune.lr: nan is out of range; allowed: 0 to 10"),
+        ("finetune.schedule", "step", "finetune.schedule: 'step' is not allowed; allowed: multistep, cosine"),
+        ("data.name", "mnist", "data.name: 'mnist' is not allowed; allowed: cifar10, imagefolder, digits"),
+        ("model.stage_strides", [1, 2], "model.stage_strides: [1, 2] has not 7 entries, one for each stage"),
+        (
+            "model.stage_strides",
+            [1, 2, 2, 2, 1, 2, 3],
+            "model.stage_strides[6]: 3 is out of range; allowed: 1 to 2",
+        ),
+        (
+            "model.weights",
+            "mine.safetensors",
+            "model.weights_sha256: None is not the sha256 (64 hex digits) of the weights",
+        ),
+        ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),
+        ("qat.dw.weights.bits", 9, "qat.dw.weights.bits: 9 is out of range; allowed: 2 to 8"),
+        ("qat.dw.activations.bits", 1, "qat.dw.activations.bits: 1 is out of range; allowed: 2 to 8"),
+        (
+            "qat.dw.weights.granularity",
+            "row",
+            "qat.dw.weights.granularity: 'row' is not allowed; allowed: tensor, channel",
+        ),
+        (
+            "qat.dw.scope",
+            ["depthwize"],
+            f"qat.dw.scope: 'depthwize' is no layer kind; allowed: all, {KINDS}, or module names such as features.14",
+        ),
+        ("qat.dw.scope", [], "qat.dw.scope: [] lets nothing learn; name at least one layer kind"),
+        ("qat.dw.scope", "all", "qat.dw.scope: 'all' is not a list"),
+        ("qat_training.optimizer", "adamw", "qat_training.optimizer: 'adamw' is not allowed; allowed: sgd, adam"),
+        (
+            "convert",
+            ["tensor", "channel", "clf"],
+            "convert: dw is missing; add it, so that it is converted and tabulated",
+        ),
+        (
+            "convert",
+            ["tensor", "channel", "clf", "dw", "dv"],
+            "convert: 'dv' is no configuration; allowed: tensor, channel, clf, dw",
+        ),
+        (
+            "convert",
+            ["tensor", "channel", "clf", "dw", "dw"],
+            "convert: ['tensor', 'channel', 'clf', 'dw', 'dw'] names a configuration twice",
+        ),
+    ],
+)
+def test_bad_value_is_one_line(document: dict[str, Any], key: str, value: Any, message: str | None) -> None:
+    message = message or f"{key}: unknown key; allowed: {', '.join(document['finetune'])}"
+    with pytest.raises(UserError) as error:
+        validate(_with(document, key, value), "params.yaml")
+    assert str(error.value) == f"params.yaml: {message}"
+
+
+def test_missing_key(document: dict[str, Any]) -> None:
+    del document["finetune"]["gamma"]
+    message = "^p: finetune.gamma: missing; every key is written out, there are no hidden defaults$"
+    with pytest.raises(UserError, match=message):
+        validate(document, "p")
+
+
+def test_name_taken_twice(document: dict[str, Any]) -> None:
+    document["qat"]["tensor"] = document["qat"]["dw"]
+    with pytest.raises(
+        UserError, match=r"^p: qat\.tensor: the name is taken by ptq\.tensor; every configuration has its own$"
+    ):
+        validate(document, "p")
+
+
+@pytest.mark.parametrize("name", ["DW", "2nd", "a/b", "fp32", "", "x" * 41, 3, True, None])
+def test_name_that_cannot_be_a_file_name(document: dict[str, Any], name: Any) -> None:
+    document["qat"][name] = document["qat"]["dw"]
+    with pytest.raises(UserError) as error:
+        validate(document, "p")
+    assert str(error.value) == f"p: {name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32')"
+
+
+def test_relu6_does_not_go_with_range_skew(document: dict[str, Any]) -> None:
+    document["range_skew"] = 1.0
+    validate(document, "p")
+    document["model"]["activation"] = "relu6"
+    message = "^p: range_skew: 1.0 needs model.activation: relu; relu6 does not keep the function$"
+    with pytest.raises(UserError, match=message):
+        validate(document, "p")
+
+
+@pytest.mark.parametrize("digest", [None, "ab12", "g" * 64])
+def test_weights_file_needs_its_hash(document: dict[str, Any], digest: str | None) -> None:
+    document["model"] |= {"weights": "mine.safetensors", "weights_sha256": digest}
+    with pytest.raises(
+        UserError, match=r"model\.weights_sha256: .* is not the sha256 \(64 hex digits\) of the weights$"
+    ):
+        validate(document, "p")
+    document["model"]["weights_sha256"] = "0" * 64
+    assert validate(document, "p").model.weights == "mine.safetensors"
+
+
+def test_scope_takes_module_names(document: dict[str, Any]) -> None:
+    document["qat"]["dw"]["scope"] = ["features.14", "classifier.1"]
+    assert validate(document, "p").qat["dw"].scope == ("features.14", "classifier.1")

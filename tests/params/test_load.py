@@ -1,0 +1,77 @@
+"""Reading YAML strictly, and laying profiles over it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selectq.errors import UserError
+from selectq.params.load import choose, load_params, overlay, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", " line 3: key 'c' is written twice"),
+        ("a: 1\na: 1\n", " line 1: key 'a' is written twice"),
+        ("a: !!python/object/apply:os.system [ls]\n", " line 1: could not determine a constructor for the tag 'tag:"),
+        ("a: !!python/name:os.system\n", " line 1: could not determine a constructor for the tag 'tag:"),
+        ("a: [1, 2\n", " line 2: expected ',' or ']', but got '<stream end>'"),
+        ("a: 1\n\tb: 2\n", " line 2: found character '\\t' that cannot start any token"),
+        ("a: 2001-99-99\n", ": not valid YAML"),
+        ("[a]: 1\n", " line 1: found unhashable key"),
+        ("", ": None is not a mapping of parameters"),
+        ("- seed\n", ": ['seed'] is not a mapping of parameters"),
+        ("seed\n", ": 'seed' is not a mapping of parameters"),
+    ],
+)
+def test_bad_yaml_is_one_line_with_the_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_yaml(path)
+    assert str(error.value).startswith(f"{path}{message}")
+    assert "\n" not in str(error.value)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(UserError, match=r": not valid YAML$"):
+        read_yaml(tmp_path / "params.yaml")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params\.yaml: cannot be read \(No such file or directory\)$"):
+        load_params(tmp_path / "params.yaml")
+
+
+BASE: dict[str, Any] = {"seed": 0, "qat": {"dw": {"lr": 0.1, "scope": ["depthwise"]}, "clf": {"lr": 0.2}}}
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ({}, BASE),
+        ({"seed": 1}, BASE | {"seed": 1}),
+        ({"qat": {"clf": {"lr": 0.3}}}, BASE | {"qat": {"dw": BASE["qat"]["dw"], "clf": {"lr": 0.3}}}),
+        ({"qat": {"clf": None}}, BASE | {"qat": {"dw": BASE["qat"]["dw"]}}),
+        ({"qat": {"new": {"lr": 1}}}, BASE | {"qat": BASE["qat"] | {"new": {"lr": 1}}}),
+        ({"seed": None}, BASE | {"seed": None}),
+        ({"qat": {"dw": {"scope": ["all"]}}}, BASE | {"qat": BASE["qat"] | {"dw": {"lr": 0.1, "scope": ["all"]}}}),
+    ],
+    ids=["nothing", "value", "nested", "null-removes", "added", "null-value", "list-replaced"],
+)
+def test_overlay(profile: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = str(BASE)
+    assert overlay(BASE, profile) == expected
+    assert str(BASE) == before
+
+
+def test_overlay_keeps_the_order_of_the_base() -> None:
+    assert list(overlay({"b": 1, "a": 2}, {"a": 3, "c": 4})) == ["b", "a", "c"]
+
+
+def test_choose_names_what_there_is() -> None:
+    assert choose({"dw": 1, "clf": 2}, "dw", "qat") == 1
+    with pytest.raises(UserError, match=r"^--name dv: no such configuration under qat; allowed: dw, clf$"):
+        choose({"dw": 1, "clf": 2}, "dv", "qat")
