@@ -44,7 +44,7 @@ def _locate(settings: ImageFolderConfig, folders: Sequence[Path]) -> Path:
             raise UserError(f"data.imagefolder.source: {source} does not end in the name of a file")
         checksum = Checksum("sha256", settings.archive_sha256) if settings.archive_sha256 else None
         return fetch(file_name(source), folders, [source], checksum)
-    places = [*folders, Path()] if Path(source).name == source else [Path()]
+    places = [*folders, Path()]
     for place in places:
         if (place / source).exists():
             return (place / source).absolute()
