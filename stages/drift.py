@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import _src  # noqa: F401
-from selectq.data.augment import normalise
+from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges, level_histograms
 from selectq.drift.measure import measure_drift
@@ -16,7 +16,6 @@ from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
 from selectq.training.device import choose_device
-from selectq.training.evaluate import EVALUATION_BATCH, image_batches
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")

@@ -9,6 +9,7 @@ from torch import Tensor
 from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
 
+EVALUATION_BATCH = 250
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1 / 64
 """A pixel p stands for (p - 128) / 64: uint8 pixels are their own 8-bit quantization, without error."""
@@ -48,3 +49,8 @@ def training_batches(
     for start in range(0, len(split) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size]
         yield normalise(augmented(split.images[chosen], config, generator)), split.labels[chosen]
+
+
+def image_batches(images: Tensor) -> Iterator[Tensor]:
+    """uint8 (N, 3, H, W) -> float batches in order, as they are, of at most `EVALUATION_BATCH` images."""
+    return (normalise(chunk) for chunk in images.split(EVALUATION_BATCH))

@@ -2,6 +2,7 @@
 
 import torch
 
+from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset, Split
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
@@ -10,7 +11,6 @@ from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.range_estimation import estimate_ranges
-from selectq.training.evaluate import image_batches
 
 
 def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> FusedMobileNetV2:

@@ -1,20 +1,13 @@
 """Logits and accuracy of anything callable on a batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from selectq.data.augment import normalise
+from selectq.data.augment import EVALUATION_BATCH, image_batches
 from selectq.data.packed import Split
 from selectq.progress import progress
-
-EVALUATION_BATCH = 250
-
-
-def image_batches(images: Tensor) -> Iterator[Tensor]:
-    """uint8 (N, 3, H, W) -> float batches in order, of at most `EVALUATION_BATCH` images."""
-    return (normalise(chunk) for chunk in images.split(EVALUATION_BATCH))
 
 
 @torch.no_grad()
