@@ -21,8 +21,8 @@ class RelativeError:
 
     def add(self, reference: Tensor, other: Tensor) -> None:
         """Take in a batch of both, of equal shape."""
-        self.difference += (reference - other).double().square().sum().item()
-        self.reference += reference.double().square().sum().item()
+        self.difference += torch.linalg.vector_norm(reference - other, dtype=torch.float64).item() ** 2
+        self.reference += torch.linalg.vector_norm(reference, dtype=torch.float64).item() ** 2
 
     def value(self) -> float:
         """The ratio, 0 where both are zero everywhere."""
