@@ -6,7 +6,7 @@ from pathlib import Path
 import _src  # noqa: F401
 from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
 from selectq.data.packed import read_dataset
-from selectq.drift.distributions import channel_ranges, level_histograms
+from selectq.drift.distributions import channel_ranges, level_histograms, require_convolutions
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
@@ -30,8 +30,11 @@ def main() -> None:
     params = load_params()
     with only_writer(OUTPUT):
         device = choose_device()
-        images = read_dataset(IMAGES).to(device).test.images
+        test = read_dataset(IMAGES).to(device).test
+        images = test.images
+        sample = normalise(test.sample(params.drift.histogram_images, params.seed).images)
         parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
+        require_convolutions(parent, params.drift.inspect)
         quantized = {
             name: read_quantized(Path(f"models/quantized/{name}.safetensors")).network.to(device) for name in names
         }
@@ -41,7 +44,6 @@ def main() -> None:
         ranges = channel_ranges(
             parent, params.drift.inspect, progress(image_batches(images), batches, "channel ranges")
         )
-        sample = normalise(images[: params.drift.histogram_images])
         histograms = level_histograms(quantized, params.drift.inspect, sample)
         write_csv(OUTPUT / "drift.csv", drift)
         write_csv(OUTPUT / "channel_ranges.csv", ranges)

@@ -80,6 +80,9 @@ def fetch(name: str, folders: Sequence[Path], urls: Sequence[str], checksum: Che
             return _download(url, DOWNLOADS / name, checksum)
         except _AttemptError as failure:
             reasons.append(_note(url, failure))
+    without = ", ".join(str(folder) for folder in folders if not (folder / name).is_file())
+    if without:
+        reasons.append(f"not in {without}")
     raise UserError(f"{name} cannot be had: {'; '.join(reasons)}")
 
 

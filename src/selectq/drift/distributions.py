@@ -24,6 +24,12 @@ def find_convolution(network: FusedMobileNetV2, name: str) -> FusedConv2d:
     return found[name]
 
 
+def require_convolutions(network: FusedMobileNetV2, names: Iterable[str]) -> None:
+    """Raise a UserError before any work if one of `names` is no convolution."""
+    for name in names:
+        find_convolution(network, name)
+
+
 @torch.no_grad()
 def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
     """Columns layer, channel, low, high: each channel's extreme outputs in the float network, one streaming pass."""

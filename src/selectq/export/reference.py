@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.params.configs import WeightScheme
-from selectq.quantization.fake_quantize import Grid, weight_grid, weight_scale
-from selectq.quantization.fused import FusedBlock, FusedLayer, FusedMobileNetV2, Place
-from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.fake_quantize import Grid, scale_with_room_for_bias, weight_grid, weight_scale
+from selectq.quantization.fused import FusedLayer, FusedMobileNetV2, Place
+from selectq.quantization.quantizers import ActivationQuantizer, stored_scale
 
 _ops = torch.ops.quantized_decomposed
 _UINT8 = Grid(0, 255)
-LARGEST_BIAS_LEVEL = 2**30
 
 
 class DequantizePerTensor(nn.Module):
@@ -84,41 +83,32 @@ class ReferenceNetwork(nn.Module):
 def to_reference(network: FusedMobileNetV2, scheme: WeightScheme) -> ReferenceNetwork:
     """The reference form of a fake-quantized network, which is left as it is."""
     network = copy.deepcopy(network).cpu().eval()
-    incoming = PIXEL_SCALE
-    for block in network.blocks():
-        for layer in block.convolutions() if isinstance(block, FusedBlock) else [block]:
-            _store_integers(layer, scheme, incoming)
-            incoming = _store_activation(layer)
-        if isinstance(block, FusedBlock) and block.residual:
-            incoming = _store_activation(block)
-    incoming = _store_activation(network.pool)
-    _store_integers(network.classifier, scheme, incoming)
+    input_scales = [(layer, stored_scale(source)) for layer, source in network.inputs()]
+    for layer, input_scale in input_scales:
+        _store_integers(layer, scheme, input_scale)
+    for place in network.places():
+        _store_activation(place)
     return ReferenceNetwork(network).eval()
 
 
-def _store_activation(place: Place) -> float:
-    """Put quantize/dequantize into a place; the scale of what it stores."""
+def _store_activation(place: Place) -> None:
+    """Put quantize/dequantize into a place."""
     quantizer = place.activation
     assert isinstance(quantizer, ActivationQuantizer)
     scale, zero_point = quantizer.scale_and_zero_point()
     place.activation = QuantizeDequantize(scale.item(), int(zero_point.item()), quantizer.grid())
-    return scale.item()
 
 
 @torch.no_grad()
-def _store_integers(layer: FusedLayer, scheme: WeightScheme, input_scale: float) -> None:
-    """Replace a layer's weight by int8 levels and its bias by int32 levels of scale `input_scale` * weight scale.
-
-    A channel whose weights are so small that its bias would not fit gets a coarser weight scale; what its weights
-    add is then below the 2^-14th part of the bias.
-    """
+def _store_integers(layer: FusedLayer, scheme: WeightScheme, input_scale: Tensor) -> None:
+    """Replace a layer's weight by int8 levels and its bias by int32 levels of scale `input_scale` * weight scale."""
     shape = [-1] + [1] * (layer.weight.ndim - 1)
-    scale = weight_scale(layer.weight, scheme).flatten()  # (O,) or (1,)
-    needed = layer.bias.abs() / (input_scale * LARGEST_BIAS_LEVEL)  # (O,)
-    scale = torch.maximum(scale, needed if len(scale) > 1 else needed.amax(0, keepdim=True))
+    scale = scale_with_room_for_bias(
+        weight_scale(layer.weight, scheme).flatten(), layer.bias, input_scale
+    )  # (O,) or (1,)
     grid = weight_grid(scheme)
     levels = (layer.weight * scale.reciprocal().view(shape)).round().clamp(grid.quant_min, grid.quant_max)
-    bias_levels = (layer.bias.double() / (scale.double() * input_scale)).round()
+    bias_levels = (layer.bias.double() / (scale * input_scale).double()).round()
     layer.weight = nn.Parameter(levels.to(torch.int8).contiguous(), requires_grad=False)
     layer.bias = nn.Parameter(bias_levels.to(torch.int32), requires_grad=False)
     layer.read_weight = _dequantize(scale)

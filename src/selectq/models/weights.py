@@ -58,7 +58,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # both readers raise many types on damaged files
         raise UserError(f"model.weights: {path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None
-    return dict(state)

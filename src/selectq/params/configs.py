@@ -17,6 +17,14 @@ Bits = Annotated[int, Between(2, 8)]
 LAYER_KINDS = ("stem", "expansion", "depthwise", "projection", "head", "classifier", "batchnorm")
 """Every parameter of the network belongs to exactly one of these."""
 
+MODULE_NAMES = (
+    r"features\.(0|18)(\.[01])?"  # stem and head: convolution, batch norm
+    r"|features\.1(\.conv(\.0(\.[01])?|\.[12])?)?"  # the block without expansion
+    r"|features\.([2-9]|1[0-7])(\.conv(\.[01](\.[01])?|\.[23])?)?"
+    r"|classifier(\.1)?"
+)
+"""torchvision's names of the modules that hold parameters."""
+
 
 @dataclass(frozen=True)
 class Cifar10Config(Config):
@@ -102,6 +110,11 @@ class FinetuneConfig(Config):
     warmup_epochs: Annotated[float, Between(0, 1000)]
     augment: AugmentConfig
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise UserError("momentum: 0.0 leaves nothing to nesterov: true; allowed: above 0, or nesterov: false")
+
 
 @dataclass(frozen=True)
 class WeightScheme(Config):
@@ -173,7 +186,7 @@ class QatConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for entry in self.scope:
-            if entry not in ("all", *LAYER_KINDS) and not re.match(r"(features|classifier)\.\d", entry):
+            if entry not in ("all", *LAYER_KINDS) and not re.fullmatch(MODULE_NAMES, entry):
                 allowed = ", ".join(("all", *LAYER_KINDS, "or module names such as features.14"))
                 raise UserError(f"scope: {entry!r} is no layer kind; allowed: {allowed}")
         if not self.scope:

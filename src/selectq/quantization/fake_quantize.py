@@ -15,6 +15,9 @@ SMALLEST_SCALE = torch.finfo(torch.float32).eps
 """A range of width 0 (a dead channel) still gets a scale that can be divided by."""
 
 
+LARGEST_BIAS_LEVEL = 2**30
+"""Half of what int32 holds: the rest is left for what the weights add."""
+
 Range = tuple[Tensor, Tensor]
 """The lowest and the highest value (scalars) that a quantizer should represent."""
 
@@ -98,3 +101,13 @@ def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> tup
         return scale, torch.full_like(scale, middle)
     scale = ((high - low) / (grid.quant_max - grid.quant_min)).clamp(min=SMALLEST_SCALE)
     return scale, (-low / scale).round().clamp(grid.quant_min, grid.quant_max)
+
+
+def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -> Tensor:
+    """The weight scale (O,) or (1,), made coarser where the bias would not fit the accumulator.
+
+    An integer layer adds its bias (O,) in levels of `input_scale` (a scalar) times the weight scale. Where that is so
+    fine that the bias passes `LARGEST_BIAS_LEVEL`, the weights are negligible beside the bias.
+    """
+    needed = bias.detach().abs() / (input_scale * LARGEST_BIAS_LEVEL)  # (O,)
+    return torch.maximum(scale, needed if len(scale) > 1 else needed.amax(0, keepdim=True))

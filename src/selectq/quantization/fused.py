@@ -140,6 +140,17 @@ class FusedMobileNetV2(nn.Module):
         """The convolutions and the classifier, in network order."""
         return (module for module in self.modules() if isinstance(module, FusedConv2d | FusedLinear))
 
+    def inputs(self) -> Iterator[tuple[FusedLayer, Place | None]]:
+        """Every layer, in network order, with the place whose stored output it reads; None for the pixels."""
+        source: Place | None = None
+        for block in self.blocks():
+            for layer in block.convolutions() if isinstance(block, FusedBlock) else [block]:
+                yield layer, source
+                source = layer
+            if isinstance(block, FusedBlock) and block.residual:
+                source = block
+        yield self.classifier, self.pool
+
     def places(self) -> Iterator[Place]:
         """Everything whose output is stored as integers, in network order of their definition."""
         for module in self.modules():

@@ -14,7 +14,7 @@ from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, BiasQuantizer, WeightQuantizer
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class QuantizedCheckpoint:
 
 
 def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[str, Range]) -> None:
-    """Turn the float form into the fake-quantized one, in place: every weight and every place is quantized.
+    """Turn the float form into the fake-quantized one, in place: weights, biases and every place.
 
     `ranges` gives each place's [low, high] by name.
     """
-    for layer in network.fused_layers():
+    for layer, source in network.inputs():
         layer.read_weight = WeightQuantizer(scheme.weights)
+        layer.read_bias = BiasQuantizer(scheme.weights, layer, source)
     for place in network.places():
         place.activation = ActivationQuantizer(scheme.activations, place.bounds, *ranges[place.name])
 

@@ -3,16 +3,19 @@
 import torch
 from torch import Tensor, nn
 
+from selectq.data.augment import PIXEL_SCALE
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
+    LARGEST_BIAS_LEVEL,
     Grid,
     activation_grid,
     activation_scale,
     fake_quantize,
+    scale_with_room_for_bias,
     weight_grid,
     weight_scale,
 )
-from selectq.quantization.fused import Bounds
+from selectq.quantization.fused import Bounds, FusedLayer, Place
 
 
 class WeightQuantizer(nn.Module):
@@ -70,3 +73,28 @@ class ActivationQuantizer(nn.Module):
         low, high = (end.clamp(self.bounds.low, self.bounds.high) for end in (low, high))
         self.low.lerp_(low, self.averaging)
         self.high.lerp_(high, self.averaging)
+
+
+class BiasQuantizer(nn.Module):
+    """A bias as the integer program adds it: in whole levels of the accumulator, input scale times weight scale."""
+
+    def __init__(self, scheme: WeightScheme, layer: FusedLayer, source: Place | None) -> None:
+        super().__init__()
+        self.scheme = scheme
+        self._reads = (layer, source)  # in a tuple, so that they are no submodules of this one
+
+    def forward(self, bias: Tensor) -> Tensor:
+        """(O,) to the same shape, on the grid."""
+        layer, source = self._reads
+        input_scale = stored_scale(source).to(bias)
+        scale = scale_with_room_for_bias(weight_scale(layer.weight, self.scheme).flatten(), bias, input_scale)
+        levels = Grid(-LARGEST_BIAS_LEVEL, LARGEST_BIAS_LEVEL)
+        return fake_quantize(bias, scale * input_scale, torch.zeros_like(scale), levels)
+
+
+def stored_scale(place: Place | None) -> Tensor:
+    """The scale (scalar) of what a quantized place stores; None stands for the pixels."""
+    if place is None:
+        return torch.tensor(PIXEL_SCALE)
+    assert isinstance(place.activation, ActivationQuantizer), f"{place.name} is not quantized"
+    return place.activation.scale_and_zero_point()[0]

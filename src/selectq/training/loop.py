@@ -63,6 +63,9 @@ def fit(
         training = _train_epoch(network, optimizer, dataset.train, plan, epoch)
         network.eval()
         validation = evaluate(network, dataset.validation, f"epoch {epoch + 1} validation")
+        if not math.isfinite(training["loss"] + validation["loss"]):
+            highest = plan.schedule(epoch + 0.5)
+            raise UserError(f"epoch {epoch + 1}: the loss is not a number; lower lr (now up to {highest:g})")
         history.append({"epoch": epoch + 1, "split": "train", **training})
         history.append({"epoch": epoch + 1, "split": "validation", **validation})
         state.save(network, optimizer, history)
@@ -100,9 +103,4 @@ def _train_epoch(
         optimizer.step()
         loss_sum += loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
-    mean_loss = loss_sum.item() / steps
-    if math.isnan(mean_loss):
-        raise UserError(
-            f"epoch {epoch + 1}: the loss is not a number; lower lr (now up to {plan.schedule(epoch + 0.5):g})"
-        )
-    return {"loss": mean_loss, "top1": 100.0 * correct.item() / (steps * plan.batch_size)}
+    return {"loss": loss_sum.item() / steps, "top1": 100.0 * correct.item() / (steps * plan.batch_size)}
