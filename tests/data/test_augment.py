@@ -1,0 +1,114 @@
+"""Augmentation is shifts and flips and nothing else; an epoch shows every image at most once."""
+
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selectq.data.augment import (
+    EVALUATION_BATCH,
+    PIXEL_SCALE,
+    PIXEL_ZERO_POINT,
+    augmented,
+    image_batches,
+    normalise,
+    training_batches,
+)
+from selectq.data.packed import Split
+from selectq.params.configs import AugmentConfig
+
+HEIGHT, WIDTH = 6, 5
+NOTHING = AugmentConfig(flip=False, crop_padding=0)
+
+
+def images(count: int) -> Tensor:
+    """Images that no shift or flip turns into one another."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, HEIGHT, WIDTH), dtype=torch.uint8, generator=generator)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def explanations(original: Tensor, found: Tensor, padding: int) -> list[tuple[int, int, bool]]:
+    """Every (row offset, column offset, flipped) that turns one image into the other."""
+    padded = F.pad(original, (padding,) * 4, value=PIXEL_ZERO_POINT)
+    offsets = range(2 * padding + 1)
+    return [
+        (row, column, flipped)
+        for row, column, flipped in itertools.product(offsets, offsets, (False, True))
+        for crop in [padded[:, row : row + HEIGHT, column : column + WIDTH]]
+        if torch.equal(crop.flip(2) if flipped else crop, found)
+    ]
+
+
+@pytest.mark.parametrize(("flip", "padding"), [(True, 2), (False, 2), (True, 0), (False, 1)])
+def test_every_image_is_shifted_and_flipped_by_itself(flip: bool, padding: int) -> None:
+    before = images(400)
+    after = augmented(before, AugmentConfig(flip, padding), seeded())
+    assert after.dtype == torch.uint8 and after.shape == before.shape
+    found = [explanations(one, other, padding) for one, other in zip(before, after, strict=True)]
+    assert all(len(ways) == 1 for ways in found), "one way, and one alone"
+    rows, columns, flips = zip(*(ways[0] for ways in found), strict=True)
+    positions = Counter(zip(rows, columns, strict=True))
+    assert len(positions) == (2 * padding + 1) ** 2, "every shift occurs"
+    assert max(positions.values()) < 3 * 400 / len(positions) + 10, "none much more than the others"
+    assert sum(flips) == pytest.approx(200, abs=40) if flip else sum(flips) == 0
+
+
+def test_no_augmentation_leaves_the_images() -> None:
+    before = images(10)
+    assert torch.equal(augmented(before, NOTHING, seeded()), before)
+
+
+def test_augmentation_depends_on_the_generator_alone() -> None:
+    config, before = AugmentConfig(flip=True, crop_padding=2), images(20)
+    one = augmented(before, config, seeded(1))
+    torch.rand(5)
+    assert torch.equal(one, augmented(before, config, seeded(1)))
+    assert not torch.equal(one, augmented(before, config, seeded(2)))
+
+
+def test_normalised_pixels_are_exact() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
+    found = normalise(pixels)
+    assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
+    assert found[0, 0].flatten().tolist() == [(level - 128) / 64 for level in range(256)]
+    assert torch.equal((found / PIXEL_SCALE + PIXEL_ZERO_POINT).to(torch.uint8), pixels), "and come back"
+
+
+def epoch(count: int, batch_size: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """One epoch over images whose every pixel, and label, is their number."""
+    numbers = torch.arange(count)
+    split = Split(numbers.to(torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous(), numbers)
+    return list(training_batches(split, batch_size, NOTHING, seeded(seed)))
+
+
+@pytest.mark.parametrize(("count", "batch_size", "steps"), [(20, 6, 3), (18, 6, 3), (5, 6, 0), (6, 6, 1), (7, 1, 7)])
+def test_epoch_shows_no_image_twice_and_drops_the_incomplete_batch(count: int, batch_size: int, steps: int) -> None:
+    batches = epoch(count, batch_size)
+    assert [len(labels) for _, labels in batches] == [batch_size] * steps
+    shown = [label for _, labels in batches for label in labels.tolist()]
+    assert len(set(shown)) == len(shown) == steps * batch_size
+    for found, labels in batches:
+        assert torch.equal(found[:, 0, 0, 0] / PIXEL_SCALE + PIXEL_ZERO_POINT, labels.float()), (
+            "labels stay with images"
+        )
+
+
+def test_order_is_random_and_of_the_seed() -> None:
+    one, same, other = (torch.cat([labels for _, labels in epoch(60, 6, seed)]) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, one.sort().values)
+
+
+def test_batches_of_evaluation_hold_every_image_once_in_order() -> None:
+    before = images(EVALUATION_BATCH * 2 + 3)
+    batches = list(image_batches(before))
+    assert [len(batch) for batch in batches] == [EVALUATION_BATCH, EVALUATION_BATCH, 3]
+    assert torch.equal(torch.cat(batches), normalise(before))

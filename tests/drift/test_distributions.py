@@ -1,0 +1,97 @@
+"""Channel ranges and histograms of levels, against brute force."""
+
+import pytest
+import torch
+from networks import float_images, quantized, scheme, trained
+
+from selectq.drift.distributions import channel_ranges, find_convolution, level_histograms, weight_levels
+from selectq.errors import UserError
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.quantized import Scheme
+
+LAYERS = ("features.14.conv.1.0", "features.3.conv.2")  # a depthwise convolution and a projection
+
+SCHEMES = {
+    "channel": scheme(),
+    "tensor": scheme(granularity="tensor"),
+    "symmetric": scheme(symmetric=True),
+    "few_bits": scheme(3, bits=4),
+}
+
+
+def stored(network: FusedMobileNetV2, name: str, images: torch.Tensor) -> torch.Tensor:
+    """What a layer stores for the images: (N, O, H, W)."""
+    found: list[torch.Tensor] = []
+    handle = find_convolution(network, name).register_forward_hook(lambda *call: found.append(call[2]))
+    with torch.no_grad():
+        network(images)
+    handle.remove()
+    return found[0]
+
+
+def test_channel_ranges_by_brute_force() -> None:
+    network, images = fold(trained().model), float_images(20, seed=3)
+    table = channel_ranges(network, LAYERS, images.split(6))
+    assert list(table.columns) == ["layer", "channel", "low", "high"]
+    assert set(table.layer) == set(LAYERS)
+    for name in LAYERS:
+        rows, output = table[table.layer == name], stored(network, name, images)
+        assert list(rows.channel) == list(range(output.shape[1]))
+        assert list(rows.low) == pytest.approx(output.amin((0, 2, 3)).tolist(), rel=1e-4, abs=1e-4)
+        assert list(rows.high) == pytest.approx(output.amax((0, 2, 3)).tolist(), rel=1e-4, abs=1e-4)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("config", SCHEMES)
+def test_histograms_by_brute_force(config: str) -> None:
+    network, images = quantized(SCHEMES[config]), float_images(12, seed=3)
+    table = level_histograms({config: network}, LAYERS, images)
+    assert set(table.config) == {config}
+    for name in LAYERS:
+        rows = table[(table.layer == name) & (table.tensor == "activation")]
+        scale, zero_point = find_convolution(network, name).activation.scale_and_zero_point()
+        levels = (stored(network, name, images) / scale + zero_point).round().long().flatten()
+        counts = torch.bincount(levels)
+        assert dict(zip(rows.level, rows.share, strict=True)) == pytest.approx(
+            {level: count / len(levels) for level, count in enumerate(counts.tolist()) if count}
+        )
+
+
+@pytest.mark.parametrize("config", SCHEMES)
+def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
+    chosen: Scheme = SCHEMES[config]
+    table = level_histograms({config: quantized(chosen)}, LAYERS, float_images(12, seed=3))
+    sums = table.groupby(["layer", "tensor"]).share.sum()
+    assert len(sums) == 4 and sums.to_numpy() == pytest.approx(1.0)
+    largest = 2 ** (chosen.weights.bits - 1) - 1
+    weights = table[table.tensor == "weight"]
+    assert weights.level.abs().max() == largest, "and the last level is used"
+    assert table[table.tensor == "activation"].level.between(0, 2**chosen.activations.bits - 1).all()
+
+
+def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
+    depthwise = LAYERS[:1]
+    table = level_histograms({"symmetric": quantized(SCHEMES["symmetric"])}, depthwise, float_images(12, seed=3))
+    assert table[table.tensor == "activation"].level.min() == 128
+
+
+@pytest.mark.parametrize("config", SCHEMES)
+def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
+    for name in LAYERS:
+        layer = find_convolution(quantized(SCHEMES[config]), name)
+        levels = weight_levels(layer)
+        assert torch.equal(levels, levels.round())
+        scale = layer.weight.abs().flatten(1).amax(1) / (2 ** (SCHEMES[config].weights.bits - 1) - 1)
+        scale = scale.amax().expand_as(scale) if config == "tensor" else scale
+        assert torch.allclose(levels * scale[:, None, None, None], layer.read_weight(layer.weight), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["features.14", "features.14.conv.1", "features.99.0", "classifier.1", ""])
+def test_unknown_layer_is_refused(name: str) -> None:
+    network = fold(trained().model)
+    with pytest.raises(UserError) as refusal:
+        channel_ranges(network, ["features.0.0", name], [])
+    message = str(refusal.value)
+    assert message.startswith(f"drift.inspect: {name!r} is no convolution; allowed: features.0.0, ")
+    assert "features.14.conv.1.0" in message and "\n" not in message

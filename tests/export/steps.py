@@ -1,0 +1,41 @@
+"""Comparing two forms of a network in integer steps, place by place."""
+
+import torch
+from networks import coloured_noise
+from torch import Tensor, nn
+
+from selectq.export.reference import ReferenceNetwork
+from selectq.quantization.fused import FusedMobileNetV2
+
+
+def blends(count: int, seed: int = 0) -> Tensor:
+    """uint8 images between two classes: some predictions are close, so that small differences flip them."""
+    generator = torch.Generator().manual_seed(seed)
+    one, other = coloured_noise(count, seed).images, coloured_noise(count, seed + 1).images.roll(1, dims=0)
+    return torch.lerp(one.float(), other.float(), torch.rand(count, 1, 1, 1, generator=generator)).to(torch.uint8)
+
+
+def flipped(one: Tensor, other: Tensor) -> float:
+    """Share of the images for which two forms' logits (N, classes) name different classes."""
+    assert len(one.argmax(1).unique()) > 1, "the images are not all of one class"
+    return (one.argmax(1) != other.argmax(1)).double().mean().item()
+
+
+def integer_steps(simulation: FusedMobileNetV2, reference: ReferenceNetwork, x: Tensor) -> dict[str, float]:
+    """Place name -> largest difference of what both store, in steps, both given what the simulation stored before.
+
+    Errors do not add up this way: a difference belongs to the place at which it is found.
+    """
+    twins = dict(zip(simulation.places(), reference.network.places(), strict=True))
+    steps: dict[str, float] = {}
+
+    def compare(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        scale, _ = place.activation.scale_and_zero_point()
+        steps[place.name] = ((twins[place](*arguments) - output).abs().max() / scale).item()
+
+    handles = [place.register_forward_hook(compare) for place in twins]
+    with torch.no_grad():
+        simulation(x)
+    for handle in handles:
+        handle.remove()
+    return steps

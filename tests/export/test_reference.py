@@ -1,0 +1,96 @@
+"""The reference form against the simulation, in integer steps and in flipped predictions."""
+
+import pytest
+import torch
+from networks import coloured_noise, quantized, same_tensors, scheme
+from steps import blends, flipped, integer_steps
+from torch import nn
+
+from selectq.data.augment import normalise
+from selectq.export.reference import ReferenceNetwork, to_reference
+from selectq.quantization.fake_quantize import LARGEST_BIAS_LEVEL
+from selectq.quantization.quantized import Scheme
+
+SCHEMES = [
+    *(scheme(8, granularity, 8, symmetric) for granularity in ("tensor", "channel") for symmetric in (False, True)),
+    scheme(4, "channel", 4),
+    scheme(2, "tensor", 3, symmetric=True),
+]
+STEP = 1.001  # one step, in float32
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_every_stored_value_is_within_a_step_of_the_simulation(chosen: Scheme) -> None:
+    simulation = quantized(chosen)
+    reference = to_reference(simulation, chosen.weights)
+    steps = integer_steps(simulation, reference, normalise(blends(24)))
+    assert len(steps) == 63
+    assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)
+
+
+def test_damage_to_one_channel_shows_in_steps() -> None:
+    """Negative control of the comparison: three steps more in one channel's bias."""
+    simulation = quantized(scheme())
+    reference = to_reference(simulation, scheme().weights)
+    layer = next(layer for layer in reference.network.fused_layers() if layer.name == "features.9.conv.2")
+    scale, _ = next(p for p in simulation.places() if p.name == layer.name).activation.scale_and_zero_point()
+    layer.bias[3] += int(3 * scale / layer.read_bias.scales[3])
+    steps = integer_steps(simulation, reference, normalise(blends(8)))
+    assert steps.pop(layer.name) == pytest.approx(3, abs=1.001)
+    assert steps.pop("features.9") > STEP, "the sum it goes into"
+    assert max(steps.values()) <= STEP
+
+
+@pytest.mark.parametrize("chosen", SCHEMES[:-1])  # with 2 bits all images look alike to it
+def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
+    images, simulation = blends(400), quantized(chosen)
+    reference = to_reference(simulation, chosen.weights)
+    with torch.no_grad():
+        simulated, referred = simulation(normalise(images)), reference(images)
+    assert flipped(simulated, referred) <= 0.005
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_weights_and_biases_are_integers_on_their_grids(chosen: Scheme) -> None:
+    largest = 2 ** (chosen.weights.bits - 1) - 1
+    simulation = quantized(chosen)
+    reference = to_reference(simulation, chosen.weights)
+    for layer, twin in zip(simulation.fused_layers(), reference.network.fused_layers(), strict=True):
+        assert (twin.weight.dtype, twin.bias.dtype) == (torch.int8, torch.int32)
+        assert twin.weight.abs().max().item() == largest
+        with torch.no_grad():
+            assert torch.allclose(twin.read_weight(twin.weight), layer.read_weight(layer.weight), rtol=1e-5, atol=1e-7)
+            bias, level = twin.read_bias(twin.bias), twin.read_bias(torch.ones_like(twin.bias))
+        assert ((bias - layer.bias).abs() <= 0.501 * level).all(), "rounded to the nearest level"
+
+
+def test_conversion_leaves_the_simulation_alone() -> None:
+    simulation = quantized(scheme())
+    to_reference(simulation, scheme().weights)
+    assert same_tensors(simulation, quantized(scheme()))
+    assert all(layer.weight.dtype == torch.float32 for layer in simulation.fused_layers())
+
+
+def test_pixels_are_quantized_values_as_they_are() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 3, 16, 16)
+    reference = ReferenceNetwork(nn.Identity())  # type: ignore[arg-type]  # a network that shows its input
+    assert torch.equal(reference(pixels), normalise(pixels))
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("name", ["features.8.conv.1.0", "features.8.conv.2"])
+def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granularity: str) -> None:
+    """Weights of almost 0 ask for a scale so small that the bias would need more than 32 bits."""
+    chosen = scheme(granularity=granularity)
+    simulation = quantized(chosen)
+    layer = next(place for place in simulation.places() if place.name == name)
+    with torch.no_grad():
+        layer.weight[: 1 if granularity == "channel" else None] *= 1e-9
+        layer.bias[0] = 5e3
+    layer.activation.high.fill_(1e4)  # the bias does not saturate
+    reference = to_reference(simulation, chosen.weights)
+    twin = next(place for place in reference.network.places() if place.name == name)
+    assert twin.bias[0].item() == pytest.approx(LARGEST_BIAS_LEVEL, rel=1e-6)
+    assert twin.read_bias(twin.bias)[0].item() == pytest.approx(5e3, rel=1e-6)
+    steps = integer_steps(simulation, reference, normalise(coloured_noise(8, seed=1).images))
+    assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)

@@ -1,0 +1,128 @@
+"""Starting weights: checked by hash before they are read, and refused in one line."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from networks import CLASSES, model_config, same_tensors, trained
+
+from selectq.errors import UserError
+from selectq.models import weights
+from selectq.models.checkpoint import write_fp32
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.models.weights import load_weights
+from selectq.params.configs import ModelConfig
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def starting_from(path: str, digest: str) -> ModelConfig:
+    return dataclasses.replace(model_config(), weights=path, weights_sha256=digest)
+
+
+def fresh(classes: int = len(CLASSES)) -> torch.nn.Module:
+    torch.manual_seed(5)
+    return build_mobilenetv2(model_config(), classes)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_none_keeps_the_random_initialisation() -> None:
+    model = fresh()
+    load_weights(model, model_config(), [])
+    assert same_tensors(model, fresh())
+
+
+def test_own_checkpoint_is_loaded(here: Path) -> None:
+    write_fp32(here / "own.safetensors", trained())
+    model = fresh()
+    load_weights(model, starting_from("own.safetensors", sha256(here / "own.safetensors")), [])
+    assert same_tensors(model, trained().model)
+
+
+def test_file_is_found_in_the_folders(here: Path) -> None:
+    write_fp32(here / "far" / "own.safetensors", trained())
+    model = fresh()
+    load_weights(model, starting_from("own.safetensors", sha256(here / "far/own.safetensors")), [here / "far"])
+    assert same_tensors(model, trained().model)
+
+
+def test_absolute_path_is_found(here: Path) -> None:
+    write_fp32(here / "far" / "own.safetensors", trained())
+    path = here / "far" / "own.safetensors"
+    model = fresh()
+    load_weights(model, starting_from(str(path), sha256(path)), [])
+    assert same_tensors(model, trained().model)
+
+
+def test_torch_file_is_loaded_and_another_number_of_classes_starts_fresh(here: Path) -> None:
+    torch.save(trained().model.state_dict(), here / "own.pth")
+    model = fresh(classes=7)
+    load_weights(model, starting_from("own.pth", sha256(here / "own.pth")), [])
+    assert torch.equal(model.features[0][0].weight, trained().model.features[0][0].weight)
+    assert torch.equal(model.classifier[1].weight, fresh(classes=7).classifier[1].weight)
+
+
+def test_pretrained_file_is_checked_by_the_hash_in_its_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(trained().model.state_dict(), here / "state")
+    name = f"mobilenet_v2-{sha256(here / 'state')[:8]}.pth"
+    (here / "state").rename(here / name)
+    published = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"file:///nowhere/{name}"))
+    monkeypatch.setattr(weights, "MobileNet_V2_Weights", published)
+    model = fresh()
+    load_weights(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
+    assert same_tensors(model, trained().model)
+
+    (here / name).write_bytes(b"something else")
+    with pytest.raises(UserError, match="sha256"):
+        load_weights(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
+
+
+def refusal(config: ModelConfig, folders: list[Path]) -> str:
+    model = fresh()
+    with pytest.raises(UserError) as refused:
+        load_weights(model, config, folders)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_wrong_hash_is_refused_before_the_file_is_read(here: Path) -> None:
+    (here / "own.pth").write_bytes(b"not even a checkpoint")
+    message = refusal(starting_from("own.pth", "0" * 64), [])
+    assert "own.pth" in message and "0" * 64 in message and sha256(here / "own.pth") in message
+
+
+def test_missing_file_says_where_it_was_looked_for(here: Path) -> None:
+    message = refusal(starting_from("absent.pth", "0" * 64), [here / "far"])
+    assert "absent.pth" in message and str(here / "far") in message
+
+
+@pytest.mark.parametrize("name", ["own.pth", "own.safetensors"])
+def test_damaged_file_is_refused(name: str, here: Path) -> None:
+    (here / name).write_bytes(b"damaged")
+    assert "not a readable checkpoint" in refusal(starting_from(name, sha256(here / name)), [])
+
+
+def test_pickle_with_code_is_not_run(here: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return (Path.touch, (here / "sprung",))
+
+    torch.save({"features.0.0.weight": Trap()}, here / "own.pth")
+    assert "not a readable checkpoint" in refusal(starting_from("own.pth", sha256(here / "own.pth")), [])
+    assert not (here / "sprung").exists()
+
+
+@pytest.mark.parametrize("content", [{"some.other": torch.zeros(2)}, torch.zeros(2)])
+def test_another_network_is_refused(content: object, here: Path) -> None:
+    torch.save(content, here / "own.pth")
+    assert "model.weights: " in refusal(starting_from("own.pth", sha256(here / "own.pth")), [])

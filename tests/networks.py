@@ -1,0 +1,165 @@
+"""Small networks, schemes and images that the tests of models, quantization, training, drift and export share."""
+
+import copy
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.data.augment import image_batches, normalise
+from selectq.data.packed import Dataset, Split
+from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import (
+    ActivationScheme,
+    AugmentConfig,
+    CalibrationConfig,
+    ModelConfig,
+    Params,
+    WeightScheme,
+)
+from selectq.params.load import load_params
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import Scheme
+from selectq.training.loop import Plan, fit
+from selectq.training.resume import TrainingState
+from selectq.training.schedules import warmup
+
+CLASSES = ("red", "green", "blue")
+IMAGE_SIZE = 16
+BATCH = 8
+torch.set_num_threads(1)  # sums are split over threads: the networks must not depend on the number of cores
+NO_AUGMENT = AugmentConfig(flip=False, crop_padding=0)
+
+
+def model_config(
+    activation: str = "relu", stem_stride: int = 2, stage_strides: tuple[int, ...] = (1, 2, 2, 1, 1, 2, 1)
+) -> ModelConfig:
+    return ModelConfig(
+        stem_stride=stem_stride,
+        stage_strides=stage_strides,
+        activation=activation,  # type: ignore[arg-type]  # the callers' literal
+        weights="none",
+        weights_sha256=None,
+        dropout=0.2,
+    )
+
+
+def committed_params() -> Params:
+    return load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+
+
+def scheme(weight_bits: int = 8, granularity: str = "channel", bits: int = 8, symmetric: bool = False) -> Scheme:
+    return Scheme(
+        WeightScheme(weight_bits, granularity),  # type: ignore[arg-type]  # the callers' literal
+        ActivationScheme(bits, symmetric),
+    )
+
+
+def calibration(
+    estimator: str = "minmax", images: int = 24, percentile: float = 99.9, averaging: float = 0.1
+) -> CalibrationConfig:
+    return CalibrationConfig("train", images, estimator, percentile, averaging)  # type: ignore[arg-type]
+
+
+def coloured_noise(count: int, seed: int, size: int = IMAGE_SIZE) -> Split:
+    """Noise in which the channel of an image's class is brighter: easy to tell apart, no two images alike."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % len(CLASSES)
+    images = torch.randint(0, 160, (count, len(CLASSES), size, size), generator=generator)
+    images[torch.arange(count), labels] += 90
+    return Split(images.to(torch.uint8), labels)
+
+
+def coloured_dataset(train: int = 48, validation: int = 12, test: int = 12, size: int = IMAGE_SIZE) -> Dataset:
+    return Dataset(
+        train=coloured_noise(train, 0, size),
+        validation=coloured_noise(validation, 1, size),
+        test=coloured_noise(test, 2, size),
+        classes=CLASSES,
+        origin={"name": "coloured", "source": "noise"},
+    )
+
+
+def float_images(count: int, seed: int) -> Tensor:
+    return normalise(coloured_noise(count, seed).images)
+
+
+def random_network(config: ModelConfig, seed: int) -> MobileNetV2:
+    """A float64 network in evaluation mode whose batch norms are random, but keep the signal alive to the end."""
+    torch.manual_seed(seed)
+    model = build_mobilenetv2(config, len(CLASSES)).double()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 2.0)
+        nn.init.normal_(norm.bias)
+        norm.momentum = 1.0
+    model.train()(torch.randn(8, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.double))  # sets the running statistics
+    for norm in norms:
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.momentum = 0.1
+        norm.running_mean += 0.3 * torch.randn_like(norm.running_mean) * norm.running_var.sqrt()
+        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2.0)
+    return model.eval()
+
+
+def perturbed(model: MobileNetV2, name: str) -> MobileNetV2:
+    """A copy with one parameter or buffer a hundredth larger: for negative controls."""
+    model = copy.deepcopy(model)
+    model.state_dict()[name].mul_(1.01)
+    return model
+
+
+def plan(epochs: int = 1, seed: int = 0, lr: float = 0.02) -> Plan:
+    """A short warm-up, then a constant rate, on batches of `BATCH` images as they are."""
+    return Plan(epochs, BATCH, NO_AUGMENT, warmup(lambda epoch: lr, 0.3), seed)
+
+
+class Unsaved(TrainingState):
+    """A state that never touches the disk."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("unsaved"), "")
+
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, object]]) -> None:
+        pass
+
+
+@functools.cache
+def _trained(activation: str) -> Fp32Checkpoint:
+    config = model_config(activation)
+    torch.manual_seed(0)
+    model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    fit(model, optimizer, coloured_dataset(train=96), plan(epochs=4), Unsaved())
+    return Fp32Checkpoint(model.eval(), config, CLASSES)
+
+
+def trained(activation: str = "relu") -> Fp32Checkpoint:
+    """A network that was trained, briefly, to tell the colours apart: its ranges and statistics are real ones."""
+    return copy.deepcopy(_trained(activation))
+
+
+@functools.cache
+def _quantized(scheme: Scheme) -> FusedMobileNetV2:
+    return quantize(trained(), coloured_dataset(), calibration(), scheme, seed=0)
+
+
+def quantized(scheme: Scheme) -> FusedMobileNetV2:
+    """The trained network, quantized after training."""
+    return copy.deepcopy(_quantized(scheme))
+
+
+def batches_of(images: Tensor) -> Callable[[], list[Tensor]]:
+    """uint8 images as `estimate_ranges` wants its batches."""
+    return lambda: list(image_batches(images))
+
+
+def same_tensors(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules hold the same names and, bit for bit, the same tensors."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

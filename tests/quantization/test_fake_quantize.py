@@ -1,0 +1,251 @@
+"""The quantizer against torch's, value for value and gradient for gradient, and the laws it must obey."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from selectq.params.configs import ActivationScheme, WeightScheme
+from selectq.quantization.fake_quantize import (
+    Grid,
+    activation_grid,
+    activation_scale,
+    fake_quantize,
+    weight_grid,
+    weight_scale,
+)
+
+BITS = range(2, 9)
+SCALES = (0.25, 0.0213, 1.7, 3e-5)
+ACTIVATION_GRIDS = [activation_grid(ActivationScheme(bits, symmetric=False)) for bits in BITS]
+WEIGHT_GRIDS = [weight_grid(WeightScheme(bits, "tensor")) for bits in BITS]
+
+
+def zero_points(grid: Grid) -> set[int]:
+    """Both ends, the middle, and an odd and an even level."""
+    low, high = grid.quant_min, grid.quant_max
+    return {low, high, (low + high) // 2, low + (high - low) // 3, low + (high - low) // 3 + 1}
+
+
+PER_TENSOR = [
+    (grid, scale, zero_point)
+    for grid in (*ACTIVATION_GRIDS, *WEIGHT_GRIDS)
+    for scale in SCALES
+    for zero_point in (sorted(zero_points(grid)) if grid.quant_min == 0 else [0])
+]
+
+
+def values_around(grid: Grid, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Every level, every tie between two levels, values a hair beside the ties, and values far outside the grid."""
+    levels = torch.arange(grid.quant_min - 3, grid.quant_max + 4, 0.5) - zero_point  # ties are exact for scale 0.25
+    ties = levels * scale
+    far = torch.tensor([-1e4, -300.0, -0.0, 0.0, 300.0, 1e4]) * scale
+    noise = torch.randn(500, generator=torch.Generator().manual_seed(0)) * grid.quant_max * scale
+    return torch.cat([ties, ties * (1 + 2e-7), ties * (1 - 2e-7), far, noise])
+
+
+def with_gradient(quantized: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The quantized values and the gradient of their weighted sum."""
+    weights = torch.linspace(-3, 5, x.numel()).view(x.shape)
+    (gradient,) = torch.autograd.grad((quantized * weights).sum(), x)
+    return quantized.detach(), gradient
+
+
+def assert_same(own: tuple[Tensor, Tensor], reference: tuple[Tensor, Tensor]) -> None:
+    assert torch.equal(own[0], reference[0])
+    assert torch.equal(own[1], reference[1])
+    assert 0 < (own[1] == 0).sum() < own[1].numel(), "saturated values and others are both there"
+
+
+@pytest.mark.parametrize(("grid", "scale", "zero_point"), PER_TENSOR)
+def test_per_tensor_equals_torch(grid: Grid, scale: float, zero_point: int) -> None:
+    scales, points = torch.tensor(scale), torch.tensor(float(zero_point))
+    x = values_around(grid, scales, points).requires_grad_()
+    reference = torch.fake_quantize_per_tensor_affine(x, scales, points.int(), grid.quant_min, grid.quant_max)
+    assert_same(with_gradient(fake_quantize(x, scales, points, grid), x), with_gradient(reference, x))
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 3, 3), (5, 1, 3, 3), (5, 7)])
+@pytest.mark.parametrize("grid", [*WEIGHT_GRIDS, *ACTIVATION_GRIDS])
+def test_per_channel_equals_torch(grid: Grid, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    scales = torch.tensor([0.25, 0.0213, 1.7, 3e-5, 40.0])
+    points = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0]) if grid.quant_min == 0 else torch.zeros(5)
+    column = (-1, *[1] * (len(shape) - 1))
+    x = torch.randn(shape, generator=generator) * (grid.quant_max * scales).view(column)
+    x[0].view(-1)[:6] = torch.tensor([0.125, 0.375, -0.125, -0.375, 0.625, 1e6])  # exact ties at scale 0.25
+    x.requires_grad_()
+    own = fake_quantize(x, scales.view(column), points.view(column), grid)
+    reference = torch.fake_quantize_per_channel_affine(x, scales, points.int(), 0, grid.quant_min, grid.quant_max)
+    assert_same(with_gradient(own, x), with_gradient(reference, x))
+
+
+def test_ties_go_to_even_levels_by_hand() -> None:
+    x = torch.tensor([0.125, 0.375, 0.625, -0.125, -0.375, 99.0, -99.0])
+    found = fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), Grid(0, 7))
+    assert found.tolist() == [0.0, 0.5, 0.5, 0.0, -0.5, 1.0, -0.75]
+
+
+def test_gradient_by_hand() -> None:
+    x = torch.tensor([-0.9, -0.8, 0.0, 1.1, 1.2], requires_grad=True)  # levels -4 + 3, -3 + 3, 3, 4 + 3, 5 + 3
+    fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), Grid(0, 7)).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
+def test_scale_and_zero_point_get_no_gradient() -> None:
+    x, scale, zero_point = (torch.tensor(value, requires_grad=True) for value in (0.3, 0.25, 1.0))
+    fake_quantize(x, scale, zero_point, Grid(0, 7)).backward()
+    assert x.grad is not None and scale.grad is None and zero_point.grad is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_compiles_to_the_same_values() -> None:
+    compiled = torch.compile(fake_quantize, fullgraph=True)
+    for grid, scale, zero_point in ((Grid(0, 255), 0.0213, 77), (Grid(-127, 127), 0.25, 0), (Grid(0, 15), 1.7, 5)):
+        scales, points = torch.tensor(scale), torch.tensor(float(zero_point))
+        x = values_around(grid, scales, points).requires_grad_()
+        own = with_gradient(fake_quantize(x, scales, points, grid), x)
+        assert_same(with_gradient(compiled(x, scales, points, grid), x), own)
+
+
+laws = settings(deadline=None, derandomize=True, max_examples=150)
+scales = st.floats(2.0**-20, 2.0**10, width=32)
+values = st.floats(-2000, 2000, width=32)
+
+
+@st.composite
+def quantizers(draw: st.DrawFn) -> tuple[Tensor, Tensor, Grid]:
+    """Scale, zero point and grid, of a weight or of an activation."""
+    grid = draw(st.sampled_from([*ACTIVATION_GRIDS, *WEIGHT_GRIDS]))
+    zero_point = draw(st.integers(grid.quant_min, grid.quant_max)) if grid.quant_min == 0 else 0
+    return torch.tensor(draw(scales)), torch.tensor(float(zero_point)), grid
+
+
+def grid_points(scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
+    return (torch.arange(grid.quant_min, grid.quant_max + 1) - zero_point) * scale
+
+
+@laws
+@given(quantizers())
+def test_grid_points_are_fixed_points(quantizer: tuple[Tensor, Tensor, Grid]) -> None:
+    points = grid_points(*quantizer)
+    assert torch.equal(fake_quantize(points, *quantizer), points)
+    assert (points == 0).sum() == 1, "zero is representable"
+
+
+@laws
+@given(quantizers(), st.lists(values, min_size=2, max_size=20))
+def test_puts_out_grid_points_alone(quantizer: tuple[Tensor, Tensor, Grid], levels: list[float]) -> None:
+    found = fake_quantize(torch.tensor(levels) * quantizer[0], *quantizer)
+    assert torch.isin(found, grid_points(*quantizer)).all()
+    assert torch.equal(fake_quantize(found, *quantizer), found), "idempotent"
+
+
+@laws
+@given(quantizers(), st.lists(values, min_size=2, max_size=20))
+def test_is_monotone(quantizer: tuple[Tensor, Tensor, Grid], levels: list[float]) -> None:
+    found = fake_quantize(torch.tensor(sorted(levels)) * quantizer[0], *quantizer)
+    assert (found.diff() >= 0).all()
+
+
+@laws
+@given(quantizers(), st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
+def test_error_is_at_most_half_a_step_inside_the_range(
+    quantizer: tuple[Tensor, Tensor, Grid], shares: list[float]
+) -> None:
+    points = grid_points(*quantizer)
+    x = torch.lerp(points[0], points[-1], torch.tensor(shares))
+    half_step = quantizer[0].item() / 2
+    rounding = points.abs().max().item() * 2**-22  # of x / scale, in float32
+    assert (fake_quantize(x, *quantizer) - x).abs().max().item() <= half_step + rounding
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (6, 1, 3, 3), (6, 10)])
+def test_weight_scale_puts_the_largest_weight_on_the_last_level(
+    shape: tuple[int, ...], granularity: str, bits: int
+) -> None:
+    scheme = WeightScheme(bits, granularity)  # type: ignore[arg-type]
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.arange(1.0, 7).view(
+        -1, *[1] * (len(shape) - 1)
+    )
+    scale = weight_scale(weight, scheme)
+    assert scale.shape == (6 if granularity == "channel" else 1, *[1] * (len(shape) - 1))
+    levels = (weight / scale).abs()
+    largest = levels.flatten(1).amax(1) if granularity == "channel" else levels.amax().view(1)
+    assert torch.allclose(largest, torch.full_like(largest, 2 ** (bits - 1) - 1))
+
+
+def test_negative_weights_are_as_exact_as_positive_ones() -> None:
+    scheme = WeightScheme(4, "channel")
+    weight = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    weight[:, 0, 0, 0] = -9.0  # the largest magnitude is negative
+    scale = weight_scale(weight, scheme)
+    zero = torch.zeros_like(scale)
+    quantized = fake_quantize(weight, scale, zero, weight_grid(scheme))
+    assert torch.equal(fake_quantize(-weight, scale, zero, weight_grid(scheme)), -quantized)
+    assert torch.allclose(quantized[:, 0, 0, 0], torch.tensor(-9.0))
+
+
+def test_dead_channel_of_weights_stays_zero() -> None:
+    weight = torch.ones(2, 3)
+    weight[0] = 0
+    scale = weight_scale(weight, WeightScheme(8, "channel"))
+    assert (scale > 0).all()
+    assert torch.equal(fake_quantize(weight, scale, torch.zeros_like(scale), Grid(-127, 127))[0], torch.zeros(3))
+
+
+ends = st.floats(-1e4, 1e4, width=32)
+
+
+@laws
+@given(ends, ends, st.sampled_from(BITS))
+def test_asymmetric_activation_scale_covers_the_range(one: float, other: float, bits: int) -> None:
+    low, high = sorted((one, other))
+    grid = activation_grid(ActivationScheme(bits, symmetric=False))
+    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, False))
+    assert zero_point.item() in range(grid.quant_min, grid.quant_max + 1)
+    step = scale.item()
+    slack = 0.5 * step * (1 + 1e-5)  # the zero point is rounded to a level
+    assert (grid.quant_min - zero_point.item()) * step <= min(low, 0.0) + slack
+    assert (grid.quant_max - zero_point.item()) * step >= max(high, 0.0) - slack
+
+
+@laws
+@given(ends, ends, st.sampled_from(BITS))
+def test_symmetric_activation_range_is_about_zero(one: float, other: float, bits: int) -> None:
+    low, high = sorted((one, other))
+    grid = activation_grid(ActivationScheme(bits, symmetric=True))
+    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, True))
+    assert zero_point.item() == (grid.quant_max + 1) / 2
+    reach = (grid.quant_max - zero_point.item()) * scale.item()
+    assert reach >= max(-low, high) * (1 - 1e-6)
+
+
+def test_activation_scale_by_hand() -> None:
+    low, high = torch.tensor(-1.0), torch.tensor(4.0)
+    for symmetric, expected in ((False, (5 / 255, 51)), (True, (4 / 127, 128))):
+        scale, zero_point = activation_scale(low, high, ActivationScheme(8, symmetric))
+        assert (scale.item(), zero_point.item()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("bits", BITS)
+def test_range_without_width_keeps_zero_exact(symmetric: bool, bits: int) -> None:
+    scheme = ActivationScheme(bits, symmetric)
+    zero = torch.zeros(())
+    scale, zero_point = activation_scale(zero, zero, scheme)
+    assert 0 < scale.item() < 1e-3 and math.isfinite(1 / scale.item())
+    assert fake_quantize(zero, scale, zero_point, activation_grid(scheme)).item() == 0.0
+
+
+def test_range_that_leaves_out_zero_is_widened_to_it() -> None:
+    for low, high in ((2.0, 3.0), (-3.0, -2.0)):
+        scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(8, False))
+        assert scale.item() == pytest.approx(3 / 255)
+        assert zero_point.item() == (0 if low > 0 else 255)

@@ -1,0 +1,60 @@
+"""Post-training quantization as a whole: close to the parent, repeatable, and calibrated on the images asked for."""
+
+import dataclasses
+
+import pytest
+import torch
+from networks import calibration, coloured_dataset, coloured_noise, float_images, same_tensors, scheme, trained
+
+from selectq.data.packed import Dataset
+from selectq.errors import UserError
+from selectq.params.configs import CalibrationConfig
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import Scheme
+
+
+def quantized_after_training(
+    config: CalibrationConfig, chosen: Scheme | None = None, seed: int = 0, dataset: Dataset | None = None
+) -> FusedMobileNetV2:
+    return quantize(trained(), dataset or coloured_dataset(), config, chosen or scheme(), seed)
+
+
+def distance(network: FusedMobileNetV2) -> float:
+    """Relative distance of the logits from the parent's."""
+    x = float_images(60, seed=9)
+    with torch.no_grad():
+        expected = trained().model(x)
+        return ((network(x) - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("estimator", ["minmax", "moving_average", "percentile", "mse"])
+def test_eight_bits_stay_close_to_the_parent(estimator: str) -> None:
+    network = quantized_after_training(calibration(estimator))
+    assert 0 < distance(network) < 0.1
+    assert not network.training
+
+
+def test_fewer_bits_are_further_away() -> None:
+    distances = [distance(quantized_after_training(calibration(), scheme(bits, bits=bits))) for bits in (8, 6, 4, 2)]
+    assert distances == sorted(distances)
+
+
+def test_same_seed_same_network() -> None:
+    one, same, other = (quantized_after_training(calibration(images=5), seed=seed) for seed in (0, 0, 1))
+    assert same_tensors(one, same)
+    assert not same_tensors(one, other)
+
+
+def test_calibrates_on_the_split_asked_for() -> None:
+    plain = coloured_dataset()
+    other_validation = dataclasses.replace(plain, validation=coloured_noise(12, seed=5))
+    for split, unchanged in (("train", True), ("validation", False)):
+        config = dataclasses.replace(calibration(images=12), split=split)
+        networks = [quantized_after_training(config, dataset=dataset) for dataset in (plain, other_validation)]
+        assert same_tensors(*networks) is unchanged, split
+
+
+def test_more_calibration_images_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match="1000 images are asked for; this split holds 48"):
+        quantized_after_training(calibration(images=1000))

@@ -1,0 +1,105 @@
+"""The fake-quantized network: everything is quantized, and its checkpoint brings back every bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from networks import CLASSES, coloured_dataset, float_images, model_config, quantized, same_tensors, scheme, trained
+
+from selectq.data.packed import write_dataset
+from selectq.errors import UserError
+from selectq.files import write_bytes, write_tensors
+from selectq.models.checkpoint import write_fp32
+from selectq.quantization.folding import fold
+from selectq.quantization.quantized import (
+    QuantizedCheckpoint,
+    Scheme,
+    describe,
+    insert_quantizers,
+    read_quantized,
+    write_quantized,
+)
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+
+SCHEMES = [scheme(), scheme(4, "tensor", 3, symmetric=True)]
+
+
+def checkpoint(chosen: Scheme) -> QuantizedCheckpoint:
+    return QuantizedCheckpoint("some_name", quantized(chosen), model_config(), CLASSES, chosen)
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
+    network = quantized(chosen)
+    readers = [layer.read_weight for layer in network.fused_layers()]
+    quantizers = [place.activation for place in network.places()]
+    assert len(readers) == 53 and all(isinstance(reader, WeightQuantizer) for reader in readers)
+    assert len(quantizers) == 63 and all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers)
+    assert {reader.scheme for reader in readers} == {chosen.weights}
+    assert {quantizer.scheme for quantizer in quantizers} == {chosen.activations}
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
+    network = quantized(chosen)
+    levels: dict[str, torch.Tensor] = {}
+
+    def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        scale, zero_point = place.activation.scale_and_zero_point()
+        levels[place.name] = output / scale + zero_point
+
+    for place in network.places():
+        place.register_forward_hook(keep)
+    with torch.no_grad():
+        network(float_images(8, seed=3))
+    for name, found in levels.items():
+        assert torch.allclose(found, found.round().clamp(0, 2**chosen.activations.bits - 1), atol=1e-3), name
+    assert len(levels) == 63
+
+
+def test_insertion_takes_each_range_by_name() -> None:
+    network = fold(trained().model)
+    names = [place.name for place in network.places()]
+    ranges = {name: (torch.tensor(-float(i)), torch.tensor(i + 1.0)) for i, name in enumerate(names)}
+    insert_quantizers(network, scheme(), dict(reversed(ranges.items())))
+    for index, place in enumerate(network.places()):
+        assert (place.activation.low.item(), place.activation.high.item()) == (-float(index), index + 1.0)
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_what_is_written_is_read(chosen: Scheme, tmp_path: Path) -> None:
+    written = checkpoint(chosen)
+    write_quantized(tmp_path / "quantized", written)
+    found = read_quantized(tmp_path / "quantized")
+    assert same_tensors(found.network, written.network)
+    assert describe(found) == describe(written)
+    assert not found.network.training
+    x = float_images(8, seed=3)
+    with torch.no_grad():
+        assert torch.equal(found.network(x), written.network(x))
+
+
+def test_same_network_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_quantized(tmp_path / name, checkpoint(scheme()))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def write_other_kinds(folder: Path) -> None:
+    """Files of every other origin that could be mistaken for a quantized checkpoint."""
+    write_dataset(folder / "images", coloured_dataset())
+    write_tensors(folder / "logits", {"logits": torch.zeros(2, 3)}, {"config": "dw", "split": "test"})
+    write_fp32(folder / "fp32", trained())
+    write_bytes(folder / "text", b"hello")
+    write_quantized(folder / "truncated", checkpoint(scheme()))
+    write_bytes(folder / "truncated", (folder / "truncated").read_bytes()[:-1000])
+    write_tensors(folder / "tensors", trained().model.state_dict(), describe(checkpoint(scheme())))
+
+
+@pytest.mark.parametrize("kind", ["images", "logits", "fp32", "text", "truncated", "tensors", "missing"])
+def test_other_file_is_refused(kind: str, tmp_path: Path) -> None:
+    write_other_kinds(tmp_path)
+    with pytest.raises(UserError) as refusal:
+        read_quantized(tmp_path / kind)
+    assert str(refusal.value).startswith(f"{tmp_path / kind}: ")
+    assert "\n" not in str(refusal.value)

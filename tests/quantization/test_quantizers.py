@@ -1,0 +1,100 @@
+"""The modules that quantize: what they put out is the fake quantization of the activated value, on the right grid."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from selectq.params.configs import ActivationScheme, WeightScheme
+from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize, weight_scale
+from selectq.quantization.fused import Bounds, FloatActivation
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+
+BOUNDS = {
+    "relu": Bounds(0.0, math.inf),
+    "relu6": Bounds(0.0, 6.0),
+    "linear": Bounds(-math.inf, math.inf),
+}
+
+
+def activation_quantizer(
+    bounds: str, low: float, high: float, bits: int = 8, symmetric: bool = False
+) -> ActivationQuantizer:
+    scheme = ActivationScheme(bits, symmetric)
+    return ActivationQuantizer(scheme, BOUNDS[bounds], torch.tensor(low), torch.tensor(high))
+
+
+def raw_values() -> Tensor:
+    return torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 5
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("bounds", "low", "high"), [("relu", 0, 7.3), ("relu6", 0, 6.0), ("linear", -3.1, 7.3)])
+def test_activation_function_is_fused_exactly(bounds: str, low: float, high: float, symmetric: bool, bits: int) -> None:
+    quantizer = activation_quantizer(bounds, low, high, bits, symmetric)
+    scale, zero_point = quantizer.scale_and_zero_point()
+    activated = FloatActivation(BOUNDS[bounds])(raw_values())
+    unfused = fake_quantize(activated, scale, zero_point, activation_grid(quantizer.scheme))
+    assert torch.equal(quantizer(raw_values()), unfused)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_no_gradient_below_relu_or_above_the_range(symmetric: bool, bits: int) -> None:
+    quantizer = activation_quantizer("relu", 0.0, 4.0, bits, symmetric)
+    x = torch.tensor([-9.0, -3.0, 0.5, 3.9, 9.0], requires_grad=True)
+    quantizer(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]
+
+
+def test_symmetric_range_after_relu_uses_the_upper_half_of_the_grid() -> None:
+    assert activation_quantizer("relu", 0, 4, 8, symmetric=True).grid() == Grid(128, 255)
+    assert activation_quantizer("relu", 0, 4, 8, symmetric=False).grid() == Grid(0, 255)
+    assert activation_quantizer("linear", -4, 4, 8, symmetric=True).grid() == Grid(0, 255)
+    levels = activation_quantizer("relu", 0, 4, 8, symmetric=True)(raw_values()).unique()
+    assert len(levels) == 128 and levels.min() == 0.0 and levels.max().item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_weight_quantizer_follows_the_weights(granularity: str) -> None:
+    quantizer = WeightQuantizer(WeightScheme(4, granularity))  # type: ignore[arg-type]
+    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    for factor in (1.0, 3.0):
+        scale = weight_scale(factor * weight, quantizer.scheme)
+        expected = (factor * weight / scale).round() * scale
+        assert torch.allclose(quantizer(factor * weight), expected)
+        assert len((quantizer(factor * weight)[0] / scale[0]).round().unique()) <= 15
+
+
+def test_followed_range_is_a_moving_average_of_the_batches() -> None:
+    quantizer = activation_quantizer("linear", -1.0, 2.0).train()
+    quantizer.averaging = 0.25
+    quantizer(torch.tensor([-5.0, 0.0, 6.0]))
+    assert (quantizer.low.item(), quantizer.high.item()) == (-2.0, 3.0)
+    quantizer(torch.tensor([-2.0, 0.0, 7.0]))
+    assert (quantizer.low.item(), quantizer.high.item()) == (-2.0, 4.0)
+
+
+def test_followed_range_stays_within_the_activation_function() -> None:
+    quantizer = activation_quantizer("relu6", 0.0, 4.0).train()
+    quantizer.averaging = 0.5
+    quantizer(torch.tensor([-50.0, 100.0]))
+    assert (quantizer.low.item(), quantizer.high.item()) == (0.0, 5.0)
+
+
+@pytest.mark.parametrize(("training", "averaging"), [(False, 0.5), (True, 0.0)])
+def test_range_is_fixed_in_evaluation_and_without_averaging(training: bool, averaging: float) -> None:
+    quantizer = activation_quantizer("linear", -1.0, 2.0).train(training)
+    quantizer.averaging = averaging
+    quantizer(torch.tensor([-50.0, 100.0]))
+    assert (quantizer.low.item(), quantizer.high.item()) == (-1.0, 2.0)
+
+
+def test_quantizers_do_not_share_their_ranges() -> None:
+    low, high = torch.tensor(0.0), torch.tensor(1.0)
+    one, other = (ActivationQuantizer(ActivationScheme(8, False), BOUNDS["relu"], low, high) for _ in range(2))
+    one.train().averaging = 1.0
+    one(torch.tensor([3.0]))
+    assert (one.high.item(), other.high.item(), high.item()) == (3.0, 1.0, 1.0)

@@ -1,0 +1,188 @@
+"""Scopes: what they count, what they name, and that training leaves everything else as it was, bit for bit."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from networks import (
+    IMAGE_SIZE,
+    Unsaved,
+    calibration,
+    coloured_dataset,
+    committed_params,
+    model_config,
+    plan,
+    quantized,
+    scheme,
+    trained,
+)
+from torch import Tensor
+from torchvision.models import MobileNetV2
+
+from selectq.errors import UserError
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import LAYER_KINDS, QatTrainingConfig
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import Scheme
+from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
+from selectq.training.loop import fit
+from selectq.training.qat import build_optimizer, range_follower
+
+PAPER = {"full": 2_236_682, "clf": 12_810, "dw": 77_034, "dwpw": 1_040_234, "dwpw_asym": 1_040_234}
+COMMITTED = committed_params()
+
+
+@pytest.fixture(scope="module")
+def model() -> MobileNetV2:
+    return build_mobilenetv2(model_config(), 10)
+
+
+def count(model: MobileNetV2, *scope: str) -> int:
+    return count_parameters(model, parameters_in_scope(model, scope))
+
+
+@pytest.mark.parametrize(("name", "expected"), PAPER.items())
+def test_committed_scopes_hold_the_paper_s_counts(name: str, expected: int, model: MobileNetV2) -> None:
+    assert count(model, *COMMITTED.qat[name].scope) == expected
+
+
+def test_kinds_divide_the_network(model: MobileNetV2) -> None:
+    scopes = [parameters_in_scope(model, [kind]) for kind in LAYER_KINDS]
+    assert frozenset().union(*scopes) == parameters_in_scope(model, ["all"])
+    assert sum(map(len, scopes)) == len(parameters_in_scope(model, ["all"]))
+
+
+def test_module_name_takes_in_all_below_it(model: MobileNetV2) -> None:
+    names = parameters_in_scope(model, ["features.14"])
+    assert names == {name for name, _ in model.named_parameters() if name.startswith("features.14.")}
+    assert "features.14.conv.0.1.weight" in names, "with its batch norms"
+    assert parameters_in_scope(model, ["features.1"]).isdisjoint(names)
+
+
+def test_convolution_s_name_leaves_out_its_batch_norm(model: MobileNetV2) -> None:
+    assert parameters_in_scope(model, ["features.14.conv.1.0"]) == {"features.14.conv.1.0.weight"}
+    assert parameters_in_scope(model, ["features.14.conv.1.1"]) == {
+        "features.14.conv.1.1.weight",
+        "features.14.conv.1.1.bias",
+    }
+
+
+def test_entries_add_up(model: MobileNetV2) -> None:
+    both = parameters_in_scope(model, ["classifier", "features.14", "features.14.conv.1.0"])
+    assert both == parameters_in_scope(model, ["classifier"]) | parameters_in_scope(model, ["features.14"])
+
+
+@pytest.mark.parametrize("entry", ["features.19", "features.14.conv.9", "classifier.0", "depth", "feature", ""])
+def test_unknown_entry_is_refused(entry: str, model: MobileNetV2) -> None:
+    with pytest.raises(UserError) as refusal:
+        parameters_in_scope(model, ["classifier", entry])
+    message = str(refusal.value)
+    assert message.startswith(f"scope: {entry!r} names no layer; allowed: all, stem, ")
+    assert all(kind in message for kind in LAYER_KINDS) and "\n" not in message
+
+
+def learning_names(network: FusedMobileNetV2) -> set[str]:
+    return {
+        f"{layer.name}.{part}"
+        for layer in network.fused_layers()
+        for part, parameter in (("weight", layer.weight), ("bias", layer.bias))
+        if parameter.requires_grad
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "learning"),
+    [
+        (("features.14.conv.1.0",), {"features.14.conv.1.0.weight"}),
+        (("features.14.conv.1",), {"features.14.conv.1.0.weight", "features.14.conv.1.0.bias"}),
+        (("features.14.conv.1.1",), {"features.14.conv.1.0.bias"}),
+        (("classifier",), {"classifier.1.weight", "classifier.1.bias"}),
+        (("stem", "head"), {"features.0.0.weight", "features.18.0.weight"}),
+    ],
+)
+def test_fused_parameters_that_learn(scope: tuple[str, ...], learning: set[str], model: MobileNetV2) -> None:
+    network = fold(model)
+    parameters = freeze_outside(network, parameters_in_scope(model, scope))
+    assert learning_names(network) == learning
+    assert len(parameters) == len(learning) and all(parameter.requires_grad for parameter in parameters)
+
+
+def test_a_narrower_scope_freezes_what_a_wider_one_let_learn(model: MobileNetV2) -> None:
+    network = fold(model)
+    assert len(freeze_outside(network, parameters_in_scope(model, ["all"]))) == 2 * 53
+    freeze_outside(network, parameters_in_scope(model, ["classifier"]))
+    assert learning_names(network) == {"classifier.1.weight", "classifier.1.bias"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "following"),
+    [
+        (("classifier",), set()),
+        (("stem",), {"features.0.0"}),
+        (("head",), {"features.18.0", "pool"}),
+        (("features.12.conv.2",), {"features.12", "features.12.conv.2"}),  # the projection and the sum it goes into
+        (("features.12.conv.3",), {"features.12", "features.12.conv.2"}),  # its bias alone
+        (("features.17",), {"features.17.conv.0.0", "features.17.conv.1.0", "features.17.conv.2"}),  # has no sum
+    ],
+)
+def test_ranges_that_follow_the_data(scope: tuple[str, ...], following: set[str]) -> None:
+    network = quantized(scheme())
+    freeze_outside(network, parameters_in_scope(trained().model, scope))
+    quantizers = quantizers_in_scope(network)
+    assert {place.name for place in network.places() if place.activation in quantizers} == following
+    assert len(quantizers) == len(following)
+
+
+def training_config(optimizer: str) -> QatTrainingConfig:
+    return QatTrainingConfig(
+        batch_size=8,
+        optimizer=optimizer,  # type: ignore[arg-type]
+        momentum=0.9,
+        weight_decay=0.01,
+        warmup_epochs=0.0,
+        range_epochs=1.0,
+        range_averaging=0.3,
+        calibration=calibration(),
+        augment=COMMITTED.qat_training.augment,
+    )
+
+
+def by_layer(network: FusedMobileNetV2) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Copies of weights and biases, and of activation ranges (low and high as one tensor), by FP32 name."""
+    parameters = {}
+    for layer in network.fused_layers():
+        parameters |= {f"{layer.name}.{part}": getattr(layer, part).detach().clone() for part in ("weight", "bias")}
+    ranges = {place.name: torch.stack([place.activation.low, place.activation.high]) for place in network.places()}
+    return parameters, ranges
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("name", COMMITTED.qat)
+def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, optimizer: str) -> None:
+    config, training = COMMITTED.qat[name], training_config(optimizer)
+    dataset, parent = coloured_dataset(train=32, size=IMAGE_SIZE), trained()
+    network = quantize(parent, dataset, training.calibration, Scheme(config.weights, config.activations), seed=0)
+    names = parameters_in_scope(parent.model, config.scope)
+    optimiser = build_optimizer(freeze_outside(network, names), config, training)
+    quantizers = quantizers_in_scope(network)
+    expected = learning_names(network)
+    expected_ranges = {place.name for place in network.places() if place.activation in quantizers}
+    parent_state = copy.deepcopy(parent.model.state_dict())
+    parameters, ranges = by_layer(network)
+
+    following = dataclasses.replace(plan(lr=config.lr), before_step=range_follower(quantizers, training))
+    fit(network, optimiser, dataset, following, Unsaved())
+
+    parameters_after, ranges_after = by_layer(network)
+    assert changed(parameters, parameters_after) == expected
+    assert changed(ranges, ranges_after) == expected_ranges
+    assert not changed(parent_state, dict(parent.model.state_dict())), "the parent is not trained along"
+    assert bool(expected_ranges) == (name != "clf")

@@ -1,0 +1,194 @@
+"""The stage scripts as DVC runs them, one after another, but without DVC."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from workspaces import Workspace, packed_images, run_chain
+
+from selectq.data.augment import normalise
+from selectq.drift.distributions import level_histograms
+from selectq.files import read_tensors
+from selectq.quantization.quantized import read_quantized
+
+slow = pytest.mark.slow
+
+WRITTEN = {
+    "metrics/drift/channel_ranges.csv",
+    "metrics/drift/drift.csv",
+    "metrics/drift/histograms.csv",
+    "metrics/fp32.json",
+    "metrics/int8/dw.json",
+    "metrics/learning/dw.csv",
+    "metrics/learning/fp32.csv",
+    "metrics/simulated/dw.json",
+    "metrics/simulated/tensor.json",
+    "models/fp32.safetensors",
+    "models/int8/dw.onnx",
+    "models/logits/dw.safetensors",
+    "models/logits/fp32.safetensors",
+    "models/quantized/dw.safetensors",
+    "models/quantized/tensor.safetensors",
+}
+
+
+def metrics(workspace: Workspace, name: str) -> dict[str, float]:
+    return json.loads((workspace.folder / "metrics" / name).read_text())
+
+
+def rows(workspace: Workspace, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((workspace.folder / "metrics" / name).read_text())))
+
+
+@slow
+def test_stages_write_their_outputs_and_nothing_else(chain: Workspace) -> None:
+    assert set(chain.outputs()) == WRITTEN
+    assert {path.suffix for path in (chain.folder / ".checkpoints").iterdir()} == {".lock"}, "no state is left over"
+
+
+@slow
+def test_counts_are_those_of_the_configurations(chain: Workspace) -> None:
+    classifier = 3 * (1280 + 1)
+    whole = 2_236_682 - 10 * (1280 + 1) + classifier
+    assert metrics(chain, "fp32.json")["parameters"] == whole
+    assert metrics(chain, "simulated/tensor.json")["params_retrained"] == 0
+    assert metrics(chain, "simulated/dw.json")["params_retrained"] == 64_224 + classifier
+    assert metrics(chain, "simulated/dw.json")["parameters"] == whole
+
+
+@slow
+@pytest.mark.parametrize("name", ["fp32", "dw"])
+def test_kept_logits_give_the_reported_accuracy(name: str, chain: Workspace) -> None:
+    tensors, _ = read_tensors(chain.folder / f"models/logits/{name}.safetensors")
+    assert tensors["logits"].shape == (12, 3) and tensors["logits"].dtype == torch.float32
+    right = (tensors["logits"].argmax(1) == packed_images().test.labels).double().mean().item()
+    reported = metrics(chain, "fp32.json" if name == "fp32" else f"int8/{name}.json")["test_top1"]
+    assert reported == pytest.approx(100 * right, abs=1e-3)
+
+
+@slow
+def test_program_s_metrics_are_of_the_file(chain: Workspace) -> None:
+    found = metrics(chain, "int8/dw.json")
+    assert found["size_bytes"] == len(chain.outputs()["models/int8/dw.onnx"])
+    assert found["operators"]["QLinearConv"] == 52  # type: ignore[index]
+
+
+@slow
+def test_learning_curves_have_a_row_for_each_epoch_and_split(chain: Workspace) -> None:
+    for name in ("fp32", "dw"):
+        curve = rows(chain, f"learning/{name}.csv")
+        assert list(curve[0]) == ["config", "epoch", "split", "loss", "top1"]
+        assert [(row["config"], row["epoch"], row["split"]) for row in curve] == [
+            (name, "1", "train"),
+            (name, "1", "validation"),
+        ]
+
+
+@slow
+def test_drift_is_of_every_configuration_block_and_layer(chain: Workspace) -> None:
+    drift = rows(chain, "drift/drift.csv")
+    assert {row["config"] for row in drift} == {"tensor", "dw"}
+    assert len(drift) == 2 * 2 * (19 + 53)
+    assert {row["layer"] for row in rows(chain, "drift/channel_ranges.csv")} == {"features.14.conv.1.0"}
+    assert len(rows(chain, "drift/channel_ranges.csv")) == 576
+
+
+@slow
+def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
+    """The packed test images lie in the order of their labels: the first few are all of one class."""
+    first = normalise(packed_images().test.images[:4])
+    network = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
+    of_one_class = level_histograms({"tensor": network}, ["features.14.conv.1.0"], first)
+    found = pd.read_csv(chain.folder / "metrics/drift/histograms.csv")
+    shares = [
+        dict(zip(table.level, table.share, strict=True))
+        for table in (part[(part.config == "tensor") & (part.tensor == "activation")] for part in (found, of_one_class))
+    ]
+    assert shares[0] != pytest.approx(shares[1], abs=1e-6)
+
+
+@slow
+def test_two_runs_write_the_same_bytes(chain: Workspace, tmp_path: Path) -> None:
+    again = Workspace(tmp_path / "another" / "folder").write()
+    run_chain(again)
+    found, expected = again.outputs(), chain.outputs()
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+@slow
+def test_another_seed_writes_other_bytes(chain: Workspace, tmp_path: Path) -> None:
+    other = Workspace(tmp_path).write({"seed": 1})
+    other.run("finetune_fp32")
+    assert other.outputs()["models/fp32.safetensors"] != chain.outputs()["models/fp32.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "section"),
+    [
+        ("qat", "full, clf, dw, dwpw, dwpw_asym"),
+        pytest.param("ptq", "tensor, channel", marks=slow),
+        pytest.param("convert", "tensor, channel, full", marks=slow),
+    ],
+)
+def test_unknown_name_is_refused(stage: str, section: str, workspace: Workspace) -> None:
+    message = workspace.refusal(stage, "--name", "absent")
+    assert message.startswith(f"--name absent: no such configuration under {stage}; allowed: ") and section in message
+    assert workspace.outputs() == {}
+
+
+def test_bad_parameter_anywhere_is_refused_by_every_stage(workspace: Workspace) -> None:
+    workspace.write({"qat": {"dw": {"scope": ["depth"]}}})
+    assert "qat.dw.scope: 'depth' is no layer kind; allowed: all, stem, " in workspace.refusal("finetune_fp32")
+
+
+@slow
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"finetune": {"nesterov": True, "momentum": 0.0}}, "finetune."),
+        ({"qat": {"dw": {"scope": ["features.99"]}}}, "qat.dw.scope: 'features.99'"),
+        ({"finetune": {"batch_size": 1000}}, "batch_size: 1000"),
+    ],
+)
+def test_parameters_that_cannot_work_are_refused_before_any_work(
+    changes: dict[str, dict[str, object]], key: str, workspace: Workspace
+) -> None:
+    assert key in workspace.write(changes).refusal("finetune_fp32")
+    assert workspace.outputs() == {}
+
+
+@slow
+def test_missing_images_are_refused(workspace: Workspace) -> None:
+    (workspace.folder / "data/images.safetensors").unlink()
+    assert "data/images.safetensors: not a readable selectq file" in workspace.refusal("finetune_fp32")
+
+
+@slow
+def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> None:
+    content = chain.outputs()["models/fp32.safetensors"]
+    (workspace.folder / "models").mkdir()
+    (workspace.folder / "models/fp32.safetensors").write_bytes(content[: len(content) // 2])
+    assert "models/fp32.safetensors: not a readable selectq file" in workspace.refusal("ptq", "--name", "tensor")
+
+
+@slow
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inspect": ["features.14.conv.1"]}, "drift.inspect: 'features.14.conv.1' is no convolution; allowed: "),
+        ({"histogram_images": 13}, "13"),
+    ],
+)
+def test_drift_s_own_parameters_are_refused_before_its_pass(
+    changes: dict[str, object], message: str, chain: Workspace, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.write({"drift": changes})
+    shutil.copytree(chain.folder / "models", tmp_path / "models")
+    assert message in workspace.refusal("drift", "--names", "tensor")

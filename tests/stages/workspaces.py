@@ -1,0 +1,97 @@
+"""A workspace in which stage scripts run as they do under DVC, on a data set of a few made-up images."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from networks import coloured_dataset
+
+from selectq.data.packed import Dataset, Split, write_dataset
+from selectq.params.load import overlay, read_yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+CALIBRATION = {"calibration": {"images": 24}}
+SHORT: dict[str, Any] = {
+    "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2},
+    "ptq": {"tensor": CALIBRATION, "channel": CALIBRATION},
+    "drift": {"histogram_images": 4},
+    "qat_training": {"batch_size": 8, **CALIBRATION},
+    "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
+}
+"""Laid over the committed parameters: everything is over in seconds."""
+
+
+def by_label(split: Split) -> Split:
+    """The order in which the download stage packs."""
+    order = split.labels.argsort(stable=True)
+    return Split(split.images[order], split.labels[order])
+
+
+def packed_images() -> Dataset:
+    dataset = coloured_dataset(train=36, validation=12, test=12)
+    splits = {name: by_label(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    return dataclasses.replace(dataset, **splits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """A folder with parameters and packed images."""
+
+    folder: Path
+
+    def write(self, changes: Mapping[str, Any] | None = None) -> "Workspace":
+        """Write the images, and the committed parameters cut short, with `changes` laid over them."""
+        parameters = overlay(overlay(read_yaml(CHECKOUT / "params.yaml"), SHORT), changes or {})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
+        write_dataset(self.folder / "data/images.safetensors", packed_images())
+        (self.folder / "no_dvc").mkdir(exist_ok=True)
+        (self.folder / "no_dvc/dvc.py").write_text("raise ImportError('a stage must run without DVC')\n")
+        return self
+
+    def start(self, stage: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a stage script."""
+        return subprocess.Popen(
+            [sys.executable, str(CHECKOUT / "stages" / f"{stage}.py"), *arguments],
+            cwd=self.folder,
+            env={**os.environ, "SELECTQ_DEVICE": "cpu", "PYTHONPATH": "no_dvc", "PYTHONHASHSEED": "random"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, stage: str, *arguments: str) -> str:
+        """Run a stage to its end, which must be a good one; what it said on stderr."""
+        process = self.start(stage, *arguments)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return errors
+
+    def refusal(self, stage: str, *arguments: str) -> str:
+        """The one line with which a stage must refuse to run."""
+        process = self.start(stage, *arguments)
+        _, errors = process.communicate()
+        assert process.returncode == 2, errors
+        lines = errors.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: "), errors
+        return lines[0].removeprefix("error: ")
+
+    def outputs(self) -> dict[str, bytes]:
+        """Every file that stages wrote, by its path."""
+        paths = [path for top in ("models", "metrics") for path in (self.folder / top).rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(paths)}
+
+
+def run_chain(workspace: Workspace) -> None:
+    """Every stage from the FP32 training to the drift."""
+    workspace.run("finetune_fp32")
+    workspace.run("ptq", "--name", "tensor")
+    workspace.run("qat", "--name", "dw")
+    workspace.run("convert", "--name", "dw")
+    workspace.run("drift", "--names", "tensor", "dw")

@@ -1,0 +1,152 @@
+"""The training loop learns, repeats itself to the bit, and refuses what cannot be trained."""
+
+import dataclasses
+
+import pytest
+import torch
+from networks import (
+    BATCH,
+    CLASSES,
+    Unsaved,
+    coloured_dataset,
+    coloured_noise,
+    committed_params,
+    model_config,
+    plan,
+    quantized,
+    same_tensors,
+    scheme,
+    trained,
+)
+from torch import nn
+
+from selectq.data.packed import Dataset, Split
+from selectq.errors import UserError
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import AugmentConfig
+from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
+from selectq.training.loop import fit
+from selectq.training.qat import build_optimizer, range_follower
+
+
+def one_batch(labels: torch.Tensor) -> Dataset:
+    """Eight images to train on and to validate on."""
+    only = Split(coloured_noise(BATCH, seed=4).images, labels)
+    return dataclasses.replace(coloured_dataset(), train=only, validation=only)
+
+
+def test_fp32_overfits_one_batch() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(model_config(), dropout=0.0)
+    model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    labels = torch.tensor([0, 0, 1, 2, 2, 1, 0, 1])  # they have nothing to do with the images
+    history = fit(model, optimizer, one_batch(labels), plan(epochs=30, lr=0.01), Unsaved())
+    assert history[0]["loss"] > 0.8
+    assert history[-2]["loss"] < 0.01 and history[-2]["top1"] == 100.0
+
+
+@pytest.mark.parametrize(("weight_bits", "bits"), [(8, 8), (4, 4)])
+def test_qat_overfits_one_batch(weight_bits: int, bits: int) -> None:
+    params, network = committed_params(), quantized(scheme(weight_bits, bits=bits))
+    parameters = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
+    optimizer = build_optimizer(parameters, params.qat["full"], params.qat_training)
+    training = dataclasses.replace(params.qat_training, range_epochs=25.0, range_averaging=0.1)
+    follow = range_follower(quantizers_in_scope(network), training)
+    chosen = dataclasses.replace(plan(epochs=30, lr=0.001), before_step=follow)
+    labels = (torch.arange(BATCH) + 1) % len(CLASSES)  # to be learnt anew: the parent says the class before
+    history = fit(network, optimizer, one_batch(labels), chosen, Unsaved())
+    assert history[0]["loss"] > 5
+    assert history[-1]["split"] == "validation"
+    assert history[-1]["loss"] < 0.05 and history[-1]["top1"] == 100.0
+
+
+def test_history_has_a_row_for_each_epoch_and_split() -> None:
+    history = run_once(seed=0)[1]
+    assert [(row["epoch"], row["split"]) for row in history] == [
+        (1, "train"),
+        (1, "validation"),
+        (2, "train"),
+        (2, "validation"),
+    ]
+    assert all(row["loss"] > 0 and 0 <= row["top1"] <= 100 for row in history)
+
+
+def run_once(seed: int, augment: AugmentConfig | None = None) -> tuple[nn.Module, list[dict[str, object]]]:
+    """A freshly initialised network (always the same one), trained for two epochs."""
+    torch.manual_seed(1)
+    model = build_mobilenetv2(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    chosen = plan(epochs=2, seed=seed)
+    chosen = dataclasses.replace(chosen, augment=augment or committed_params().finetune.augment)
+    return model, fit(model, optimizer, coloured_dataset(train=20), chosen, Unsaved())
+
+
+def test_same_seed_same_bits_and_another_seed_others() -> None:
+    (one, history), (same, same_history), (other, other_history) = (run_once(seed) for seed in (0, 0, 1))
+    assert same_tensors(one, same) and history == same_history
+    assert not same_tensors(one, other) and history != other_history
+
+
+def test_augmentation_is_applied() -> None:
+    one, other = run_once(0)[0], run_once(0, AugmentConfig(flip=False, crop_padding=0))[0]
+    assert not same_tensors(one, other)
+
+
+def test_network_ends_in_evaluation_mode() -> None:
+    assert not run_once(0)[0].training
+
+
+class Constant(nn.Module):
+    """Puts out the same trainable logits for every image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(len(CLASSES)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(x), -1)
+
+
+def test_every_step_has_the_rate_of_its_fractional_epoch() -> None:
+    network, calls = Constant(), list[tuple[float, float]]()
+    optimizer = torch.optim.SGD(network.parameters(), lr=123.0)
+    optimizer.register_step_pre_hook(lambda *_: calls.append((times[-1], optimizer.param_groups[0]["lr"])))
+    times: list[float] = []
+    chosen = dataclasses.replace(plan(epochs=2), schedule=lambda epoch: 0.1 + epoch, before_step=times.append)
+    fit(network, optimizer, coloured_dataset(train=BATCH * 4 + 5), chosen, Unsaved())
+    assert times == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75], "the incomplete last batch is no step"
+    assert calls == [(time, 0.1 + time) for time in times]
+
+
+def test_reported_loss_and_accuracy_are_those_of_the_epoch() -> None:
+    network = Constant()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    chosen = dataclasses.replace(plan(), schedule=lambda epoch: 0.0)
+    train, validation = fit(network, optimizer, coloured_dataset(train=24, validation=9), chosen, Unsaved())
+    expected = {"loss": torch.tensor(3.0).log().item(), "top1": 100 / 3}  # equal logits: the first class is named
+    assert {name: train[name] for name in expected} == pytest.approx(expected)
+    assert {name: validation[name] for name in expected} == pytest.approx(expected)
+
+
+def test_loss_that_is_no_number_is_one_line() -> None:
+    network = Constant()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    exploding = dataclasses.replace(plan(), schedule=lambda epoch: float("inf"))
+    with pytest.raises(UserError, match=r"^epoch 1: the loss is not a number; lower lr \(now up to inf\)$"):
+        fit(network, optimizer, coloured_dataset(), exploding, Unsaved())
+
+
+def test_fewer_images_than_a_batch_are_refused() -> None:
+    network = Constant()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    with pytest.raises(UserError, match=r"^batch_size: 8 is more than the 7 training images$"):
+        fit(network, optimizer, coloured_dataset(train=7), plan(), Unsaved())
+
+
+def test_network_ruined_by_the_last_step_is_not_passed_on() -> None:
+    network = Constant()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    last_step = dataclasses.replace(plan(), schedule=lambda epoch: float("inf") if epoch > 0.6 else 0.1)
+    with pytest.raises(UserError, match="the loss is not a number"):
+        fit(network, optimizer, coloured_dataset(train=3 * BATCH), last_step, Unsaved())
