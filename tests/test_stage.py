@@ -76,10 +76,12 @@ def test_full_disk_is_one_line_that_names_the_output(tmp_path: Path, capsys: pyt
 
 
 SLEEPING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from selectq.files import written_whole
 from selectq.stage import run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 
 def main():
     with written_whole(Path("out")) as partial:
