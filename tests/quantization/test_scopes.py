@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
 from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.params.configs import LAYER_KINDS, QatTrainingConfig
+from selectq.params.configs import LAYER_KINDS, MODULE_NAMES, QatTrainingConfig
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
@@ -186,3 +187,12 @@ def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, opt
     assert changed(ranges, ranges_after) == expected_ranges
     assert not changed(parent_state, dict(parent.model.state_dict())), "the parent is not trained along"
     assert bool(expected_ranges) == (name != "clf")
+
+
+def test_parameters_allow_exactly_the_modules_that_hold_parameters() -> None:
+    """`MODULE_NAMES` refuses a typo before any work; here it is held against the network itself."""
+    model = build_mobilenetv2(model_config(), classes=10)
+    modules = {name: module for name, module in model.named_modules() if name not in ("", "features")}
+    allowed = {name for name in modules if re.fullmatch(MODULE_NAMES, name)}
+    assert allowed == {name for name, module in modules.items() if any(True for _ in module.parameters())}
+    assert not re.fullmatch(MODULE_NAMES, "features.99")
