@@ -30,7 +30,7 @@ def main() -> None:
     with only_writer(program):
         test = read_dataset(IMAGES).test
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
-        reference = to_reference(checkpoint.network, checkpoint.scheme.weights)
+        reference = to_reference(checkpoint.network)
         write_onnx(program, reference, test.images.shape[-1], describe(checkpoint))
 
         logits = torch.from_numpy(program_logits(open_session(program), test.images.numpy(), f"{name} program"))

@@ -19,7 +19,7 @@ def program_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scheme], P
     def build(scheme: Scheme) -> Program:
         if scheme not in written:
             path, network = folder / f"{len(written)}.onnx", quantized(scheme)
-            reference = to_reference(network, scheme.weights)
+            reference = to_reference(network)
             write_onnx(path, reference, IMAGE_SIZE, {"name": "some"})
             written[scheme] = Program(network, reference, path)
         return written[scheme]

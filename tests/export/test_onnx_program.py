@@ -153,7 +153,7 @@ import networks
 from selectq.export.onnx_program import write_onnx
 from selectq.export.reference import to_reference
 chosen = networks.scheme(4, "channel", 8, symmetric=True)
-write_onnx(Path(sys.argv[1]), to_reference(networks.quantized(chosen), chosen.weights), 16, {"b": 1, "a": [2]})
+write_onnx(Path(sys.argv[1]), to_reference(networks.quantized(chosen)), 16, {"b": 1, "a": [2]})
 """
 
 

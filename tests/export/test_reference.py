@@ -8,7 +8,7 @@ from torch import nn
 
 from selectq.data.augment import normalise
 from selectq.export.reference import ReferenceNetwork, to_reference
-from selectq.quantization.fake_quantize import LARGEST_BIAS_LEVEL
+from selectq.quantization.fake_quantize import BIAS_GRID
 from selectq.quantization.quantized import Scheme
 
 SCHEMES = [
@@ -22,7 +22,7 @@ STEP = 1.001  # one step, in float32
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_every_stored_value_is_within_a_step_of_the_simulation(chosen: Scheme) -> None:
     simulation = quantized(chosen)
-    reference = to_reference(simulation, chosen.weights)
+    reference = to_reference(simulation)
     steps = integer_steps(simulation, reference, normalise(blends(24)))
     assert len(steps) == 63
     assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)
@@ -31,10 +31,10 @@ def test_every_stored_value_is_within_a_step_of_the_simulation(chosen: Scheme) -
 def test_damage_to_one_channel_shows_in_steps() -> None:
     """Negative control of the comparison: three steps more in one channel's bias."""
     simulation = quantized(scheme())
-    reference = to_reference(simulation, scheme().weights)
+    reference = to_reference(simulation)
     layer = next(layer for layer in reference.network.fused_layers() if layer.name == "features.9.conv.2")
     scale, _ = next(p for p in simulation.places() if p.name == layer.name).activation.scale_and_zero_point()
-    layer.bias[3] += int(3 * scale / layer.read_bias.scales[3])
+    layer.bias[3] += int(3 * scale / layer.read_parameters.bias.scales[3])
     steps = integer_steps(simulation, reference, normalise(blends(8)))
     assert steps.pop(layer.name) == pytest.approx(3, abs=1.001)
     assert steps.pop("features.9") > STEP, "the sum it goes into"
@@ -44,7 +44,7 @@ def test_damage_to_one_channel_shows_in_steps() -> None:
 @pytest.mark.parametrize("chosen", SCHEMES[:-1])  # with 2 bits all images look alike to it
 def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
     images, simulation = blends(400), quantized(chosen)
-    reference = to_reference(simulation, chosen.weights)
+    reference = to_reference(simulation)
     with torch.no_grad():
         simulated, referred = simulation(normalise(images)), reference(images)
     assert flipped(simulated, referred) <= 0.005
@@ -54,19 +54,21 @@ def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
 def test_weights_and_biases_are_integers_on_their_grids(chosen: Scheme) -> None:
     largest = 2 ** (chosen.weights.bits - 1) - 1
     simulation = quantized(chosen)
-    reference = to_reference(simulation, chosen.weights)
+    reference = to_reference(simulation)
     for layer, twin in zip(simulation.fused_layers(), reference.network.fused_layers(), strict=True):
         assert (twin.weight.dtype, twin.bias.dtype) == (torch.int8, torch.int32)
         assert twin.weight.abs().max().item() == largest
         with torch.no_grad():
-            assert torch.allclose(twin.read_weight(twin.weight), layer.read_weight(layer.weight), rtol=1e-5, atol=1e-7)
-            bias, level = twin.read_bias(twin.bias), twin.read_bias(torch.ones_like(twin.bias))
+            weight, bias = twin.read_parameters(twin.weight, twin.bias)
+            expected = layer.read_parameters(layer.weight, layer.bias)
+            _, level = twin.read_parameters(twin.weight, torch.ones_like(twin.bias))
+        assert torch.equal(weight, expected[0]) and torch.equal(bias, expected[1])
         assert ((bias - layer.bias).abs() <= 0.501 * level).all(), "rounded to the nearest level"
 
 
 def test_conversion_leaves_the_simulation_alone() -> None:
     simulation = quantized(scheme())
-    to_reference(simulation, scheme().weights)
+    to_reference(simulation)
     assert same_tensors(simulation, quantized(scheme()))
     assert all(layer.weight.dtype == torch.float32 for layer in simulation.fused_layers())
 
@@ -88,9 +90,9 @@ def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granular
         layer.weight[: 1 if granularity == "channel" else None] *= 1e-9
         layer.bias[0] = 5e3
     layer.activation.high.fill_(1e4)  # the bias does not saturate
-    reference = to_reference(simulation, chosen.weights)
+    reference = to_reference(simulation)
     twin = next(place for place in reference.network.places() if place.name == name)
-    assert twin.bias[0].item() == pytest.approx(LARGEST_BIAS_LEVEL, rel=1e-6)
-    assert twin.read_bias(twin.bias)[0].item() == pytest.approx(5e3, rel=1e-6)
+    assert twin.bias[0].item() <= BIAS_GRID.quant_max
+    assert twin.read_parameters(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
     steps = integer_steps(simulation, reference, normalise(coloured_noise(8, seed=1).images))
     assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)

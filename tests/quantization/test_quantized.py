@@ -19,7 +19,7 @@ from selectq.quantization.quantized import (
     read_quantized,
     write_quantized,
 )
-from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 SCHEMES = [scheme(), scheme(4, "tensor", 3, symmetric=True)]
 
@@ -31,9 +31,9 @@ def checkpoint(chosen: Scheme) -> QuantizedCheckpoint:
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
     network = quantized(chosen)
-    readers = [layer.read_weight for layer in network.fused_layers()]
+    readers = [layer.read_parameters for layer in network.fused_layers()]
     quantizers = [place.activation for place in network.places()]
-    assert len(readers) == 53 and all(isinstance(reader, WeightQuantizer) for reader in readers)
+    assert len(readers) == 53 and all(isinstance(reader, LayerQuantizer) for reader in readers)
     assert len(quantizers) == 63 and all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers)
     assert {reader.scheme for reader in readers} == {chosen.weights}
     assert {quantizer.scheme for quantizer in quantizers} == {chosen.activations}

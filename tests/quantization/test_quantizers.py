@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from networks import quantized, scheme
 from torch import Tensor
 
-from selectq.params.configs import ActivationScheme, WeightScheme
-from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize, weight_scale
+from selectq.params.configs import ActivationScheme
+from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
 from selectq.quantization.fused import Bounds, FloatActivation
-from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, per_output
 
 BOUNDS = {
     "relu": Bounds(0.0, math.inf),
@@ -58,14 +59,34 @@ def test_symmetric_range_after_relu_uses_the_upper_half_of_the_grid() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
-def test_weight_quantizer_follows_the_weights(granularity: str) -> None:
-    quantizer = WeightQuantizer(WeightScheme(4, granularity))  # type: ignore[arg-type]
-    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", ["features.3.conv.1.0", "classifier.1"])
+def test_layer_quantizer_follows_the_parameters(name: str, granularity: str) -> None:
+    network = quantized(scheme(4, granularity))
+    layer = next(layer for layer in network.fused_layers() if layer.name == name)
+    quantizer = layer.read_parameters
     for factor in (1.0, 3.0):
-        scale = weight_scale(factor * weight, quantizer.scheme)
-        expected = (factor * weight / scale).round() * scale
-        assert torch.allclose(quantizer(factor * weight), expected)
-        assert len((quantizer(factor * weight)[0] / scale[0]).round().unique()) <= 15
+        weight, bias = factor * layer.weight.detach(), factor * layer.bias.detach()
+        scale, bias_scale = quantizer.scales(weight, bias)
+        found, found_bias = quantizer(weight, bias)
+        assert len(scale) == (len(bias) if granularity == "channel" else 1)
+        scale = per_output(scale, weight)
+        largest = weight.abs().amax() if granularity == "tensor" else weight.abs().flatten(1).amax(1)
+        assert torch.allclose(scale.flatten(), largest / 7, rtol=0.005)
+        assert torch.allclose(found, (weight / scale).round().clamp(-7, 7) * scale, atol=1e-6)
+        assert ((found_bias - bias).abs() <= 0.501 * bias_scale).all()
+
+
+def test_layer_quantizer_gives_what_its_levels_stand_for() -> None:
+    layer = next(quantized(scheme()).fused_layers())
+    quantizer = layer.read_parameters
+    (weight, bias), (scale, bias_scale) = (
+        parameters(layer.weight, layer.bias) for parameters in (quantizer.levels, quantizer.scales)
+    )
+    assert torch.equal(weight, weight.round()) and weight.abs().amax() == 127
+    assert torch.equal(bias, bias.round())
+    found = quantizer(layer.weight, layer.bias)
+    assert torch.equal(found[0], weight * per_output(scale, weight))
+    assert torch.equal(found[1], bias * bias_scale)
 
 
 def test_followed_range_is_a_moving_average_of_the_batches() -> None:

@@ -18,10 +18,11 @@ from networks import (
 from torch import Tensor
 
 from selectq.params.configs import ActivationScheme
-from selectq.quantization.fake_quantize import activation_grid, activation_scale, fake_quantize
+from selectq.quantization.fake_quantize import activation_grid, fake_quantize
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import Bounds, FloatActivation
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
+from selectq.quantization.scales import activation_scale
 
 EIGHT_BITS = ActivationScheme(8, symmetric=False)
 LINEAR, RELU = Bounds(-math.inf, math.inf), Bounds(0.0, math.inf)

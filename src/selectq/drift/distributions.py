@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from selectq.errors import UserError
-from selectq.quantization.fake_quantize import weight_grid, weight_scale
 from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 
 def find_convolution(network: FusedMobileNetV2, name: str) -> FusedConv2d:
@@ -76,10 +75,8 @@ def level_histograms(quantized: Mapping[str, FusedMobileNetV2], names: Iterable[
 
 def weight_levels(layer: FusedConv2d) -> Tensor:
     """The integer levels of a layer's weights, as float (O, I / groups, kH, kW)."""
-    quantizer = layer.read_weight
-    assert isinstance(quantizer, WeightQuantizer)
-    grid = weight_grid(quantizer.scheme)
-    return (layer.weight / weight_scale(layer.weight, quantizer.scheme)).round().clamp(grid.quant_min, grid.quant_max)
+    assert isinstance(layer.read_parameters, LayerQuantizer)
+    return layer.read_parameters.levels(layer.weight, layer.bias)[0]
 
 
 def _activation_levels(network: FusedMobileNetV2, layer: FusedConv2d, images: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ import torch.ao.quantization.fx._decomposed
 from torch import Tensor, nn
 
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
-from selectq.params.configs import WeightScheme
-from selectq.quantization.fake_quantize import Grid, scale_with_room_for_bias, weight_grid, weight_scale
+from selectq.quantization.fake_quantize import Grid
 from selectq.quantization.fused import FusedLayer, FusedMobileNetV2, Place
-from selectq.quantization.quantizers import ActivationQuantizer, stored_scale
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 _ops = torch.ops.quantized_decomposed
 _UINT8 = Grid(0, 255)
@@ -50,6 +49,19 @@ class DequantizePerChannel(nn.Module):
         return _ops.dequantize_per_channel(levels, self.scales, self.zero_points, 0, ends.min, ends.max, levels.dtype)
 
 
+class DequantizeParameters(nn.Module):
+    """A layer's integer weight and bias, to float32."""
+
+    def __init__(self, weight_scale: Tensor, bias_scale: Tensor) -> None:
+        super().__init__()
+        self.weight = _dequantize(weight_scale)
+        self.bias = _dequantize(bias_scale)
+
+    def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The values that the levels stand for."""
+        return self.weight(weight), self.bias(bias)
+
+
 class QuantizeDequantize(nn.Module):
     """Store an activation as uint8 and read it back; a clip on the integers where the grid is not all of [0, 255]."""
 
@@ -80,12 +92,13 @@ class ReferenceNetwork(nn.Module):
         return self.network(x)
 
 
-def to_reference(network: FusedMobileNetV2, scheme: WeightScheme) -> ReferenceNetwork:
+def to_reference(network: FusedMobileNetV2) -> ReferenceNetwork:
     """The reference form of a fake-quantized network, which is left as it is."""
     network = copy.deepcopy(network).cpu().eval()
-    input_scales = [(layer, stored_scale(source)) for layer, source in network.inputs()]
-    for layer, input_scale in input_scales:
-        _store_integers(layer, scheme, input_scale)
+    integers = [(layer, _to_integers(layer)) for layer in network.fused_layers()]  # before any place changes
+    for layer, (weight, bias, read_parameters) in integers:
+        layer.weight, layer.bias = weight, bias
+        layer.read_parameters = read_parameters
     for place in network.places():
         _store_activation(place)
     return ReferenceNetwork(network).eval()
@@ -100,19 +113,17 @@ def _store_activation(place: Place) -> None:
 
 
 @torch.no_grad()
-def _store_integers(layer: FusedLayer, scheme: WeightScheme, input_scale: Tensor) -> None:
-    """Replace a layer's weight by int8 levels and its bias by int32 levels of scale `input_scale` * weight scale."""
-    shape = [-1] + [1] * (layer.weight.ndim - 1)
-    scale = scale_with_room_for_bias(
-        weight_scale(layer.weight, scheme).flatten(), layer.bias, input_scale
-    )  # (O,) or (1,)
-    grid = weight_grid(scheme)
-    levels = (layer.weight * scale.reciprocal().view(shape)).round().clamp(grid.quant_min, grid.quant_max)
-    bias_levels = (layer.bias.double() / (scale * input_scale).double()).round()
-    layer.weight = nn.Parameter(levels.to(torch.int8).contiguous(), requires_grad=False)
-    layer.bias = nn.Parameter(bias_levels.to(torch.int32), requires_grad=False)
-    layer.read_weight = _dequantize(scale)
-    layer.read_bias = _dequantize(scale * input_scale)
+def _to_integers(layer: FusedLayer) -> tuple[nn.Parameter, nn.Parameter, nn.Module]:
+    """A layer's weight as int8 levels, its bias as int32 levels, and what reads the two."""
+    quantizer = layer.read_parameters
+    assert isinstance(quantizer, LayerQuantizer)
+    weight, bias = quantizer.levels(layer.weight, layer.bias)
+    read_parameters = DequantizeParameters(*quantizer.scales(layer.weight, layer.bias))
+    return _integers(weight, torch.int8), _integers(bias, torch.int32), read_parameters
+
+
+def _integers(levels: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(levels.to(dtype).contiguous(), requires_grad=False)
 
 
 def _dequantize(scale: Tensor) -> nn.Module:

@@ -11,13 +11,6 @@ from torch import Tensor
 
 from selectq.params.configs import ActivationScheme, WeightScheme
 
-SMALLEST_SCALE = torch.finfo(torch.float32).eps
-"""A range of width 0 (a dead channel) still gets a scale that can be divided by."""
-
-
-LARGEST_BIAS_LEVEL = 2**30
-"""Half of what int32 holds: the rest is left for what the weights add."""
-
 Range = tuple[Tensor, Tensor]
 """The lowest and the highest value (scalars) that a quantizer should represent."""
 
@@ -28,6 +21,10 @@ class Grid:
 
     quant_min: int
     quant_max: int
+
+
+BIAS_GRID = Grid(-(2**30), 2**30)
+"""Half of what int32 holds: the rest is left for what the weights add."""
 
 
 def weight_grid(scheme: WeightScheme) -> Grid:
@@ -41,6 +38,11 @@ def activation_grid(scheme: ActivationScheme) -> Grid:
     return Grid(0, 2**scheme.bits - 1)
 
 
+def middle_level(scheme: ActivationScheme) -> int:
+    """The level that stands for 0 in a symmetric range: 128 at 8 bits."""
+    return 2 ** (scheme.bits - 1)
+
+
 class _FakeQuantize(torch.autograd.Function):
     """Saves its input, not a mask: recomputing the mask is cheaper than storing it."""
 
@@ -48,8 +50,7 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
         ctx.save_for_backward(x, scale, zero_point)
         ctx.grid = grid
-        level = _unclamped_level(x, scale, zero_point).clamp_(grid.quant_min, grid.quant_max)
-        return level.sub_(zero_point).mul_(scale)
+        return to_levels(x, scale, zero_point, grid).sub_(zero_point).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
@@ -62,6 +63,14 @@ class _FakeQuantize(torch.autograd.Function):
 
 def _unclamped_level(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return torch.mul(x, scale.reciprocal()).round_().add_(zero_point)
+
+
+def to_levels(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
+    """The levels, as whole numbers in floating point, that stand for `x`: nearest, half to even, saturating.
+
+    The arguments are those of `fake_quantize`.
+    """
+    return _unclamped_level(x, scale, zero_point).clamp_(grid.quant_min, grid.quant_max)
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
@@ -78,36 +87,3 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> T
         and is 0 where it saturates; scale and zero point get none.
     """
     return _FakeQuantize.apply(x, scale, zero_point, grid)
-
-
-def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
-    """Scale that puts the largest magnitude on the last level: (O, 1, ...) per channel, (1, 1, ...) per tensor.
-
-    `weight` is (O, I, kH, kW) or (O, I).
-    """
-    keep = 1 if scheme.granularity == "channel" else 0
-    largest = weight.detach().abs().amax(dim=tuple(range(keep, weight.ndim)), keepdim=True)
-    largest = largest.reshape(-1, *[1] * (weight.ndim - 1))
-    return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
-
-
-def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> tuple[Tensor, Tensor]:
-    """Scale and zero point (scalars) whose grid covers [low, high] and holds 0 exactly."""
-    grid = activation_grid(scheme)
-    low, high = low.clamp(max=0), high.clamp(min=0)
-    if scheme.symmetric:
-        middle = 2 ** (scheme.bits - 1)
-        scale = (torch.maximum(-low, high) / (grid.quant_max - middle)).clamp(min=SMALLEST_SCALE)
-        return scale, torch.full_like(scale, middle)
-    scale = ((high - low) / (grid.quant_max - grid.quant_min)).clamp(min=SMALLEST_SCALE)
-    return scale, (-low / scale).round().clamp(grid.quant_min, grid.quant_max)
-
-
-def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -> Tensor:
-    """The weight scale (O,) or (1,), made coarser where the bias would not fit the accumulator.
-
-    An integer layer adds its bias (O,) in levels of `input_scale` (a scalar) times the weight scale. Where that is so
-    fine that the bias passes `LARGEST_BIAS_LEVEL`, the weights are negligible beside the bias.
-    """
-    needed = bias.detach().abs() / (input_scale * LARGEST_BIAS_LEVEL)  # (O,)
-    return torch.maximum(scale, needed if len(scale) > 1 else needed.amax(0, keepdim=True))

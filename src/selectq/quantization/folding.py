@@ -8,9 +8,16 @@ from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.models.mobilenetv2 import parameter_kinds
-from selectq.quantization.fused import Bounds, FusedBlock, FusedConv2d, FusedLinear, FusedMobileNetV2, FusedPool
+from selectq.quantization.fused import (
+    UNBOUNDED,
+    Bounds,
+    FusedBlock,
+    FusedConv2d,
+    FusedLinear,
+    FusedMobileNetV2,
+    FusedPool,
+)
 
-UNBOUNDED = Bounds(-math.inf, math.inf)
 BOUNDS = {nn.ReLU: Bounds(0.0, math.inf), nn.ReLU6: Bounds(0.0, 6.0)}
 
 

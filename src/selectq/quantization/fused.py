@@ -6,6 +6,7 @@ they are; calibration puts range estimators into the places, quantization puts q
 export stores integers and puts quantize and dequantize operators.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ class Bounds:
     high: float
 
 
+UNBOUNDED = Bounds(-math.inf, math.inf)
+
+
 class FloatActivation(nn.Module):
     """The activation function itself, as a clamp."""
 
@@ -30,9 +34,17 @@ class FloatActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        if self.bounds == Bounds(float("-inf"), float("inf")):
+        if self.bounds == UNBOUNDED:
             return x
         return x.clamp(self.bounds.low, self.bounds.high)
+
+
+class AsTheyAre(nn.Module):
+    """How the float form reads a layer's parameters."""
+
+    def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The same two."""
+        return weight, bias
 
 
 class Place(nn.Module):
@@ -67,12 +79,11 @@ class FusedConv2d(Place):
         self.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))  # (O,)
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
         self.sources = sources
-        self.read_weight: nn.Module = nn.Identity()
-        self.read_bias: nn.Module = nn.Identity()
+        self.read_parameters: nn.Module = AsTheyAre()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, I, H, W) -> (N, O, H', W')."""
-        weight, bias = self.read_weight(self.weight), self.read_bias(self.bias)
+        weight, bias = self.read_parameters(self.weight, self.bias)
         return self.activation(F.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups))
 
 
@@ -80,7 +91,7 @@ class FusedBlock(Place):
     """An inverted residual block; its sum, where it has one, is stored as integers again."""
 
     def __init__(self, name: str, layers: list[FusedConv2d], residual: bool) -> None:
-        super().__init__(name, "block", Bounds(float("-inf"), float("inf")))
+        super().__init__(name, "block", UNBOUNDED)
         self.layers = nn.Sequential(*layers)
         self.residual = residual
 
@@ -112,12 +123,11 @@ class FusedLinear(nn.Module):
         self.weight = nn.Parameter(linear.weight.detach().clone())  # (O, I)
         self.bias = nn.Parameter(linear.bias.detach().clone())  # (O,)
         self.sources: dict[str, tuple[str, ...]] = {"weight": (f"{name}.weight",), "bias": (f"{name}.bias",)}
-        self.read_weight: nn.Module = nn.Identity()
-        self.read_bias: nn.Module = nn.Identity()
+        self.read_parameters: nn.Module = AsTheyAre()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) -> (N, classes)."""
-        return F.linear(x, self.read_weight(self.weight), self.read_bias(self.bias))
+        return F.linear(x, *self.read_parameters(self.weight, self.bias))
 
 
 FusedLayer = FusedConv2d | FusedLinear

@@ -14,7 +14,7 @@ from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, BiasQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[st
     `ranges` gives each place's [low, high] by name.
     """
     for layer, source in network.inputs():
-        layer.read_weight = WeightQuantizer(scheme.weights)
-        layer.read_bias = BiasQuantizer(scheme.weights, layer, source)
+        layer.read_parameters = LayerQuantizer(scheme.weights, layer, source)
     for place in network.places():
         place.activation = ActivationQuantizer(scheme.activations, place.bounds, *ranges[place.name])
 

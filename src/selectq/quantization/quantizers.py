@@ -6,29 +6,16 @@ from torch import Tensor, nn
 from selectq.data.augment import PIXEL_SCALE
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
-    LARGEST_BIAS_LEVEL,
+    BIAS_GRID,
     Grid,
     activation_grid,
-    activation_scale,
     fake_quantize,
-    scale_with_room_for_bias,
+    middle_level,
+    to_levels,
     weight_grid,
-    weight_scale,
 )
 from selectq.quantization.fused import Bounds, FusedLayer, Place
-
-
-class WeightQuantizer(nn.Module):
-    """Symmetric weights; the scale follows the weights as they learn."""
-
-    def __init__(self, scheme: WeightScheme) -> None:
-        super().__init__()
-        self.scheme = scheme
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """(O, I, kH, kW) or (O, I) to the same shape, on the grid."""
-        scale = weight_scale(weight, self.scheme)
-        return fake_quantize(weight, scale, torch.zeros_like(scale), weight_grid(self.scheme))
+from selectq.quantization.scales import activation_scale, scale_with_room_for_bias, tie_free_scale, weight_scale
 
 
 class ActivationQuantizer(nn.Module):
@@ -66,7 +53,7 @@ class ActivationQuantizer(nn.Module):
         grid = activation_grid(self.scheme)
         if self.bounds.low < 0:
             return grid
-        return Grid(2 ** (self.scheme.bits - 1) if self.scheme.symmetric else 0, grid.quant_max)
+        return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)
 
     def _follow(self, x: Tensor) -> None:
         low, high = torch.aminmax(x)
@@ -75,21 +62,48 @@ class ActivationQuantizer(nn.Module):
         self.high.lerp_(high, self.averaging)
 
 
-class BiasQuantizer(nn.Module):
-    """A bias as the integer program adds it: in whole levels of the accumulator, input scale times weight scale."""
+class LayerQuantizer(nn.Module):
+    """A layer's parameters as the integer program holds them: whole levels of a scale that follows the weights.
+
+    The scale is free of rounding ties at the layer's output. The bias is added to the accumulator, so its level is
+    worth the input's scale times the weight's.
+    """
 
     def __init__(self, scheme: WeightScheme, layer: FusedLayer, source: Place | None) -> None:
         super().__init__()
         self.scheme = scheme
-        self._reads = (layer, source)  # in a tuple, so that they are no submodules of this one
+        self._places = (source, layer if isinstance(layer, Place) else None)  # in a tuple: they are no submodules
 
-    def forward(self, bias: Tensor) -> Tensor:
-        """(O,) to the same shape, on the grid."""
-        layer, source = self._reads
+    def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(O, I, kH, kW) or (O, I), and (O,), to the same shapes, on their grids."""
+        (scale, bias_scale), none = self.scales(weight, bias), torch.zeros((), device=bias.device)
+        return (
+            fake_quantize(weight, per_output(scale, weight), none, weight_grid(self.scheme)),
+            fake_quantize(bias, bias_scale, none, BIAS_GRID),
+        )
+
+    def levels(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The levels of weight and bias, whole numbers in floating point, of the same shapes."""
+        (scale, bias_scale), none = self.scales(weight, bias), torch.zeros((), device=bias.device)
+        return (
+            to_levels(weight, per_output(scale, weight), none, weight_grid(self.scheme)),
+            to_levels(bias, bias_scale, none, BIAS_GRID),
+        )
+
+    def scales(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The scales of the weight and of the bias, (O,) each, or (1,) where the scheme has one scale per tensor."""
+        source, output = self._places
         input_scale = stored_scale(source).to(bias)
-        scale = scale_with_room_for_bias(weight_scale(layer.weight, self.scheme).flatten(), bias, input_scale)
-        levels = Grid(-LARGEST_BIAS_LEVEL, LARGEST_BIAS_LEVEL)
-        return fake_quantize(bias, scale * input_scale, torch.zeros_like(scale), levels)
+        scale = weight_scale(weight, self.scheme).flatten()
+        scale = scale_with_room_for_bias(scale, bias, input_scale)
+        if output is not None:
+            scale = tie_free_scale(scale, input_scale, stored_scale(output))
+        return scale, scale * input_scale
+
+
+def per_output(scale: Tensor, weight: Tensor) -> Tensor:
+    """Scales (O,) or (1,) in a shape that broadcasts over the output channels of a weight (O, ...)."""
+    return scale.view(-1, *[1] * (weight.ndim - 1))
 
 
 def stored_scale(place: Place | None) -> Tensor:

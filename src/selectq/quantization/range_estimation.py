@@ -1,19 +1,21 @@
 """Range estimators: which [low, high] an activation quantizer should cover, from calibration images."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from selectq.params.configs import ActivationScheme, CalibrationConfig
-from selectq.quantization.fake_quantize import Range, activation_grid, activation_scale, fake_quantize
+from selectq.quantization.fake_quantize import Range, activation_grid, fake_quantize
 from selectq.quantization.fused import Bounds, FloatActivation, FusedMobileNetV2
+from selectq.quantization.scales import activation_scale
 
 HISTOGRAM_BINS = 2048
 MSE_CANDIDATES = 100
 
 
-class RangeEstimator(nn.Module):
+class RangeEstimator(nn.Module, ABC):
     """Base: applies the activation function, watches the result, and in the end names a range.
 
     `passes` is how often the calibration images have to be shown.
@@ -34,13 +36,13 @@ class RangeEstimator(nn.Module):
         self.observe(y)
         return y
 
+    @abstractmethod
     def observe(self, y: Tensor) -> None:
         """Take a batch of stored values into account."""
-        raise NotImplementedError
 
+    @abstractmethod
     def estimate(self) -> Range:
         """The range (scalars), once all passes are over."""
-        raise NotImplementedError
 
 
 class MinMaxEstimator(RangeEstimator):

@@ -1,0 +1,178 @@
+"""Scales: they cover what they should, and make no rounding tie."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import coloured_noise, quantized, scheme
+
+from selectq.data.augment import normalise
+from selectq.params.configs import ActivationScheme, WeightScheme
+from selectq.quantization.fake_quantize import BIAS_GRID, Grid, activation_grid, fake_quantize, weight_grid
+from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.scales import (
+    LARGEST_TIE_FREE_DENOMINATOR,
+    TIE_FREE_RESOLUTION,
+    activation_scale,
+    scale_with_room_for_bias,
+    tie_free_scale,
+    weight_scale,
+)
+
+BITS = range(2, 9)
+laws = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (6, 1, 3, 3), (6, 10)])
+def test_weight_scale_puts_the_largest_weight_on_the_last_level(
+    shape: tuple[int, ...], granularity: str, bits: int
+) -> None:
+    scheme = WeightScheme(bits, granularity)  # type: ignore[arg-type]
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.arange(1.0, 7).view(
+        -1, *[1] * (len(shape) - 1)
+    )
+    scale = weight_scale(weight, scheme)
+    assert scale.shape == (6 if granularity == "channel" else 1, *[1] * (len(shape) - 1))
+    levels = (weight / scale).abs()
+    largest = levels.flatten(1).amax(1) if granularity == "channel" else levels.amax().view(1)
+    assert torch.allclose(largest, torch.full_like(largest, 2 ** (bits - 1) - 1))
+
+
+def test_negative_weights_are_as_exact_as_positive_ones() -> None:
+    scheme = WeightScheme(4, "channel")
+    weight = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    weight[:, 0, 0, 0] = -9.0  # the largest magnitude is negative
+    scale = weight_scale(weight, scheme)
+    zero = torch.zeros_like(scale)
+    quantized = fake_quantize(weight, scale, zero, weight_grid(scheme))
+    assert torch.equal(fake_quantize(-weight, scale, zero, weight_grid(scheme)), -quantized)
+    assert torch.allclose(quantized[:, 0, 0, 0], torch.tensor(-9.0))
+
+
+def test_dead_channel_of_weights_stays_zero() -> None:
+    weight = torch.ones(2, 3)
+    weight[0] = 0
+    scale = weight_scale(weight, WeightScheme(8, "channel"))
+    assert (scale > 0).all()
+    assert torch.equal(fake_quantize(weight, scale, torch.zeros_like(scale), Grid(-127, 127))[0], torch.zeros(3))
+
+
+ends = st.floats(-1e4, 1e4, width=32)
+
+
+@laws
+@given(ends, ends, st.sampled_from(BITS))
+def test_asymmetric_activation_scale_covers_the_range(one: float, other: float, bits: int) -> None:
+    low, high = sorted((one, other))
+    grid = activation_grid(ActivationScheme(bits, symmetric=False))
+    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, False))
+    assert zero_point.item() in range(grid.quant_min, grid.quant_max + 1)
+    step = scale.item()
+    slack = 0.5 * step * (1 + 1e-5)  # the zero point is rounded to a level
+    assert (grid.quant_min - zero_point.item()) * step <= min(low, 0.0) + slack
+    assert (grid.quant_max - zero_point.item()) * step >= max(high, 0.0) - slack
+
+
+@laws
+@given(ends, ends, st.sampled_from(BITS))
+def test_symmetric_activation_range_is_about_zero(one: float, other: float, bits: int) -> None:
+    low, high = sorted((one, other))
+    grid = activation_grid(ActivationScheme(bits, symmetric=True))
+    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, True))
+    assert zero_point.item() == (grid.quant_max + 1) / 2
+    reach = (grid.quant_max - zero_point.item()) * scale.item()
+    assert reach >= max(-low, high) * (1 - 1e-6)
+
+
+def test_activation_scale_by_hand() -> None:
+    low, high = torch.tensor(-1.0), torch.tensor(4.0)
+    for symmetric, expected in ((False, (5 / 255, 51)), (True, (4 / 127, 128))):
+        scale, zero_point = activation_scale(low, high, ActivationScheme(8, symmetric))
+        assert (scale.item(), zero_point.item()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("bits", BITS)
+def test_range_without_width_keeps_zero_exact(symmetric: bool, bits: int) -> None:
+    scheme = ActivationScheme(bits, symmetric)
+    zero = torch.zeros(())
+    scale, zero_point = activation_scale(zero, zero, scheme)
+    assert 0 < scale.item() < 1e-3 and math.isfinite(1 / scale.item())
+    assert fake_quantize(zero, scale, zero_point, activation_grid(scheme)).item() == 0.0
+
+
+def test_range_that_leaves_out_zero_is_widened_to_it() -> None:
+    for low, high in ((2.0, 3.0), (-3.0, -2.0)):
+        scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(8, False))
+        assert scale.item() == pytest.approx(3 / 255)
+        assert zero_point.item() == (0 if low > 0 else 255)
+
+
+def test_scale_leaves_room_for_the_bias() -> None:
+    scale, input_scale = torch.tensor([1e-9, 0.1]), torch.tensor(0.01)
+    bias = torch.tensor([3.0, 3.0])
+    found = scale_with_room_for_bias(scale, bias, input_scale)
+    assert found[1] == scale[1], "left alone where the bias fits"
+    assert ((bias / (found * input_scale)).round() <= BIAS_GRID.quant_max).all()
+    assert scale_with_room_for_bias(scale[:1], bias, input_scale).shape == (1,)
+
+
+small = st.floats(2.0**-14, 2.0**4, width=32)
+
+
+def distance_to_ties(scale: torch.Tensor, input_scale: torch.Tensor, output_scale: torch.Tensor) -> float:
+    """How near, in output levels, any accumulator of 20 bits comes to a rounding tie."""
+    accumulators = torch.arange(2**20, dtype=torch.double)
+    products = accumulators * (input_scale.double() * scale.double() / output_scale.double())
+    products = products[products < 256]
+    return ((products - products.floor()) - 0.5).abs().min().item()
+
+
+@laws
+@given(small, small, small)
+def test_no_product_of_a_tie_free_scale_is_near_a_tie(weight: float, given_input: float, given_output: float) -> None:
+    scale, input_scale, output_scale = (torch.tensor([value]) for value in (weight, given_input, given_output))
+    found = tie_free_scale(scale, input_scale, output_scale)
+    assert distance_to_ties(found, input_scale, output_scale) > 0.9 / (2 * LARGEST_TIE_FREE_DENOMINATOR)
+
+
+def test_an_ordinary_scale_comes_nearer_to_a_tie() -> None:
+    """Negative control of the measure."""
+    scale, input_scale, output_scale = torch.tensor([0.01]), torch.tensor([0.03]), torch.tensor([0.05])
+    assert distance_to_ties(scale, input_scale, output_scale) < 1e-5
+    assert distance_to_ties(tie_free_scale(scale, input_scale, output_scale), input_scale, output_scale) > 4e-4
+
+
+@laws
+@given(small, small, small)
+def test_a_tie_free_scale_is_hardly_coarser(weight: float, given_input: float, given_output: float) -> None:
+    scale, input_scale, output_scale = (torch.tensor([value]) for value in (weight, given_input, given_output))
+    ratio = (tie_free_scale(scale, input_scale, output_scale) / scale).item()
+    needless = (output_scale / (LARGEST_TIE_FREE_DENOMINATOR * input_scale * scale)).item()
+    assert 1 - 1e-6 <= ratio <= max(1 / (1 - 2 / TIE_FREE_RESOLUTION), needless) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
+    network = quantized(scheme(8, granularity, 8))
+    sources = {layer.name: source for layer, source in network.inputs()}
+    nearest = {}
+
+    def measure(layer: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        assert isinstance(layer.read_parameters, LayerQuantizer)
+        weight, bias = layer.read_parameters(layer.weight.double(), layer.bias.double())
+        raw = torch.conv2d(arguments[0].double(), weight, bias, layer.stride, layer.padding, groups=layer.groups)
+        levels = raw / layer.activation.scale_and_zero_point()[0].double()
+        nearest[layer.name] = ((levels - levels.floor()) - 0.5).abs().min().item()
+
+    for layer in network.fused_layers():
+        if layer.kind != "classifier":
+            layer.register_forward_hook(measure)
+    with torch.no_grad():
+        network(normalise(coloured_noise(12, seed=3).images))
+    assert len(nearest) == 52 and sources.keys() == {*nearest, "classifier.1"}
+    assert min(nearest.values()) > 0.4 / LARGEST_TIE_FREE_DENOMINATOR
