@@ -24,7 +24,7 @@ from selectq.params.configs import (
 from selectq.params.load import load_params
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
-from selectq.quantization.quantized import Scheme
+from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 from selectq.training.loop import Plan, fit
 from selectq.training.resume import TrainingState
 from selectq.training.schedules import warmup
@@ -73,6 +73,13 @@ def coloured_noise(count: int, seed: int, size: int = IMAGE_SIZE) -> Split:
     images = torch.randint(0, 160, (count, len(CLASSES), size, size), generator=generator)
     images[torch.arange(count), labels] += 90
     return Split(images.to(torch.uint8), labels)
+
+
+def blends(count: int, seed: int = 0) -> Tensor:
+    """uint8 images between two classes: some predictions are close, so that small differences flip them."""
+    generator = torch.Generator().manual_seed(seed)
+    one, other = coloured_noise(count, seed).images, coloured_noise(count, seed + 1).images.roll(1, dims=0)
+    return torch.lerp(one.float(), other.float(), torch.rand(count, 1, 1, 1, generator=generator)).to(torch.uint8)
 
 
 def coloured_dataset(train: int = 48, validation: int = 12, test: int = 12, size: int = IMAGE_SIZE) -> Dataset:
@@ -163,3 +170,8 @@ def same_tensors(one: nn.Module, other: nn.Module) -> bool:
     """Whether two modules hold the same names and, bit for bit, the same tensors."""
     first, second = one.state_dict(), other.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def checkpoint(scheme: Scheme, name: str = "some") -> QuantizedCheckpoint:
+    """The trained network, quantized after training, as a checkpoint."""
+    return QuantizedCheckpoint(name, quantized(scheme), model_config(), CLASSES, scheme)

@@ -22,7 +22,7 @@ from selectq.quantization.fake_quantize import activation_grid, fake_quantize
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import Bounds, FloatActivation
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
-from selectq.quantization.scales import activation_scale
+from selectq.quantization.scales import activation_scale, activation_zero_point
 
 EIGHT_BITS = ActivationScheme(8, symmetric=False)
 LINEAR, RELU = Bounds(-math.inf, math.inf), Bounds(0.0, math.inf)
@@ -53,7 +53,8 @@ def uniform(low: float, high: float, count: int = 100_001) -> Tensor:
 
 
 def quantization_error(x: Tensor, found: tuple[float, float], scheme: ActivationScheme) -> float:
-    scale, zero_point = activation_scale(torch.tensor(found[0]), torch.tensor(found[1]), scheme)
+    scale = activation_scale(torch.tensor(found[0]), torch.tensor(found[1]), scheme)
+    zero_point = activation_zero_point(torch.tensor(found[0]), scale, scheme)
     return (fake_quantize(x, scale, zero_point, activation_grid(scheme)) - x).square().mean().item()
 
 

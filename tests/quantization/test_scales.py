@@ -15,7 +15,12 @@ from selectq.quantization.quantizers import LayerQuantizer
 from selectq.quantization.scales import (
     LARGEST_TIE_FREE_DENOMINATOR,
     TIE_FREE_RESOLUTION,
+    UNITS,
     activation_scale,
+    activation_zero_point,
+    common_unit,
+    multiple_of_unit,
+    odd_multiple_of_unit,
     scale_with_room_for_bias,
     tie_free_scale,
     weight_scale,
@@ -23,6 +28,11 @@ from selectq.quantization.scales import (
 
 BITS = range(2, 9)
 laws = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+def scale_and_zero_point(low: float, high: float, scheme: ActivationScheme) -> tuple[torch.Tensor, torch.Tensor]:
+    scale = activation_scale(torch.tensor(low), torch.tensor(high), scheme)
+    return scale, activation_zero_point(torch.tensor(low), scale, scheme)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -69,7 +79,7 @@ ends = st.floats(-1e4, 1e4, width=32)
 def test_asymmetric_activation_scale_covers_the_range(one: float, other: float, bits: int) -> None:
     low, high = sorted((one, other))
     grid = activation_grid(ActivationScheme(bits, symmetric=False))
-    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, False))
+    scale, zero_point = scale_and_zero_point(low, high, ActivationScheme(bits, False))
     assert zero_point.item() in range(grid.quant_min, grid.quant_max + 1)
     step = scale.item()
     slack = 0.5 * step * (1 + 1e-5)  # the zero point is rounded to a level
@@ -82,16 +92,15 @@ def test_asymmetric_activation_scale_covers_the_range(one: float, other: float, 
 def test_symmetric_activation_range_is_about_zero(one: float, other: float, bits: int) -> None:
     low, high = sorted((one, other))
     grid = activation_grid(ActivationScheme(bits, symmetric=True))
-    scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(bits, True))
+    scale, zero_point = scale_and_zero_point(low, high, ActivationScheme(bits, True))
     assert zero_point.item() == (grid.quant_max + 1) / 2
     reach = (grid.quant_max - zero_point.item()) * scale.item()
     assert reach >= max(-low, high) * (1 - 1e-6)
 
 
 def test_activation_scale_by_hand() -> None:
-    low, high = torch.tensor(-1.0), torch.tensor(4.0)
     for symmetric, expected in ((False, (5 / 255, 51)), (True, (4 / 127, 128))):
-        scale, zero_point = activation_scale(low, high, ActivationScheme(8, symmetric))
+        scale, zero_point = scale_and_zero_point(-1.0, 4.0, ActivationScheme(8, symmetric))
         assert (scale.item(), zero_point.item()) == pytest.approx(expected)
 
 
@@ -100,14 +109,14 @@ def test_activation_scale_by_hand() -> None:
 def test_range_without_width_keeps_zero_exact(symmetric: bool, bits: int) -> None:
     scheme = ActivationScheme(bits, symmetric)
     zero = torch.zeros(())
-    scale, zero_point = activation_scale(zero, zero, scheme)
+    scale, zero_point = scale_and_zero_point(0.0, 0.0, scheme)
     assert 0 < scale.item() < 1e-3 and math.isfinite(1 / scale.item())
     assert fake_quantize(zero, scale, zero_point, activation_grid(scheme)).item() == 0.0
 
 
 def test_range_that_leaves_out_zero_is_widened_to_it() -> None:
     for low, high in ((2.0, 3.0), (-3.0, -2.0)):
-        scale, zero_point = activation_scale(torch.tensor(low), torch.tensor(high), ActivationScheme(8, False))
+        scale, zero_point = scale_and_zero_point(low, high, ActivationScheme(8, False))
         assert scale.item() == pytest.approx(3 / 255)
         assert zero_point.item() == (0 if low > 0 else 255)
 
@@ -176,3 +185,42 @@ def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
         network(normalise(coloured_noise(12, seed=3).images))
     assert len(nearest) == 52 and sources.keys() == {*nearest, "classifier.1"}
     assert min(nearest.values()) > 0.4 / LARGEST_TIE_FREE_DENOMINATOR
+
+
+@laws
+@given(st.lists(st.floats(2.0**-5, 2.0**3, width=32), min_size=3, max_size=7))
+def test_scales_of_summands_have_a_common_unit(scales: list[float]) -> None:
+    given_scales = [torch.tensor(scale) for scale in scales]
+    unit = torch.tensor(common_unit(given_scales))
+    for scale in given_scales:
+        for multiple, coarsest in ((multiple_of_unit, 1), (odd_multiple_of_unit, 2)):
+            found = multiple(scale, unit)
+            count = (found / unit).item()
+            assert count == round(count) and (multiple is multiple_of_unit or count % 2 == 1)
+            assert scale <= found < scale + coarsest * unit <= scale * (1 + coarsest / UNITS)
+
+
+def test_no_sum_is_near_a_tie() -> None:
+    scales = [torch.tensor(scale) for scale in (0.031, 0.0173, 0.042)]
+    unit = torch.tensor(common_unit(scales))
+    one, other = (multiple_of_unit(scale, unit).double() for scale in scales[:2])
+    levels = torch.arange(-255, 256, dtype=torch.double)
+
+    def nearest(output_scale: torch.Tensor) -> float:
+        sums = (levels[:, None] * one + levels[None, :] * other) / output_scale
+        return ((sums - sums.floor()) - 0.5).abs().min().item()
+
+    assert nearest(odd_multiple_of_unit(scales[2], unit).double()) > 1e-4
+    assert nearest(scales[2].double()) < 1e-5, "negative control: an ordinary scale"
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_every_sum_of_a_network_has_an_odd_multiple_of_its_summands_unit(symmetric: bool) -> None:
+    network = quantized(scheme(8, "channel", 8, symmetric))
+    meetings = list(network.sums())
+    assert [len(meeting) for meeting in meetings] == [3, 5, 7, 5, 5]
+    for meeting in meetings:
+        (unit,) = {place.activation.unit.item() for place in meeting}
+        counts = {place.name: place.activation.scale().item() / unit for place in meeting}
+        assert all(count == round(count) for count in counts.values())
+        assert all(counts[place.name] % 2 == 1 for place in meeting if place.kind == "block")

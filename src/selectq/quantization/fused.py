@@ -161,6 +161,21 @@ class FusedMobileNetV2(nn.Module):
                 source = block
         yield self.classifier, self.pool
 
+    def sums(self) -> Iterator[list[Place]]:
+        """The places that meet in residual sums: what goes into the first of consecutive sums, then summand and sum
+        of each block."""
+        meeting: list[Place] = []
+        source: Place | None = None
+        for block in self.blocks():
+            last = block.convolutions()[-1] if isinstance(block, FusedBlock) else block
+            if isinstance(block, FusedBlock) and block.residual:
+                assert source is not None
+                meeting = [*(meeting or [source]), last, block]
+                source = block
+            else:
+                yield from [meeting] if meeting else []
+                meeting, source = [], last
+
     def places(self) -> Iterator[Place]:
         """Everything whose output is stored as integers, in network order of their definition."""
         for module in self.modules():

@@ -13,8 +13,9 @@ from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.fused import FusedBlock, FusedMobileNetV2
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer, SummandQuantizer, SumQuantizer
+from selectq.quantization.scales import activation_scale, common_unit
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[st
         layer.read_parameters = LayerQuantizer(scheme.weights, layer, source)
     for place in network.places():
         place.activation = ActivationQuantizer(scheme.activations, place.bounds, *ranges[place.name])
+    for meeting in network.sums():
+        unit = common_unit(activation_scale(*ranges[place.name], scheme.activations) for place in meeting)
+        for place in meeting:
+            kind = SumQuantizer if isinstance(place, FusedBlock) else SummandQuantizer
+            place.activation = kind(scheme.activations, place.bounds, *ranges[place.name], unit)
 
 
 def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:

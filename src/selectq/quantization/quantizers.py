@@ -15,7 +15,15 @@ from selectq.quantization.fake_quantize import (
     weight_grid,
 )
 from selectq.quantization.fused import Bounds, FusedLayer, Place
-from selectq.quantization.scales import activation_scale, scale_with_room_for_bias, tie_free_scale, weight_scale
+from selectq.quantization.scales import (
+    activation_scale,
+    activation_zero_point,
+    multiple_of_unit,
+    odd_multiple_of_unit,
+    scale_with_room_for_bias,
+    tie_free_scale,
+    weight_scale,
+)
 
 
 class ActivationQuantizer(nn.Module):
@@ -46,6 +54,11 @@ class ActivationQuantizer(nn.Module):
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
         """Scalars, float32; the zero point is a whole number."""
+        scale = self.scale()
+        return scale, activation_zero_point(self.low, scale, self.scheme)
+
+    def scale(self) -> Tensor:
+        """A scalar, float32."""
         return activation_scale(self.low, self.high, self.scheme)
 
     def grid(self) -> Grid:
@@ -60,6 +73,28 @@ class ActivationQuantizer(nn.Module):
         low, high = (end.clamp(self.bounds.low, self.bounds.high) for end in (low, high))
         self.low.lerp_(low, self.averaging)
         self.high.lerp_(high, self.averaging)
+
+
+class SummandQuantizer(ActivationQuantizer):
+    """Of activations that are added to others: all that meet in sums have whole multiples of one unit as scales."""
+
+    unit: Tensor
+
+    def __init__(self, scheme: ActivationScheme, bounds: Bounds, low: Tensor, high: Tensor, unit: float) -> None:
+        super().__init__(scheme, bounds, low, high)
+        self.register_buffer("unit", torch.full_like(self.low, unit))
+
+    def scale(self) -> Tensor:
+        """A scalar, float32, of few significant bits: sums of such values are exact."""
+        return multiple_of_unit(super().scale(), self.unit)
+
+
+class SumQuantizer(SummandQuantizer):
+    """Of a residual sum, which may be a summand in its turn."""
+
+    def scale(self) -> Tensor:
+        """A scalar, float32, at which no sum is near a rounding tie."""
+        return odd_multiple_of_unit(ActivationQuantizer.scale(self), self.unit)
 
 
 class LayerQuantizer(nn.Module):
@@ -111,4 +146,4 @@ def stored_scale(place: Place | None) -> Tensor:
     if place is None:
         return torch.tensor(PIXEL_SCALE)
     assert isinstance(place.activation, ActivationQuantizer), f"{place.name} is not quantized"
-    return place.activation.scale_and_zero_point()[0]
+    return place.activation.scale()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from selectq.params.configs import ActivationScheme, CalibrationConfig
 from selectq.quantization.fake_quantize import Range, activation_grid, fake_quantize
 from selectq.quantization.fused import Bounds, FloatActivation, FusedMobileNetV2
-from selectq.quantization.scales import activation_scale
+from selectq.quantization.scales import activation_scale, activation_zero_point
 
 HISTOGRAM_BINS = 2048
 MSE_CANDIDATES = 100
@@ -126,7 +126,8 @@ class MseEstimator(HistogramEstimator):
         best, smallest = (low, high), float("inf")
         for index in range(MSE_CANDIDATES, 0, -1):
             candidate = (low * (index / MSE_CANDIDATES), high * (index / MSE_CANDIDATES))
-            scale, zero_point = (value.double().cpu() for value in activation_scale(*candidate, self.scheme))
+            scale = activation_scale(*candidate, self.scheme).double().cpu()
+            zero_point = activation_zero_point(candidate[0].double().cpu(), scale, self.scheme)
             error = ((fake_quantize(centres, scale, zero_point, grid) - centres) ** 2 * shares).sum().item()
             if error < smallest:
                 best, smallest = candidate, error

@@ -1,5 +1,8 @@
 """Scales: how much one integer level is worth, for weights, biases and activations."""
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,9 @@ TIE_FREE_RESOLUTION = 512
 LARGEST_TIE_FREE_DENOMINATOR = 8191
 """Every product stays at least half of 1 / 8191 of an output level away from a rounding tie."""
 
+UNITS = 256
+"""How many units, at least, make up a scale."""
+
 
 def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
     """Scale that puts the largest magnitude on the last level: (O, 1, ...) per channel, (1, 1, ...) per tensor.
@@ -27,16 +33,23 @@ def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
     return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
 
 
-def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> tuple[Tensor, Tensor]:
-    """Scale and zero point (scalars) whose grid covers [low, high] and holds 0 exactly."""
+def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> Tensor:
+    """The scale (scalar) whose grid covers [low, high] and 0."""
     grid = activation_grid(scheme)
     low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme.symmetric:
-        middle = middle_level(scheme)
-        scale = (torch.maximum(-low, high) / (grid.quant_max - middle)).clamp(min=SMALLEST_SCALE)
-        return scale, torch.full_like(scale, middle)
-    scale = ((high - low) / (grid.quant_max - grid.quant_min)).clamp(min=SMALLEST_SCALE)
-    return scale, (-low / scale).round().clamp(grid.quant_min, grid.quant_max)
+        width = torch.maximum(-low, high) / (grid.quant_max - middle_level(scheme))
+    else:
+        width = (high - low) / (grid.quant_max - grid.quant_min)
+    return width.clamp(min=SMALLEST_SCALE)
+
+
+def activation_zero_point(low: Tensor, scale: Tensor, scheme: ActivationScheme) -> Tensor:
+    """The level (scalar, a whole number in floating point) that stands for 0 in a range that begins at `low`."""
+    if scheme.symmetric:
+        return torch.full_like(scale, middle_level(scheme))
+    grid = activation_grid(scheme)
+    return (-low.clamp(max=0) / scale).round().clamp(grid.quant_min, grid.quant_max)
 
 
 def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -> Tensor:
@@ -70,3 +83,23 @@ def tie_free_scale(scale: Tensor, input_scale: Tensor, output_scale: Tensor) -> 
     largest = (numerator / factor).clamp(max=LARGEST_TIE_FREE_DENOMINATOR)
     denominator = 2 * ((largest - 1) / 2).floor() + 1
     return numerator / denominator * (output_scale / input_scale)
+
+
+def common_unit(scales: Iterable[Tensor]) -> float:
+    """A power of two of which every scale (scalars) may be made a whole multiple, at most 1 / `UNITS` coarser."""
+    smallest = min(scale.item() for scale in scales)
+    return 2.0 ** math.floor(math.log2(smallest)) / UNITS
+
+
+def multiple_of_unit(scale: Tensor, unit: Tensor) -> Tensor:
+    """The scale (scalar), made coarser to a whole multiple of `unit`."""
+    return (scale / unit).ceil() * unit
+
+
+def odd_multiple_of_unit(scale: Tensor, unit: Tensor) -> Tensor:
+    """The scale (scalar), made coarser to an odd multiple of `unit`.
+
+    With whole multiples of the same unit for the scales of two summands, a sum in levels of this scale is a whole
+    number over an odd one: never a rounding tie, as with `tie_free_scale`.
+    """
+    return (2 * ((scale / unit - 1) / 2).ceil() + 1) * unit
