@@ -1,22 +1,20 @@
-"""Convert a quantized network to an integer ONNX program; measure that program on the test images."""
+"""Convert a quantized network to integer programs, one file for each format."""
 
 import argparse
 from pathlib import Path
 
-import torch
-
 import _src  # noqa: F401
 from selectq.data.packed import read_dataset
-from selectq.export.onnx_program import write_onnx
+from selectq.export.describe import describe_program
+from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.export.runtime import open_session, operator_counts, program_logits
-from selectq.files import only_writer, write_json, write_tensors
+from selectq.files import only_writer
 from selectq.params.load import choose, load_params
-from selectq.quantization.quantized import describe, read_quantized
+from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
-from selectq.training.evaluate import predict_logits, top1
 
 IMAGES = Path("data/images.safetensors")
+PROGRAMS = Path("models/int8")
 
 
 def main() -> None:
@@ -26,29 +24,15 @@ def main() -> None:
     name: str = parser.parse_args().name
     params = load_params()
     choose(dict.fromkeys(params.convert), name, "convert")
-    program = Path(f"models/int8/{name}.onnx")
-    with only_writer(program):
-        test = read_dataset(IMAGES).test
+    folder = PROGRAMS / name
+    with only_writer(folder):
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
+        manifest = describe_program(checkpoint, read_dataset(IMAGES).test.images.shape[-1])
         reference = to_reference(checkpoint.network)
-        write_onnx(program, reference, test.images.shape[-1], describe(checkpoint))
-
-        logits = torch.from_numpy(program_logits(open_session(program), test.images.numpy(), f"{name} program"))
-        simulated = predict_logits(checkpoint.network, test.images, f"{name} simulation")
-        flipped = (logits.argmax(1) != simulated.argmax(1)).double().mean().item()
-        write_tensors(Path(f"models/logits/{name}.safetensors"), {"logits": logits}, {"config": name, "split": "test"})
-        accuracy = top1(logits, test.labels)
-        write_json(
-            Path(f"metrics/int8/{name}.json"),
-            {
-                "test_top1": round(accuracy, 4),
-                "size_bytes": program.stat().st_size,
-                "simulation_test_top1": round(top1(simulated, test.labels), 4),
-                "flipped_pct": round(100 * flipped, 4),
-                "operators": operator_counts(program),
-            },
-        )
-        print(f"{name}: INT8 program, {program.stat().st_size / 1e6:.2f} MB, top-1 {accuracy:.2f} % on the test images")
+        for ending in params.formats:
+            path = folder / f"{name}.{ending}"
+            write_program(path, reference, manifest)
+            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,10 @@
 """Comparing two forms of a network in integer steps, place by place."""
 
 import torch
-from networks import coloured_noise
 from torch import Tensor, nn
 
 from selectq.export.reference import ReferenceNetwork
 from selectq.quantization.fused import FusedMobileNetV2
-
-
-def blends(count: int, seed: int = 0) -> Tensor:
-    """uint8 images between two classes: some predictions are close, so that small differences flip them."""
-    generator = torch.Generator().manual_seed(seed)
-    one, other = coloured_noise(count, seed).images, coloured_noise(count, seed + 1).images.roll(1, dims=0)
-    return torch.lerp(one.float(), other.float(), torch.rand(count, 1, 1, 1, generator=generator)).to(torch.uint8)
 
 
 def flipped(one: Tensor, other: Tensor) -> float:

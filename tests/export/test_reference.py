@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from networks import coloured_noise, quantized, same_tensors, scheme
-from steps import blends, flipped, integer_steps
+from networks import blends, coloured_noise, quantized, same_tensors, scheme
+from steps import flipped, integer_steps
 from torch import nn
 
 from selectq.data.augment import normalise

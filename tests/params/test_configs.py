@@ -20,6 +20,7 @@ def document() -> dict[str, Any]:
     document["ptq"] = {name: document["ptq"][name] for name in ("tensor", "channel")}
     document["qat"] = {name: document["qat"][name] for name in ("clf", "dw")}
     document["convert"] = ["tensor", "channel", "clf", "dw"]
+    document["ship"] = ["dw"]
     return document
 
 
@@ -50,7 +51,8 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert",
+            "seed, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert, "
+            "formats, parity, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -104,6 +106,14 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             ["tensor", "channel", "clf", "dw", "dw"],
             "convert: ['tensor', 'channel', 'clf', 'dw', 'dw'] names a configuration twice",
         ),
+        ("ship", ["full"], "ship: 'full' is not converted; allowed: tensor, channel, clf, dw"),
+        ("formats", ["onnx", "tflite"], "formats[1]: 'tflite' is not allowed; allowed: onnx, pt2, pte"),
+        (
+            "formats",
+            ["pt2"],
+            "formats: ['pt2']; allowed: onnx, whose accuracy is reported, pt2 and pte, each once",
+        ),
+        ("parity.flipped_pct", 101, "parity.flipped_pct: 101.0 is out of range; allowed: 0 to 100"),
     ],
 )
 def test_bad_value_is_one_line(document: dict[str, Any], key: str, value: Any, message: str | None) -> None:

@@ -1,51 +1,58 @@
 """Writing the reference form as an ONNX file of quantize/dequantize operators with integer weights."""
 
-import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
 
+import ml_dtypes
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
+from selectq.export.exported import export_program
 from selectq.export.reference import ReferenceNetwork
 from selectq.files import METADATA_KEY, write_bytes
+from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 
 OPSET = 21
-INPUT_NAME = "pixels"
-OUTPUT_NAME = "logits"
+TRACED_BATCH = 2
+INT4_BITS = 4
 
 
-def write_onnx(path: Path, reference: ReferenceNetwork, image_size: int, metadata: dict[str, Any]) -> None:
+def write_onnx(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> None:
     """Export to ONNX: input `pixels`, uint8 (batch, 3, H, W); output `logits`, float32 (batch, classes).
+
+    Weights of 4 bits or fewer are stored as INT4, two in a byte.
 
     Args:
         path: of the file; the same network gives the same bytes.
         reference: the integer network.
-        image_size: height and width of the images in pixels.
-        metadata: JSON kept in the file's metadata under `selectq`.
+        manifest: kept in the file's metadata under `selectq`.
     """
-    example = torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8)
-    model = _export(reference, example)
+    write_bytes(path, build_onnx(reference, manifest).SerializeToString(deterministic=True))
+
+
+def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelProto:
+    """The ONNX model that `write_onnx` writes."""
+    model = _export(reference, manifest.image_size)
     _strip(model)
-    model.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata, sort_keys=True))
+    if manifest.weights["bits"] <= INT4_BITS:
+        _store_weights_as_int4(model.graph)
+    model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
     onnx.checker.check_model(model)
-    write_bytes(path, model.SerializeToString(deterministic=True))
+    return model
 
 
-def _export(reference: ReferenceNetwork, example: torch.Tensor) -> onnx.ModelProto:
+def _export(reference: ReferenceNetwork, image_size: int) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notices about its own future
         program = torch.onnx.export(
-            reference,
-            (example,),
+            export_program(reference, image_size, TRACED_BATCH, largest_batch=None),
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
     assert program is not None
@@ -61,3 +68,17 @@ def _strip(model: onnx.ModelProto) -> None:
         node.doc_string = ""
     del graph.value_info[:]
     del model.functions[:]
+
+
+def _store_weights_as_int4(graph: onnx.GraphProto) -> None:
+    """Pack the int8 weights; a cast back to int8 goes before each, which runtimes do once, when they load the file.
+
+    Without the cast, ONNX Runtime would dequantize the weights and convolve in floating point.
+    """
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.INT8 or len(tensor.dims) < 2:
+            continue
+        levels, wide = numpy_helper.to_array(tensor), tensor.name
+        narrow = f"{wide}.int4"
+        graph.initializer[index].CopyFrom(numpy_helper.from_array(levels.astype(ml_dtypes.int4), narrow))
+        graph.node.insert(0, helper.make_node("Cast", [narrow], [wide], to=TensorProto.INT8))

@@ -61,6 +61,12 @@ class DequantizeParameters(nn.Module):
         """The values that the levels stand for."""
         return self.weight(weight), self.bias(bias)
 
+    def weight_scales(self) -> Tensor:
+        """The scales of the weight, (O,) or (1,)."""
+        return (
+            self.weight.scales if isinstance(self.weight, DequantizePerChannel) else torch.tensor([self.weight.scale])
+        )
+
 
 class QuantizeDequantize(nn.Module):
     """Store an activation as uint8 and read it back; a clip on the integers where the grid is not all of [0, 255]."""
@@ -126,5 +132,5 @@ def _integers(levels: Tensor, dtype: torch.dtype) -> nn.Parameter:
     return nn.Parameter(levels.to(dtype).contiguous(), requires_grad=False)
 
 
-def _dequantize(scale: Tensor) -> nn.Module:
+def _dequantize(scale: Tensor) -> DequantizePerChannel | DequantizePerTensor:
     return DequantizePerChannel(scale) if len(scale) > 1 else DequantizePerTensor(scale.item())

@@ -202,6 +202,19 @@ class DriftConfig(Config):
 
 
 @dataclass(frozen=True)
+class ParityConfig(Config):
+    """By how much the forms of a model may differ.
+
+    `layer_steps` is in integer steps at a layer's output, given the same inputs, on `layer_images` test images evenly
+    spread; `flipped_pct` in percent of all test images, for any two forms.
+    """
+
+    layer_images: Count
+    layer_steps: Annotated[int, Between(0, 255)]
+    flipped_pct: Annotated[float, Between(0, 100)]
+
+
+@dataclass(frozen=True)
 class Params(Config):
     """The whole of `params.yaml`."""
 
@@ -215,6 +228,9 @@ class Params(Config):
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
     convert: tuple[str, ...]
+    formats: tuple[Literal["onnx", "pt2", "pte"], ...]
+    parity: ParityConfig
+    ship: tuple[str, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,6 +247,13 @@ class Params(Config):
                 raise UserError(f"convert: {name!r} is no configuration; allowed: {', '.join((*self.ptq, *self.qat))}")
         if len(set(self.convert)) != len(self.convert):
             raise UserError(f"convert: {list(self.convert)} names a configuration twice")
+        for name in self.ship:
+            if name not in self.convert:
+                raise UserError(f"ship: {name!r} is not converted; allowed: {', '.join(self.convert)}")
+        if "onnx" not in self.formats or len(set(self.formats)) != len(self.formats):
+            raise UserError(
+                f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, pt2 and pte, each once"
+            )
         if self.range_skew and self.model.activation != "relu":
             raise UserError(
                 f"range_skew: {self.range_skew} needs model.activation: relu; {self.model.activation} does not keep"

@@ -1,0 +1,143 @@
+"""Writing the reference form as a `.pte` file: an ExecuTorch program lowered to XNNPACK, which phones run.
+
+XNNPACK stores activations as int8, takes biases in floating point (and rounds them to the very levels they came from),
+fuses an activation function that stands before the quantizer, and has no integer layer with a float result: the
+classifier, alone, computes in float32.
+"""
+
+import copy
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
+from selectq.errors import UserError
+from selectq.export.exported import export_program
+from selectq.export.reference import DequantizeParameters, DequantizePerChannel, QuantizeDequantize, ReferenceNetwork
+from selectq.files import METADATA_KEY, write_bytes
+from selectq.programs.manifest import Manifest
+from selectq.quantization.fake_quantize import Grid
+from selectq.quantization.fused import AsTheyAre, FusedLayer, FusedLinear, FusedMobileNetV2
+
+LARGEST_BATCH = 256
+"""The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
+
+_ops = torch.ops.quantized_decomposed
+_SHIFT = 128
+"""From uint8 levels to int8 levels."""
+
+
+class SignedQuantizeDequantize(nn.Module):
+    """What `QuantizeDequantize` does, in int8. `hardtanh`, which XNNPACK fuses, keeps to a smaller grid."""
+
+    def __init__(self, scale: float, zero_point: int, grid: Grid) -> None:
+        super().__init__()
+        self.scale = scale
+        self.zero_point = zero_point - _SHIFT
+        self.whole = grid == Grid(0, 255)
+        self.low, self.high = ((level - zero_point) * scale for level in (grid.quant_min, grid.quant_max))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape, float32 on the grid."""
+        if not self.whole:
+            x = nn.functional.hardtanh(x, self.low, self.high)
+        levels = _ops.quantize_per_tensor(x, self.scale, self.zero_point, -128, 127, torch.int8)
+        return _ops.dequantize_per_tensor(levels, self.scale, self.zero_point, -128, 127, torch.int8)
+
+
+class DequantizeWeight(nn.Module):
+    """A layer's int8 weight to float32, with a scale for each output channel; its bias is float32 already."""
+
+    def __init__(self, scales: Tensor) -> None:
+        super().__init__()
+        self.weight = DequantizePerChannel(scales)
+
+    def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(O, I, kH, kW) and (O,), to the same shapes."""
+        return self.weight(weight), bias
+
+
+class XnnpackNetwork(nn.Module):
+    """uint8 pixels (N, 3, H, W) -> float logits (N, classes), in the operators that XNNPACK knows."""
+
+    def __init__(self, network: FusedMobileNetV2) -> None:
+        super().__init__()
+        self.network = network
+        self.store_pixels = SignedQuantizeDequantize(PIXEL_SCALE, PIXEL_ZERO_POINT, Grid(0, 255))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 -> (N, classes)."""
+        return self.network(self.store_pixels((pixels.to(torch.float32) - PIXEL_ZERO_POINT) * PIXEL_SCALE))
+
+
+def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
+    """The same integer network in XNNPACK's terms; the reference form is left as it is."""
+    network = copy.deepcopy(reference.network)
+    for layer in network.fused_layers():
+        _store_parameters(layer)
+    for place in network.places():
+        stored = place.activation
+        assert isinstance(stored, QuantizeDequantize)
+        place.activation = SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
+    return XnnpackNetwork(network).eval()
+
+
+@torch.no_grad()
+def _store_parameters(layer: FusedLayer) -> None:
+    parameters = layer.read_parameters
+    assert isinstance(parameters, DequantizeParameters)
+    weight, bias = parameters(layer.weight, layer.bias)
+    layer.bias = nn.Parameter(bias, requires_grad=False)
+    if isinstance(layer, FusedLinear):
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        layer.read_parameters = AsTheyAre()
+        return
+    layer.read_parameters = DequantizeWeight(parameters.weight_scales().expand(len(bias)).contiguous())
+
+
+def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> None:
+    """Lower to XNNPACK and write; the manifest is the method `selectq` of the program.
+
+    Raises:
+        UserError: ExecuTorch is not installed.
+    """
+    write_bytes(path, lower(to_xnnpack(reference), manifest))
+
+
+def lower(network: nn.Module, manifest: Manifest) -> bytes:
+    """A network in XNNPACK's terms as the bytes of a `.pte` file.
+
+    Raises:
+        UserError: ExecuTorch is not installed.
+    """
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # a notice that importing ExecuTorch sets off
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ExecuTorch's notices about torch's and its own future
+        try:
+            from executorch import exir  # noqa: PLC0415  # an optional extra, slow to import
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # noqa: PLC0415
+            from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass  # noqa: PLC0415
+        except ImportError:
+            raise UserError("formats: pte needs ExecuTorch; install selectq[executorch], or leave pte out") from None
+        program = export_program(network, manifest.image_size, LARGEST_BATCH, LARGEST_BATCH)
+        _dequantize_for_each_reader(program)
+        edge = exir.to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: manifest.to_json()}
+        )
+        settings = exir.ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
+        return bytes(edge.to_executorch(settings).buffer)
+
+
+def _dequantize_for_each_reader(program: ExportedProgram) -> None:
+    """Give every reader of a stored value its own dequantize node: XNNPACK takes it in with the reader."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.target == _ops.dequantize_per_tensor.default:
+            for reader in list(node.users)[1:]:
+                with graph.inserting_before(reader):
+                    reader.replace_input_with(node, graph.node_copy(node))
+    program.graph_module.recompile()

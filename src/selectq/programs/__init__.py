@@ -1,0 +1,1 @@
+"""Running converted networks, whatever their format; nothing here needs torch before a program does."""

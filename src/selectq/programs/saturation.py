@@ -1,0 +1,78 @@
+"""Whether this machine's processor saturates when it multiplies uint8 activations by int8 weights.
+
+Without VNNI instructions, x86 processors add the products of two neighbours in 16 bits: 2 * 255 * 127 does not fit.
+Activations of 7 bits do (2 * 127 * 127). ONNX Runtime's documentation of quantization describes the same.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from selectq.programs.onnx_runtime import open_session
+
+CPU_INFO = Path("/proc/cpuinfo")
+VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
+CHANNELS = 64
+"""As many int8 values as the widest instructions take."""
+
+OUTPUT_SCALE = CHANNELS * 127
+"""Of the made-up layer: the sum over activations of 255 becomes 255."""
+
+
+def has_vnni(cpu_info: str) -> bool:
+    """Whether a text such as /proc/cpuinfo names an instruction set with 8-bit dot products."""
+    flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])
+    return any(flag in flags for flag in VNNI_FLAGS)
+
+
+def describe_cpu() -> dict[str, bool]:
+    """`vnni`: the instructions are there; `u8s8_saturates`: a layer made to saturate does, in ONNX Runtime, here."""
+    info = CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
+    return {"vnni": has_vnni(info), "u8s8_saturates": saturates(255)}
+
+
+def saturates(activation: int) -> bool:
+    """Whether ONNX Runtime gives a wrong sum for weights of 127 and activations of this level (0 to 255)."""
+    (found,) = open_session(saturating_layer(), optimise=True).run(None, {"x": _activations(activation)})
+    return not np.array_equal(found, exact_sum(activation))
+
+
+def saturating_layer() -> bytes:
+    """An ONNX model of one 1x1 convolution of `CHANNELS` weights of 127, whose result is scaled back to 8 bits."""
+    constants = {
+        "levels": np.full((CHANNELS, CHANNELS, 1, 1), 127, np.int8),
+        "one": np.float32(1),
+        "zero": np.uint8(0),
+        "output_scale": np.float32(OUTPUT_SCALE),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "one", "zero"], ["x_float"]),
+        helper.make_node("DequantizeLinear", ["levels", "one"], ["weight"]),
+        helper.make_node("Conv", ["x_float", "weight"], ["y_float"]),
+        helper.make_node("QuantizeLinear", ["y_float", "output_scale", "zero"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, (1, CHANNELS, 4, 4)) for name in ("x", "y")]
+    initialisers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "saturating", ends[:1], ends[1:], initialisers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def exact_sum(activation: int) -> NDArray[np.uint8]:
+    """What the layer puts out in exact arithmetic."""
+    return _scaled(CHANNELS * 127 * activation)
+
+
+def saturated_sum(activation: int) -> NDArray[np.uint8]:
+    """What it puts out where the products of two neighbours are added in 16 bits."""
+    return _scaled(CHANNELS // 2 * min(2 * 127 * activation, 2**15 - 1))
+
+
+def _scaled(accumulator: int) -> NDArray[np.uint8]:
+    return np.full((1, CHANNELS, 4, 4), round(accumulator / OUTPUT_SCALE), np.uint8)
+
+
+def _activations(level: int) -> NDArray[np.uint8]:
+    return np.full((1, CHANNELS, 4, 4), level, np.uint8)

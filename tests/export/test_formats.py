@@ -1,0 +1,92 @@
+"""What holds for every format: bytes, description, batch, size, and the same answers."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_programs import program_of
+from networks import CLASSES, IMAGE_SIZE, blends, scheme
+
+from selectq.export.executorch_program import LARGEST_BATCH
+from selectq.export.formats import WRITERS
+from selectq.programs.program import OPENERS, open_program
+
+ANY = scheme(8, "channel", 8, symmetric=False)
+slow = pytest.mark.slow
+ENDINGS = [".onnx", pytest.param(".pt2", id="pt2"), pytest.param(".pte", marks=slow, id="pte")]
+
+
+def test_every_format_can_be_written_and_opened() -> None:
+    assert WRITERS.keys() == OPENERS.keys()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_description_is_complete(ending: str) -> None:
+    program = program_of(ANY, ending)
+    manifest = open_program(program.path).manifest
+    assert manifest == program.manifest
+    assert (manifest.classes, manifest.image_size, len(manifest.layers)) == (CLASSES, IMAGE_SIZE, 53)
+    places = {place.name: place.activation for place in program.reference.network.places()}
+    for layer in manifest.layers[:-1]:
+        stored = places[layer.name]
+        assert (layer.output_scale, layer.output_zero_point) == (stored.scale, stored.zero_point)
+    assert manifest.layers[-1].output_scale is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_logits_are_those_of_the_reference_for_any_batch(batch: int, ending: str) -> None:
+    program, images = program_of(ANY, ending), blends(100)
+    expected = program.reference(images[:batch]).numpy()
+    found = open_program(program.path).logits(images[:batch].numpy())
+    assert found.dtype == np.float32
+    assert np.allclose(found, expected, rtol=0, atol=1e-4)
+    assert np.ptp(expected) > 1, "the logits differ by more than what is tolerated"
+
+
+@slow
+def test_pte_refuses_more_images_than_it_has_memory_for() -> None:
+    program = open_program(program_of(ANY, ".pte").path)
+    many = np.zeros((LARGEST_BATCH + 1, 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    assert len(program.logits(many[:LARGEST_BATCH])) == LARGEST_BATCH
+    with pytest.raises(RuntimeError):
+        program.logits(many)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_file_is_small(ending: str) -> None:
+    assert program_of(ANY, ending).path.stat().st_size <= 2_640_000
+
+
+def test_pt2_does_not_say_where_it_was_made() -> None:
+    path = program_of(ANY, ".pt2").path
+    with zipfile.ZipFile(path) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    assert not any(
+        text in content for text in (b"site-packages", b"/tmp", b".py\\", str(Path(__file__).parents[2]).encode())
+    )
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import networks
+from selectq.export.describe import describe_program
+from selectq.export.formats import write_program
+from selectq.export.reference import to_reference
+made = networks.checkpoint(networks.scheme(4, "channel", 8, symmetric=True))
+write_program(Path(sys.argv[1]), to_reference(made.network), describe_program(made, 16))
+"""
+
+
+@slow
+@pytest.mark.parametrize("ending", WRITERS)
+def test_two_processes_write_the_same_bytes(ending: str, tmp_path: Path, checkout: Path) -> None:
+    python_path = f"import sys; sys.path[:0] = [{str(checkout / 'src')!r}, {str(checkout / 'tests')!r}]"
+    paths = [tmp_path / f"{name}{ending}" for name in ("one", "two")]
+    for path in paths:
+        subprocess.run([sys.executable, "-c", f"{python_path}\n{EXPORT}", str(path)], check=True)
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -1,0 +1,66 @@
+"""Image files as pixels: the pipeline's own, or refused by name."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selectq.data.archives import Limits
+from selectq.data.decoding import decode, planes, resize
+from selectq.errors import UserError
+from selectq.programs import images
+from selectq.programs.images import exact_pixels, find_files, read_file, resized_pixels
+
+
+def content(width: int, height: int, form: str = "PNG") -> bytes:
+    encoded = io.BytesIO()
+    noise = np.random.RandomState(0).randint(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(noise).save(encoded, form)
+    return encoded.getvalue()
+
+
+def test_image_of_the_right_size_keeps_its_pixels() -> None:
+    found = exact_pixels(content(8, 8), "it", 8)
+    assert (found.shape, found.dtype) == ((3, 8, 8), np.uint8)
+    assert np.array_equal(found, planes(decode(content(8, 8), "it")))
+    assert np.array_equal(found, resized_pixels(content(8, 8), "it", 8))
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 9), (9, 8), (4, 4), (16, 16)])
+def test_image_of_another_size_is_refused_or_resized_as_the_pipeline_does(width: int, height: int) -> None:
+    it = content(width, height)
+    with pytest.raises(UserError, match=rf"^it is {width} x {height} pixels, and the model takes 8 x 8; --resize "):
+        exact_pixels(it, "it", 8)
+    assert np.array_equal(resized_pixels(it, "it", 8), planes(resize(decode(it, "it"), 8)))
+
+
+@pytest.mark.parametrize("to_pixels", [exact_pixels, resized_pixels])
+def test_what_cannot_be_decoded_is_refused(to_pixels: images.ToPixels) -> None:
+    with pytest.raises(UserError, match=r"^it is not an image"):
+        to_pixels(b"hello", "it", 8)
+
+
+def test_files_come_in_the_order_asked_for_and_folders_sorted(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1/x", "b/.hidden", "a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_files([tmp_path / "b", tmp_path / "a", tmp_path / "a"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["b/1/x", "b/2", "a", "a"]
+
+
+def test_link_in_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "link").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"^images: 'link' is a link"):
+        find_files([tmp_path / "images"])
+
+
+def test_file_too_large_for_an_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "GENEROUS", Limits(file_bytes=10, total_bytes=100, files=10))
+    (tmp_path / "a").write_bytes(bytes(10))
+    assert read_file(tmp_path / "a") == bytes(10)
+    (tmp_path / "a").write_bytes(bytes(11))
+    with pytest.raises(UserError, match=r"a is larger than 10 bytes$"):
+        read_file(tmp_path / "a")
