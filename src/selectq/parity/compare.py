@@ -1,0 +1,125 @@
+"""Forms against each other: predictions and logits pair by pair, and stored values layer by layer."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from selectq.export.reference import QuantizeDequantize, ReferenceNetwork
+from selectq.parity.forms import Form, Pixels, Stored
+from selectq.progress import progress
+from selectq.quantization.fused import Place
+
+BATCH = 100
+SAME_LOGITS = 1e-4
+"""Logits closer than this came of the same stored integers: the classifier alone sums in floating point."""
+
+
+def in_batches(pixels: Pixels) -> list[Pixels]:
+    """uint8 (N, 3, H, W) in parts of `BATCH`."""
+    return [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+
+
+def evenly_spread(pixels: Pixels, count: int) -> Pixels:
+    """`count` images of all of them, or all where there are fewer."""
+    return pixels[:: max(1, -(-len(pixels) // count))]
+
+
+def all_logits(form: Form, pixels: Pixels, label: str) -> NDArray[np.float32]:
+    """A form's logits (N, classes) on uint8 pixels (N, 3, H, W)."""
+    batches = in_batches(pixels)
+    return np.concatenate([form.logits(batch) for batch in progress(batches, len(batches), f"{label} {form.name}")])
+
+
+def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> pd.DataFrame:
+    """Every pair of forms; one row each.
+
+    Args:
+        config: the configuration's name.
+        logits: form -> (N, classes).
+        labels: (N,).
+
+    Returns:
+        Columns config, one, other, flipped_pct (images of which they name different classes), differing_pct (images
+        whose logits differ by more than `SAME_LOGITS`), logit_difference (the largest), one_top1, other_top1 (percent).
+    """
+    top1 = {form: round(100 * float((found.argmax(1) == labels).mean()), 4) for form, found in logits.items()}
+    rows = []
+    for one, other in combinations(logits, 2):
+        difference = np.abs(logits[one] - logits[other]).max(1)
+        flipped = (logits[one].argmax(1) != logits[other].argmax(1)).mean()
+        shares = (100 * float(share) for share in (flipped, (difference > SAME_LOGITS).mean()))
+        rows.append((config, one, other, *shares, float(difference.max()), top1[one], top1[other]))
+    columns = ["config", "one", "other", "flipped_pct", "differing_pct", "logit_difference", "one_top1", "other_top1"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compare_layers(config: str, reference: ReferenceNetwork, forms: Sequence[Form], pixels: Pixels) -> pd.DataFrame:
+    """What every place of a form stores against what the reference form stores *given the same inputs*.
+
+    A difference therefore belongs to the place where it is found, and does not add to those before.
+
+    Args:
+        config: the configuration's name.
+        reference: the reference form.
+        forms: those that let one look at what they store.
+        pixels: uint8 (N, 3, H, W).
+
+    Returns:
+        Columns config, form, layer, kind, steps (the largest difference, in integer steps), differing_ppm (values that
+        differ, in a million).
+    """
+    watched = [form for form in forms if form.stored]
+    totals = {(form.name, place.name): _Steps() for form in watched for place in reference.network.places()}
+    batches = in_batches(pixels)
+    for batch in progress(batches, len(batches), f"{config} layer by layer"):
+        for form in watched:
+            assert form.stored is not None
+            for name, steps in steps_of(reference, batch, form.stored(batch)):
+                totals[form.name, name].add(steps)
+    kinds = {place.name: place.kind for place in reference.network.places()}
+    rows = [(config, form, name, kinds[name], total.largest, total.ppm()) for (form, name), total in totals.items()]
+    return pd.DataFrame(rows, columns=["config", "form", "layer", "kind", "steps", "differing_ppm"])
+
+
+class _Steps:
+    """Differences in integer steps, as they come in."""
+
+    def __init__(self) -> None:
+        self.largest, self.differing, self.count = 0, 0, 0
+
+    def add(self, steps: Tensor) -> None:
+        self.largest = max(self.largest, int(steps.max()))
+        self.differing += int((steps > 0).sum())
+        self.count += steps.numel()
+
+    def ppm(self) -> float:
+        return 1e6 * self.differing / self.count
+
+
+@torch.no_grad()
+def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Iterable[tuple[str, Tensor]]:
+    """Place name and |difference| in integer steps, in the shape of what the place stores.
+
+    The reference form runs with every place's output replaced by the stored values, so that each place behind it
+    computes from these.
+    """
+    waiting = iter(stored)
+    found: list[tuple[str, Tensor]] = []
+
+    def replace(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        values = torch.from_numpy(next(waiting)).reshape(output.shape)  # ExecuTorch's pooled (N, C, 1, 1): (N, 1, C, 1)
+        assert isinstance(place, Place) and isinstance(place.activation, QuantizeDequantize)
+        found.append((place.name, ((values - output) / place.activation.scale).abs().round()))
+        return values
+
+    handles = [place.register_forward_hook(replace) for place in reference.network.places()]
+    reference(torch.from_numpy(pixels))
+    for handle in handles:
+        handle.remove()
+    assert len(found) == len(stored), "a form stores as much as the reference form"
+    return found

@@ -1,0 +1,63 @@
+"""What a configuration's programs are worth, as metrics."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selectq.programs.onnx_runtime import float_operators, operator_counts
+from selectq.programs.saturation import describe_cpu
+from selectq.programs.sizes import byte_counts
+from selectq.quantization.quantized import Scheme
+
+SHIPPED = "onnx"
+"""The form whose accuracy is reported."""
+
+
+def program_metrics(
+    folder: Path, scheme: Scheme, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Accuracy, sizes in bytes and operators of the ONNX program.
+
+    Args:
+        folder: of the configuration's program files.
+        scheme: of its weights and activations.
+        logits: form -> (N, classes).
+        labels: (N,).
+    """
+    (program,) = folder.glob("*.onnx")
+    correct = {form: int((found.argmax(1) == labels).sum()) for form, found in logits.items()}
+    operators = operator_counts(program)
+    bits = (scheme.weights.bits, scheme.activations.bits)
+    return {
+        "test_top1": _percent(correct[SHIPPED], len(labels)),
+        "test_images": len(labels),
+        "correct": correct[SHIPPED],
+        "simulation_test_top1": _percent(correct["simulation"], len(labels)),
+        "size_bytes": program.stat().st_size,
+        "sizes": {path.suffix.removeprefix("."): path.stat().st_size for path in sorted(folder.iterdir())},
+        "bytes": byte_counts(program),
+        "operators": operators,
+        "float_operators": sum(float_operators(operators).values()),
+        "weight_bits": scheme.weights.bits,
+        "activation_bits": scheme.activations.bits,
+        "integer_arithmetic": min(bits) == 8,
+    }
+
+
+def parity_metrics(pairs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:
+    """The worst of `compare_pairs` and `compare_layers`, and the processor that it was found on."""
+    return {
+        "flipped_pct": round(pairs["flipped_pct"].max(), 4),
+        "differing_pct": round(pairs["differing_pct"].max(), 4),
+        "layer_steps": int(layers["steps"].max()),
+        "pairs": len(pairs),
+        "cpu": describe_cpu(),
+    }
+
+
+def _percent(correct: int, images: int) -> float:
+    return round(100 * correct / images, 4)

@@ -1,0 +1,57 @@
+"""Measure a network's programs on the test images, and hold all of its forms to the same answers."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+import _src  # noqa: F401
+from selectq.data.packed import read_dataset
+from selectq.export.reference import to_reference
+from selectq.files import only_writer, write_csv, write_json, write_tensors
+from selectq.params.load import choose, load_params
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs, evenly_spread
+from selectq.parity.evidence import SHIPPED, parity_metrics, program_metrics
+from selectq.parity.forms import program_forms, reference_form, simulation_form
+from selectq.parity.gate import hold_to_tolerance
+from selectq.quantization.quantized import read_quantized
+from selectq.stage import run
+from selectq.training.device import choose_device
+
+IMAGES = Path("data/images.safetensors")
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a configuration listed under convert in params.yaml")
+    name: str = parser.parse_args().name
+    params = load_params()
+    choose(dict.fromkeys(params.convert), name, "convert")
+    folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
+    choose_device()  # for its side: passes over the images are twice as fast where freed memory is kept
+    with only_writer(metrics):
+        test = read_dataset(IMAGES).test
+        checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
+        reference = to_reference(checkpoint.network)
+        programs = program_forms(folder, name, params.formats, reference)
+        forms = [simulation_form(checkpoint.network), reference_form(reference), *programs]
+
+        pixels, labels = test.images.numpy(), test.labels.numpy()
+        logits = {form.name: all_logits(form, pixels, name) for form in forms}
+        pairs = compare_pairs(name, logits, labels)
+        layers = compare_layers(name, reference, forms, evenly_spread(pixels, params.parity.layer_images))
+
+        shipped = {"logits": torch.from_numpy(logits[SHIPPED])}
+        write_tensors(Path(f"models/logits/{name}.safetensors"), shipped, {"config": name, "split": "test"})
+        write_csv(Path(f"metrics/parity/{name}.csv"), pairs)
+        write_csv(Path(f"metrics/parity/{name}.layers.csv"), layers)
+        write_json(Path(f"metrics/parity/{name}.json"), parity_metrics(pairs, layers))
+        write_json(metrics, program_metrics(folder, checkpoint.scheme, logits, labels))
+        hold_to_tolerance(name, pairs, layers, params.parity)
+        flipped, steps = pairs["flipped_pct"].max(), layers["steps"].max()
+        print(f"{name}: {len(forms)} forms, at most {flipped:.2f} % of predictions flipped, {steps} steps at a layer")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+"""Every form of a network, under every scheme, gives the same integers everywhere."""
+
+from pathlib import Path
+
+import pytest
+from made_programs import Program, program_of
+from networks import blends, scheme
+
+from selectq.errors import UserError
+from selectq.export.formats import write_program
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs
+from selectq.parity.forms import Form, program_forms, reference_form, simulation_form
+from selectq.quantization.quantized import Scheme
+
+slow = pytest.mark.slow
+SCHEMES = [
+    pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric"),
+    pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
+    pytest.param(scheme(4, "channel", 4, symmetric=False), id="w4a4", marks=slow),
+    pytest.param(scheme(8, "tensor", 8, symmetric=True), id="tensor-symmetric", marks=slow),
+    pytest.param(scheme(8, "channel", 8, symmetric=False), id="channel-asymmetric", marks=slow),
+    pytest.param(scheme(3, "tensor", 2, symmetric=True), id="w3a2-symmetric", marks=slow),
+]
+
+
+def forms_of(program: Program, folder: Path, formats: tuple[str, ...]) -> list[Form]:
+    for ending in formats:
+        write_program(folder / f"some.{ending}", program.reference, program.manifest)
+    programs = program_forms(folder, "some", formats, program.reference)
+    return [simulation_form(program.simulation), reference_form(program.reference), *programs]
+
+
+def assert_all_the_same(chosen: Scheme, folder: Path, formats: tuple[str, ...], expected: list[str]) -> None:
+    program, images = program_of(chosen), blends(200).numpy()
+    forms = forms_of(program, folder, formats)
+    assert [form.name for form in forms] == expected
+    logits = {form.name: all_logits(form, images, "some") for form in forms}
+    pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
+    assert pairs["differing_pct"].max() == 0, pairs.to_string()
+    layers = compare_layers("some", program.reference, forms, images[:40])
+    assert len(layers) == 63 * sum(form.stored is not None for form in forms)
+    assert layers["steps"].max() == 0, layers[layers["steps"] > 0].to_string()
+
+
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_all_forms_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
+    names = ["simulation", "reference", "onnx_plain", "onnx", "torch_export"]
+    assert_all_the_same(chosen, tmp_path, ("onnx", "pt2"), names)
+
+
+@slow
+@pytest.mark.parametrize("chosen", SCHEMES)
+def test_executorch_computes_the_same(chosen: Scheme, tmp_path: Path) -> None:
+    assert_all_the_same(chosen, tmp_path, ("pte",), ["simulation", "reference", "executorch"])
+
+
+def test_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"some\.pt2: no such file"):
+        program_forms(tmp_path, "some", ("pt2",), program_of(scheme()).reference)
