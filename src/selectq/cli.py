@@ -1,15 +1,57 @@
-"""The `selectq` command."""
+"""The `selectq` command.
+
+What a command needs is imported when it is asked for: a command that needs no torch starts without it.
+"""
 
 import argparse
+import signal
+from pathlib import Path
 
 from selectq.stage import run
-from selectq.study import find_checkout, run_study
 
 
 def main() -> None:
     """Parse the command line and run what it asks for; exit status 2 for a user's mistake."""
     arguments = _parser().parse_args()
-    run(lambda: run_study(find_checkout(), arguments.profile, arguments.keep))
+    run(lambda: arguments.command(arguments))
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout, run_study  # noqa: PLC0415
+
+    run_study(find_checkout(), arguments.profile, arguments.keep)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from selectq.commands.predict import json_lines, run_predict, text_lines  # noqa: PLC0415
+    from selectq.programs.images import exact_pixels, resized_pixels  # noqa: PLC0415
+
+    to_pixels = resized_pixels if arguments.resize else exact_pixels
+    _end_quietly_with_the_reader()
+    run_predict(
+        arguments.model, arguments.images, arguments.top, to_pixels, json_lines if arguments.json else text_lines
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from selectq.commands.evaluate import run_evaluate  # noqa: PLC0415
+    from selectq.programs.images import exact_pixels, resized_pixels  # noqa: PLC0415
+
+    to_pixels = resized_pixels if arguments.resize else exact_pixels
+    _end_quietly_with_the_reader()
+    run_evaluate(arguments.model, arguments.data, arguments.output, to_pixels)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from selectq.commands.inspect import run_inspect  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    run_inspect(arguments.model, arguments.layers_csv)
+
+
+def _end_quietly_with_the_reader() -> None:
+    """End where the output is no longer read (`| head`), without a traceback."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,4 +60,54 @@ def _parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help="run the pipeline under a profile, apart from the checkout's own run")
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
     study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
+    study.set_defaults(command=_study)
+    _add_predict(commands.add_parser("predict", help="name the class of each image"))
+    _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
+    _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     return parser
+
+
+def _add_predict(predict: argparse.ArgumentParser) -> None:
+    _add_model(predict)
+    predict.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files, or folders of them")
+    predict.add_argument("--top", metavar="K", type=int, default=1, help="name the K most probable classes (default 1)")
+    _add_resize(predict)
+    predict.add_argument("--json", action="store_true", help="print one JSON object for each image, on its own line")
+    predict.set_defaults(command=_predict)
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    _add_model(evaluate)
+    evaluate.add_argument(
+        "data",
+        metavar="DATA",
+        type=Path,
+        help="data/images.safetensors (its test images), or a folder, zip or tar of <class>/<image> or"
+        " test/<class>/<image>",
+    )
+    evaluate.add_argument(
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        help="where confusion.csv, per_class.csv and confusion.png go (default: evaluation/<model's file name>/)",
+    )
+    _add_resize(evaluate)
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_inspect(inspect: argparse.ArgumentParser) -> None:
+    _add_model(inspect)
+    inspect.add_argument("--layers-csv", metavar="FILE", type=Path, help="write the table of the layers as CSV too")
+    inspect.set_defaults(command=_inspect)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", type=Path, help="an INT8 program: .onnx, .pt2 or .pte")
+
+
+def _add_resize(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--resize",
+        action="store_true",
+        help="bring the shorter side of an image of another size to the model's, and cut out the centre",
+    )

@@ -1,0 +1,151 @@
+"""`selectq inspect`: what a program is, layer by layer and byte by byte."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from selectq.commands.text import NO_BREAK, aligned, printable, wrapped
+from selectq.errors import UserError
+from selectq.files import write_bytes
+from selectq.programs.manifest import INPUT, OUTPUT, LayerEntry, Manifest
+from selectq.programs.onnx_runtime import float_operators, operator_counts
+from selectq.programs.program import open_program
+from selectq.programs.sizes import byte_counts
+
+FORMATS = {".onnx": "ONNX", ".pt2": "PyTorch (torch.export)", ".pte": "ExecuTorch, lowered to XNNPACK"}
+
+BYTES_OF = {
+    "weights": "weights",
+    "biases": "biases",
+    "scales": "scales and zero points",
+    "graph": "graph and description",
+}
+
+SIZE_NOTES = {
+    ".onnx": (),
+    ".pt2": ("  (as the archive compresses them)",),
+    ".pte": (
+        "  (ExecuTorch does not tell its tensors apart: weights, biases and scales are what",
+        "  the layers above imply, and graph is all the rest)",
+    ),
+}
+
+COLUMNS = ("layer", "kind", "weight", "fused", "bits", "scales", "scale", "zero")
+CSV_COLUMNS = (
+    "layer",
+    "kind",
+    "weight_shape",
+    "weight_bits",
+    "weight_scales",
+    "activation",
+    "output_scale",
+    "output_zero_point",
+)
+
+
+def run_inspect(model: Path, layers_csv: Path | None) -> None:
+    """Print what a program is, its layers, where its bytes go and, for ONNX, how the runtime computes it.
+
+    Args:
+        model: a program of any format.
+        layers_csv: where to write the table of the layers too; nowhere if None.
+
+    Raises:
+        UserError: a model that is not as it should be, or `layers_csv` cannot be a file.
+    """
+    manifest = open_program(model).manifest
+    if layers_csv:
+        _write_layers(layers_csv, manifest)
+    print("\n".join([*_description(model, manifest), "", *_layer_table(manifest), "", *_size_table(model)]))
+    if model.suffix == ".onnx":
+        print("\n".join(["", *operator_lines(operator_counts(model))]))
+
+
+def operator_lines(counts: dict[str, int]) -> list[str]:
+    """How much of a graph, given as counts of its operators by name, works on integers."""
+    floating = float_operators(counts)
+    integer = {name: count for name, count in counts.items() if name not in floating}
+    return [
+        f"ONNX Runtime runs it as {sum(counts.values())} operators, optimised for this machine",
+        *wrapped("  ", f"{sum(integer.values())} of them integer: {_listed(integer)}"),
+        *wrapped("  ", f"these stay float: {_listed(floating)}"),
+    ]
+
+
+def _description(model: Path, manifest: Manifest) -> list[str]:
+    weights, activations = manifest.weights, manifest.activations
+    size, count = manifest.image_size, len(manifest.classes)
+    scales = {"channel": "one scale per output channel", "tensor": "one scale per tensor"}[weights["granularity"]]
+    levels = "symmetric: a range about 0" if activations["symmetric"] else "asymmetric: the full grid"
+    rows = [
+        ["file", printable(str(model))],
+        ["format", FORMATS[model.suffix]],
+        ["configuration", printable(manifest.name)],
+        ["classes", f"{count}: {', '.join(map(printable, manifest.classes))}"],
+        ["input", f"{INPUT['name']}: {INPUT['dtype']} (batch, 3, {size}, {size}), {INPUT['layout']}"],
+        ["preprocessing", INPUT["preprocessing"]],
+        ["output", f"{OUTPUT['name']}: {OUTPUT['dtype']} (batch, {count}), {OUTPUT['layout']}"],
+        ["weights", f"{weights['bits']} bits, symmetric, {scales}"],
+        ["activations", f"{activations['bits']} bits, unsigned, one scale per tensor, {levels}"],
+    ]
+    return [line for label, text in rows for line in wrapped(f"{label:<15}", text)]
+
+
+def _layer_table(manifest: Manifest) -> list[str]:
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            _shape(layer),
+            layer.activation,
+            str(layer.weight_bits),
+            str(layer.weight_scales),
+            "float" if layer.output_scale is None else f"{layer.output_scale:.4g}",
+            "" if layer.output_zero_point is None else str(layer.output_zero_point),
+        ]
+        for layer in manifest.layers
+    ]
+    heading = "Layers: bits and scales of the weights, scale and zero point of the output"
+    return [heading, *aligned([COLUMNS, *rows], left=4, gap=" ")]
+
+
+def _size_table(model: Path) -> list[str]:
+    counts = byte_counts(model)
+    total = sum(counts.values())
+    assert total == model.stat().st_size
+    rows = [[f"  {BYTES_OF[part]}", f"{size:,} bytes", f"{100 * size / total:.1f} %"] for part, size in counts.items()]
+    return [*aligned([["Size of the file", f"{total:,} bytes", "100.0 %"], *rows], left=1), *SIZE_NOTES[model.suffix]]
+
+
+def _write_layers(path: Path, manifest: Manifest) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(_csv_rows(manifest))
+    try:
+        write_bytes(path, text.getvalue().encode())
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise UserError(f"--layers-csv: {path} cannot be written: it is a folder, or inside of a file") from None
+
+
+def _csv_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
+    for layer in manifest.layers:
+        yield (
+            layer.name,
+            layer.kind,
+            _shape(layer),
+            layer.weight_bits,
+            layer.weight_scales,
+            layer.activation,
+            layer.output_scale,
+            layer.output_zero_point,
+        )
+
+
+def _shape(layer: LayerEntry) -> str:
+    return "x".join(map(str, layer.weight_shape))
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count}{NO_BREAK}{name}" for name, count in counts.items()) or "none"

@@ -1,0 +1,94 @@
+"""The numbers and the picture of a confusion matrix."""
+
+import numpy as np
+import pytest
+from brightest import CLASSES
+from matplotlib.figure import Figure
+
+from selectq.commands.confusion import Confusion, count_confusion, wilson_interval
+from selectq.commands.confusion_picture import confusion_png, paint_confusion
+
+
+def confusion(classes: int, images: int = 40, seed: int = 0) -> Confusion:
+    counts = np.random.RandomState(seed).multinomial(images, np.full(classes, 1 / classes), size=classes)
+    return Confusion(tuple(f"class {number}" for number in range(classes)), counts)
+
+
+def test_counts_have_the_true_class_in_the_row() -> None:
+    counts = count_confusion(np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 2, 0]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 2]]
+
+
+def test_shares_are_of_the_row_and_nan_without_images() -> None:
+    found = Confusion(CLASSES, np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]]))
+    assert np.array_equal(found.shares, [[0.75, 0.25, 0], [np.nan] * 3, [0.2, 0, 0.8]], equal_nan=True)
+    assert (found.images.tolist(), found.correct.tolist()) == ([4, 0, 5], [3, 0, 4])
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (8162, 10_000, 0.8085, 0.8237)],
+)
+def test_interval_is_wilsons(correct: int, images: int, low: float, high: float) -> None:
+    """Limits by his formula (1927), worked out by hand."""
+    assert wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_same_counts_same_bytes() -> None:
+    one, again, other = (confusion_png(confusion(3, seed=seed), "title") for seed in (0, 0, 1))
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.parametrize(("classes", "counted"), [(3, True), (20, True), (21, False)])
+def test_cells_show_their_counts_up_to_20_classes(classes: int, counted: bool) -> None:
+    figure, shown = Figure(), confusion(classes)
+    paint_confusion(figure, shown, "title")
+    texts = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    expected = {
+        (column, row): str(shown.counts[row, column])
+        for row in range(classes)
+        for column in range(classes)
+        if counted and shown.counts[row, column]
+    }
+    assert texts == expected
+
+
+@pytest.mark.parametrize(("classes", "named"), [(3, 3), (100, 100), (120, 120), (121, 61), (1000, 112)])
+def test_axes_name_the_classes_or_every_so_many(classes: int, named: int) -> None:
+    figure, shown = Figure(), confusion(classes, images=2)
+    paint_confusion(figure, shown, "a title")
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted class", "true class", "a title")
+    for ticks, labels in ((axes.get_xticks(), axes.get_xticklabels()), (axes.get_yticks(), axes.get_yticklabels())):
+        assert [label.get_text() for label in labels] == [f"class {int(tick)}" for tick in ticks]
+        assert len(labels) == named
+
+
+def test_counts_are_readable_on_every_colour() -> None:
+    figure, classes = Figure(), 20
+    counts = np.diag(np.arange(0, 100, 5)) + np.diag(np.arange(100, 5, -5), 1)[:classes, :classes]
+    shown = Confusion(tuple(map(str, range(classes))), counts)
+    paint_confusion(figure, shown, "title")
+    image = figure.axes[0].images[0]
+    for text in figure.axes[0].texts:
+        column, row = map(int, text.get_position())
+        background = _luminance(image.to_rgba(np.array([[shown.shares[row, column]]]))[0, 0, :3])
+        lighter, darker = sorted((background, float(text.get_color() == "white")), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) > 4.5, "WCAG's contrast for text"
+
+
+def test_row_without_images_says_so() -> None:
+    figure = Figure()
+    paint_confusion(figure, Confusion(CLASSES, np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]])), "title")
+    assert [text.get_position()[1] for text in figure.axes[0].texts if text.get_text() == "no images"] == [1]
+
+
+def test_class_names_are_not_taken_for_formulas() -> None:
+    names = ("$5", "$\\frac$", "a_b")
+    assert confusion_png(Confusion(names, np.eye(3, dtype=int)), "$x$ of $") is not None
+
+
+def _luminance(colour: np.ndarray) -> float:
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
