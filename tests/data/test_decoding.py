@@ -1,5 +1,8 @@
 """Decoding: every kind of picture becomes 8-bit RGB of the wanted size, everything else is refused by name."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +39,25 @@ def test_deep_channels_are_refused() -> None:
     deep = Image.fromarray(np.full((4, 4), 40_000, np.uint16))
     with pytest.raises(UserError, match=r"^it has more than 8 bits per channel"):
         decode(encoded(deep), "it")
+
+
+def png_of_16_bits(levels: np.ndarray) -> bytes:
+    """An RGB image (H, W, 3) of 16 bits per channel, which Pillow reads but does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = levels.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in levels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_deep_colours_are_refused() -> None:
+    """Pillow would drop their lower bytes without a word."""
+    with pytest.raises(UserError, match=r"^it has more than 8 bits per channel"):
+        decode(png_of_16_bits(np.full((4, 5, 3), 40_000, np.uint16)), "it")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"])

@@ -45,7 +45,7 @@ def _decode_rgb(content: bytes) -> Image.Image | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.mode.startswith(("I", "F")):
+        if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
             return None
         # Pillow warns unless a palette's transparency passes through RGBA.
         return (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
