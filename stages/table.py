@@ -9,10 +9,12 @@ from selectq.params.load import load_params
 from selectq.stage import run
 from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
+from selectq.tables.markdown import to_markdown
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
-from selectq.tables.report import render_report
-from selectq.tables.sheets import Provenance, sheet1, sheet2, to_markdown
+from selectq.tables.program_sheets import bytes_sheet, parity_sheet
+from selectq.tables.report import ReportSheets, render_report
+from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import summary, table1, table2, to_frame
 
 METRICS = Path("metrics")
@@ -29,14 +31,18 @@ def main() -> None:
         evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
         paper = read_paper()
         rows1, rows2 = table1(configurations, evidence, paper), table2(configurations, evidence, paper)
-        readable1 = sheet1(rows1)
-        readable2 = sheet2(rows2, evidence, Provenance(params.seed, params.range_skew))
+        sheets = ReportSheets(
+            table1=sheet1(rows1),
+            table2=sheet2(rows2, evidence, Provenance(params.seed, params.range_skew)),
+            parity=parity_sheet(configurations, evidence),
+            bytes=bytes_sheet(configurations, evidence),
+        )
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
         write_csv(RESULTS / "table2.csv", to_frame(rows2))
-        write_bytes(RESULTS / "table1.md", to_markdown(readable1).encode())
-        write_bytes(RESULTS / "table2.md", to_markdown(readable2).encode())
-        write_bytes(RESULTS / "report.html", render_report(readable1, readable2, rows2, evidence))
+        write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
+        write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
+        write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence))
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)

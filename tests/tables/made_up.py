@@ -1,13 +1,16 @@
 """A made-up run: parameters and metrics as the earlier stages write them, with numbers that can be checked by hand."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 
-from selectq.files import write_csv, write_json
+from selectq.files import METADATA_KEY, write_bytes, write_csv, write_json
 from selectq.params.load import read_yaml
+from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 
 PARAMETERS = 2_000_000
 TEST_IMAGES = 2_500
@@ -15,6 +18,14 @@ FP32_TOP1 = 90.0
 
 INT8_TOP1 = {"tensor": 40.0, "channel": 60.0, "full": 89.0, "dwpw": 88.0, "dwpw_asym": 90.4, "mine": 50.0}
 RETRAINED = {"tensor": 0, "channel": 0, "full": 2_000_000, "dwpw": 930_000, "dwpw_asym": 930_000, "mine": 30_000}
+SIZES = {"onnx": 2_640_000, "pt2": 2_700_000, "pte": 2_550_000}
+BYTES = {"weights": 2_200_000, "biases": 68_000, "scales": 142_000, "graph": 230_000}
+OPERATORS = {"QGemm": 1, "QLinearAdd": 10, "QLinearConv": 52}
+FLIPPED = 0.12
+FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
+SHIPPED = ("dwpw_asym", "channel")
+CLASSES = ("red", "green", "blue")
+IMAGE_SIZE = 32
 LAYER = "features.14.conv.1.0"
 KINDS_OF_A_BLOCK = ("expansion", "depthwise", "projection")
 SPLITS = ("train", "validation")
@@ -43,6 +54,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
         "mine": {**training, "scope": ["features.14"], "weights": {"bits": 4, "granularity": "channel"}},
     }
     document["convert"] = [*document["ptq"], *document["qat"]]
+    document["ship"] = list(SHIPPED)
     return document
 
 
@@ -52,14 +64,48 @@ def write_metrics(root: Path) -> None:
     write_json(root / "fp32.json", {**fp32, "test_images": TEST_IMAGES, "data": "digits & <others>"})
     for name, top1 in INT8_TOP1.items():
         simulated = {"validation_top1": top1 + 1, "parameters": PARAMETERS, "params_retrained": RETRAINED[name]}
-        int8 = {"test_top1": top1, "size_bytes": 2_640_000, "flipped_pct": 0.12, "operators": {"QGemm": 1}}
         write_json(root / "simulated" / f"{name}.json", simulated)
-        write_json(root / "int8" / f"{name}.json", int8)
+        write_json(root / "int8" / f"{name}.json", int8(name))
+        cpu = {"vnni": True, "u8s8_saturates": False}
+        parity = {"flipped_pct": FLIPPED, "layer_steps": 1, "pairs": len(pairs(name)), "cpu": cpu}
+        write_json(root / "parity" / f"{name}.json", parity)
+        write_csv(root / "parity" / f"{name}.csv", pairs(name))
+        write_csv(root / "parity" / f"{name}.layers.csv", pd.DataFrame({"config": [name], "steps": [1]}))
     for name in ("fp32", "full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "learning" / f"{name}.csv", learning_curve(name, 10 if name == "fp32" else 3))
     write_csv(root / "drift" / "drift.csv", drift())
     write_csv(root / "drift" / "channel_ranges.csv", channel_ranges())
     write_csv(root / "drift" / "histograms.csv", histograms(), digits=8)
+
+
+def int8(name: str) -> dict[str, Any]:
+    """A program in all formats; `mine` has weights of 4 bits."""
+    top1, weight_bits = INT8_TOP1[name], 4 if name == "mine" else 8
+    return {
+        "test_top1": top1,
+        "test_images": TEST_IMAGES,
+        "correct": round(top1 * TEST_IMAGES / 100),
+        "size_bytes": SIZES["onnx"],
+        "sizes": SIZES,
+        "bytes": BYTES,
+        "operators": OPERATORS,
+        "float_operators": 0,
+        "weight_bits": weight_bits,
+        "activation_bits": 8,
+        "integer_arithmetic": weight_bits == 8,
+        "simulation_test_top1": top1,
+    }
+
+
+def pairs(name: str) -> pd.DataFrame:
+    """Every pair of forms; ExecuTorch's has another class for three of 2,500 images, and is right for one less."""
+    top1 = dict.fromkeys(FORMS, INT8_TOP1[name]) | {"executorch": INT8_TOP1[name] - 0.04}
+    rows = [
+        (name, one, other, FLIPPED if other == "executorch" else 0.0, 0.4, 0.01, top1[one], top1[other])
+        for one, other in itertools.combinations(FORMS, 2)
+    ]
+    columns = ["config", "one", "other", "flipped_pct", "differing_pct", "logit_difference", "one_top1", "other_top1"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def learning_curve(name: str, epochs: int) -> pd.DataFrame:
@@ -102,3 +148,60 @@ def histograms() -> pd.DataFrame:
             table = pd.DataFrame({"level": levels, "share": frequencies / frequencies.sum()})
             tables.append(table.assign(config=config, layer=LAYER, tensor=tensor))
     return pd.concat(tables)[["config", "layer", "tensor", "level", "share"]]
+
+
+def manifest(name: str) -> Manifest:
+    """Of a program for images of the committed size."""
+    weights, activations = {"bits": 8, "granularity": "channel"}, {"bits": 8, "symmetric": False}
+    return Manifest(name, CLASSES, IMAGE_SIZE, weights, activations, ())
+
+
+def write_program(path: Path, description: Manifest) -> None:
+    """A small ONNX program with an INT8 program's interface, whose logits are the mean of each colour."""
+    pixels = onnx.helper.make_tensor_value_info(
+        INPUT_NAME, onnx.TensorProto.UINT8, ["batch", 3, IMAGE_SIZE, IMAGE_SIZE]
+    )
+    logits = onnx.helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, ["batch", 3])
+    nodes = [
+        onnx.helper.make_node("Cast", [INPUT_NAME], ["values"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("GlobalAveragePool", ["values"], ["means"]),
+        onnx.helper.make_node("Flatten", ["means"], [OUTPUT_NAME]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "means", [pixels], [logits])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    model.metadata_props.add(key=METADATA_KEY, value=description.to_json())
+    write_bytes(path, model.SerializeToString())
+
+
+def write_shipped(folder: Path) -> None:
+    """The files of the shipped models in a run's folder, with their metrics, and two versions' latencies."""
+    for name in SHIPPED:
+        programs = {suffix: folder / f"models/int8/{name}/{name}.{suffix}" for suffix in SIZES}
+        write_program(programs["onnx"], manifest(name))
+        write_bytes(programs["pt2"], b"pt2" * 1000)
+        write_bytes(programs["pte"], b"pte" * 2000)
+        sizes = {suffix: path.stat().st_size for suffix, path in programs.items()}
+        counts = {"weights": 9, "biases": 5, "scales": 7, "graph": sizes["onnx"] - 21}
+        measured = {"size_bytes": sizes["onnx"], "sizes": sizes, "bytes": counts}
+        write_json(folder / "metrics" / "int8" / f"{name}.json", int8(name) | measured)
+    for version, factor in (("1.9.0", 1), ("1.32.0", 2)):
+        write_csv(folder / f"benchmarks/results/int8_acme-4c-vnni_onnxruntime-{version}.csv", latencies(factor))
+
+
+def latencies(factor: float) -> pd.DataFrame:
+    """Measurements of two cases, batches and numbers of threads; `factor` is the speed of one image on one thread."""
+    speeds = [
+        (
+            case,
+            batch,
+            threads,
+            500.0 * factor * threads * (2 if batch > 1 else 1) * (1 if case == "asymmetric" else 0.8),
+        )
+        for case in ("asymmetric", "symmetric")
+        for batch in (64, 8, 1)
+        for threads in (1, 4)
+    ]
+    columns = ["case", "batch", "threads", "ours", "peer_name", "peer", "ratio", "goal", "met", "repeats"]
+    peers = (("ONNX Runtime FP32", 2.5), ("ExecuTorch, our .pte program", 0.8))
+    rows = [(*speed, name, speed[-1] / ratio, ratio, None, None, 7) for speed in speeds for name, ratio in peers]
+    return pd.DataFrame(rows, columns=columns)

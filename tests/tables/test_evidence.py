@@ -9,7 +9,14 @@ import pytest
 
 from selectq.errors import UserError
 from selectq.params.configs import Params
-from selectq.tables.evidence import Evidence, Fp32Metrics, read_evidence
+from selectq.tables.evidence import (
+    CpuMetrics,
+    Evidence,
+    Fp32Metrics,
+    ParityMetrics,
+    read_evidence,
+    read_program_evidence,
+)
 
 
 def read(root: Path, params: Params) -> Evidence:
@@ -20,6 +27,12 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert evidence.fp32 == Fp32Metrics(90.0, 91.0, 2_000_000, 9_120_000, 2_500, "digits & <others>")
     assert {name: metrics.test_top1 for name, metrics in evidence.int8.items()} == made_up.INT8_TOP1
     assert {name: metrics.params_retrained for name, metrics in evidence.simulated.items()} == made_up.RETRAINED
+    assert evidence.int8["mine"].sizes == made_up.SIZES and evidence.int8["mine"].bytes.total == 2_640_000
+    assert {name: metrics.integer_arithmetic for name, metrics in evidence.int8.items()} == {
+        name: name != "mine" for name in made_up.INT8_TOP1
+    }
+    assert evidence.parity == dict.fromkeys(made_up.INT8_TOP1, ParityMetrics(0.12, 1, CpuMetrics(True, False)))
+    assert {name: len(pairs) for name, pairs in evidence.pairs.items()} == dict.fromkeys(made_up.INT8_TOP1, 15)
     assert list(evidence.learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
     assert len(evidence.learning) == 2 * (10 + 4 * 3)
     assert len(evidence.drift) == 2 * 2 * (19 + 53)
@@ -32,6 +45,8 @@ def test_everything_is_read(evidence: Evidence) -> None:
     [
         "fp32.json",
         "int8/full.json",
+        "parity/dwpw.json",
+        "parity/dwpw.csv",
         "simulated/mine.json",
         "learning/fp32.csv",
         "learning/dwpw.csv",
@@ -51,7 +66,15 @@ def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
 
 def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, params: Params) -> None:
     metrics = run_folder / "metrics"
-    stale = [metrics / "int8" / "old.json", metrics / "learning" / "old.csv", metrics / "simulated" / "old.json"]
+    kept = (
+        "int8/old.json",
+        "learning/old.csv",
+        "parity/old.csv",
+        "parity/old.layers.csv",
+        "parity/old.json",
+        "simulated/old.json",
+    )
+    stale = [metrics / name for name in kept]
     for path in stale:
         path.write_text("whatever it holds")
     with pytest.raises(UserError) as refusal:
@@ -82,6 +105,19 @@ def test_table_with_a_removed_configuration(table: str, run_folder: Path, params
         ("int8/full", {"test_top1": 100.5}, "test_top1: 100.5 is out of range; allowed: 0 to 100"),
         ("int8/full", {"test_top1": "89"}, "test_top1: '89' is not a number"),
         ("simulated/full", {"params_retrained": -1}, "params_retrained: -1 is out of range"),
+        ("int8/full", {"sizes": {"pt2": 1}}, "sizes: pt2; allowed: onnx, and any of onnx, pt2, pte"),
+        ("int8/full", {"sizes": made_up.SIZES | {"bin": 1}}, "sizes: onnx, pt2, pte, bin; allowed: onnx, and any of"),
+        ("int8/full", {"sizes": made_up.SIZES | {"pte": 0}}, "sizes.pte: 0 is not a count"),
+        ("int8/full", {"operators": {"QGemm": True}}, "operators.QGemm: True is not a count"),
+        ("int8/full", {"bytes": made_up.BYTES | {"graph": -1}}, "bytes.graph: -1 is out of range"),
+        ("int8/full", {"bytes": made_up.BYTES | {"graph": 0}}, "and the sum of bytes: 2410000 differ"),
+        ("int8/full", {"size_bytes": 2_640_001}, "size_bytes: 2640001, sizes.onnx: 2640000 and"),
+        ("int8/full", {"correct": 2224}, "correct: 2224 of 2500 is not test_top1: 89.0"),
+        ("int8/full", {"test_images": 1250, "correct": 1112.5}, "correct: 1112.5 is not a whole number"),
+        ("int8/full", {"test_images": 5000, "correct": 4450}, "test_images: 5000, but 2500 in"),
+        ("int8/full", {"integer_arithmetic": 1}, "integer_arithmetic: 1 is not true or false"),
+        ("parity/full", {"layer_steps": 0.5}, "layer_steps: 0.5 is not a whole number"),
+        ("parity/full", {"cpu": {"vnni": True}}, "cpu.u8s8_saturates: missing"),
     ],
 )
 def test_impossible_value(file: str, change: dict[str, Any], message: str, run_folder: Path, params: Params) -> None:
@@ -93,7 +129,10 @@ def test_impossible_value(file: str, change: dict[str, Any], message: str, run_f
     assert message in str(refusal.value)
 
 
-@pytest.mark.parametrize(("file", "key"), [("fp32", "test_images"), ("int8/full", "flipped_pct")])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("fp32", "test_images"), ("int8/full", "bytes"), ("int8/full", "correct"), ("parity/full", "flipped_pct")],
+)
 def test_missing_value(file: str, key: str, run_folder: Path, params: Params) -> None:
     path = run_folder / "metrics" / f"{file}.json"
     content = json.loads(path.read_text())
@@ -112,6 +151,45 @@ def test_damaged_table(content: str, run_folder: Path, params: Params) -> None:
         read(run_folder, params)
     assert str(refusal.value).startswith(f"{path}: cannot be read (")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("onnx,executorch", "onnx,phone"),
+            "compares executorch, onnx, onnx_plain, phone, reference, simulation, torch_export; allowed",
+        ),
+        (("mine,", "other,"), "holds other, not in params.yaml; run the stage"),
+        (("0.12", "many"), "cannot be read (could not convert string"),
+    ],
+    ids=["form", "configuration", "number"],
+)
+def test_damaged_pairs(change: tuple[str, str], message: str, run_folder: Path, params: Params) -> None:
+    path = run_folder / "metrics" / "parity" / "mine.csv"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(UserError) as refusal:
+        read(run_folder, params)
+    assert str(refusal.value).startswith(f"{path}: {message}")
+
+
+def test_pairs_without_the_program_itself(run_folder: Path, params: Params) -> None:
+    path = run_folder / "metrics" / "parity" / "mine.csv"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if ",onnx," not in line))
+    with pytest.raises(
+        UserError, match=r"mine\.csv: compares executorch, onnx_plain, reference, simulation, torch_export; allowed"
+    ):
+        read(run_folder, params)
+
+
+def test_one_configuration_needs_no_other(run_folder: Path) -> None:
+    for path in (run_folder / "metrics").rglob("*"):
+        if path.is_file() and path.stem not in ("fp32", "channel"):
+            path.unlink()
+    found = read_program_evidence(run_folder / "metrics", "channel")
+    assert (found.int8.correct, found.simulated.params_retrained, len(found.pairs)) == (1500, 0, 15)
+    with pytest.raises(UserError, match=r"int8/full\.json: cannot be read"):
+        read_program_evidence(run_folder / "metrics", "full")
 
 
 def test_metrics_that_are_no_mapping(run_folder: Path, params: Params) -> None:

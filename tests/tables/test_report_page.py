@@ -9,7 +9,8 @@ import pytest
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import read_paper
-from selectq.tables.report import render_report
+from selectq.tables.program_sheets import bytes_sheet, parity_sheet
+from selectq.tables.report import ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
 
@@ -52,9 +53,13 @@ class Page(HTMLParser):
 def render(configurations: list[Configuration], evidence: Evidence) -> str:
     paper = read_paper()
     rows = table2(configurations, evidence, paper)
-    first = sheet1(table1(configurations, evidence, paper))
-    second = sheet2(rows, evidence, Provenance(0, 0.0))
-    return render_report(first, second, rows, evidence).decode()
+    sheets = ReportSheets(
+        sheet1(table1(configurations, evidence, paper)),
+        sheet2(rows, evidence, Provenance(0, 0.0)),
+        parity_sheet(configurations, evidence),
+        bytes_sheet(configurations, evidence),
+    )
+    return render_report(sheets, rows, evidence).decode()
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +76,24 @@ def test_report_is_small(source: str) -> None:
     assert len(source.encode()) < 1_000_000
 
 
-def test_report_holds_both_tables(source: str) -> None:
-    second, first = Page(source).tables
+def test_report_holds_every_table(source: str) -> None:
+    second, first, parity, sizes = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
     assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00", "92.29 %", "-3.20"]
     assert len(second) == 8
+    assert parity[5] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
+    assert sizes[6][:2] == ["mine", "2,200.0 kB"]
+    assert len(parity) == len(sizes) == 7
+
+
+def test_simulated_accuracies_are_none_of_int8(
+    source: str, configurations: list[Configuration], evidence: Evidence
+) -> None:
+    few_bits = {name: dataclasses.replace(int8, integer_arithmetic=False) for name, int8 in evidence.int8.items()}
+    tile = "<dt>INT8 top-1, range</dt><dd>"
+    assert f"{tile}40.00–90.40 %</dd>" in source
+    assert f"{tile}–</dd>" in render(configurations, dataclasses.replace(evidence, int8=few_bits))
 
 
 def test_report_holds_every_picture(source: str) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 
+from selectq.tables.cells import Sheet
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
+from selectq.tables.markdown import to_markdown
 from selectq.tables.paper import read_paper
-from selectq.tables.sheets import Provenance, Sheet, sheet1, sheet2, to_markdown
+from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
 
 
@@ -55,6 +57,16 @@ def test_table2_row(second: Sheet) -> None:
 def test_table2_fp32_row_shows_fp32_accuracies(second: Sheet) -> None:
     row = row_of(second, "fp32")
     assert (row["Top-1"], row["Gap"], row["Paper top-1"], row["Paper gap"]) == ("90.00 %", "–", "95.49 %", "–")
+
+
+def test_simulated_accuracy_is_marked_and_explained(
+    second: Sheet, configurations: list[Configuration], evidence: Evidence
+) -> None:
+    assert {row[0]: row[4] for row in second.rows if "†" in row[4]} == {"mine": "† 50.00 %"}
+    assert sum("† Simulated: fewer than 8 bits." in note for note in second.notes) == 1
+    integer = [configuration for configuration in configurations if configuration.name != "mine"]
+    without = sheet2(table2(integer, evidence, read_paper()), evidence, Provenance(0, 0.0))
+    assert "†" not in str(without)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,13 @@ def test_summary(configurations: list[Configuration], evidence: Evidence) -> Non
         "size_mb": 2.64,
         "validation_top1": 89.0,
         "flipped_pct": 0.12,
+        "float_operators": 0,
     }
+
+
+def test_fewer_than_8_bits_are_simulated(rows: list[Table2Row]) -> None:
+    simulated = to_frame(rows).set_index("config")["simulated"]
+    assert simulated.to_dict() == {row.config: row.config == "mine" for row in rows}
 
 
 def test_accuracy_points_leave_out_what_has_no_accuracy(rows: list[Table2Row]) -> None:

@@ -21,6 +21,26 @@ DRIFT_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "
 RANGE_COLUMNS = {"layer": str, "channel": int, "low": float, "high": float}
 HISTOGRAM_COLUMNS = {"config": str, "layer": str, "tensor": str, "level": int, "share": float}
 
+TOP1_ROUNDING = 0.001
+"""Accuracies are written with four decimals."""
+
+FORMATS = ("onnx", "pt2", "pte")
+"""That a program is made in."""
+
+FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
+"""In which a program is compared with itself; a format that is not made leaves its forms out."""
+
+PAIR_COLUMNS = {
+    "config": str,
+    "one": str,
+    "other": str,
+    "flipped_pct": float,
+    "differing_pct": float,
+    "logit_difference": float,
+    "one_top1": float,
+    "other_top1": float,
+}
+
 
 @dataclass(frozen=True)
 class Fp32Metrics(Config):
@@ -44,21 +64,100 @@ class SimulatedMetrics(Config):
 
 
 @dataclass(frozen=True)
+class ByteCounts(Config):
+    """Where the bytes of an ONNX file go."""
+
+    weights: Natural
+    biases: Natural
+    scales: Natural
+    graph: Natural
+
+    @property
+    def total(self) -> int:
+        """The file's size."""
+        return self.weights + self.biases + self.scales + self.graph
+
+
+@dataclass(frozen=True)
 class Int8Metrics(Config):
-    """An integer program on the test images; `flipped_pct`: predictions that differ from the simulation's."""
+    """An integer program on the test images, and its files.
+
+    `size_bytes` and `bytes` are of the ONNX file, `sizes` of each format's. `operators` are counted in the graph that
+    ONNX Runtime makes of it, `float_operators` are those that it leaves in float. Without `integer_arithmetic`, a
+    scheme has fewer than 8 bits, and the accuracy is simulated.
+    """
 
     test_top1: Percent
+    test_images: Positive
+    correct: Natural
     size_bytes: Positive
+    sizes: dict[str, int]
+    bytes: ByteCounts
+    operators: dict[str, int]
+    float_operators: Natural
+    integer_arithmetic: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not {"onnx"} <= set(self.sizes) <= set(FORMATS):
+            raise UserError(f"sizes: {', '.join(self.sizes)}; allowed: onnx, and any of {', '.join(FORMATS)}")
+        for field, counts in (("sizes", self.sizes), ("operators", self.operators)):
+            for name, count in counts.items():
+                if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                    raise UserError(f"{field}.{name}: {count!r} is not a count; allowed: whole numbers from 1")
+        if not self.size_bytes == self.sizes["onnx"] == self.bytes.total:
+            raise UserError(
+                f"size_bytes: {self.size_bytes}, sizes.onnx: {self.sizes['onnx']} and the sum of bytes:"
+                f" {self.bytes.total} differ; run the stage that writes it"
+            )
+        if abs(100 * self.correct / self.test_images - self.test_top1) > TOP1_ROUNDING:
+            raise UserError(
+                f"correct: {self.correct} of {self.test_images} is not test_top1: {self.test_top1};"
+                " run the stage that writes it"
+            )
+
+
+@dataclass(frozen=True)
+class CpuMetrics(Config):
+    """The CPU of a measurement: whether it has VNNI, and whether its sums of uint8 x int8 products saturate."""
+
+    vnni: bool
+    u8s8_saturates: bool
+
+
+@dataclass(frozen=True)
+class ParityMetrics(Config):
+    """How far the forms of one program are apart.
+
+    `flipped_pct` are the predictions that differ in the worst pair of forms; `layer_steps` is the largest difference at
+    a layer's output, given the same inputs, in integer steps.
+    """
+
     flipped_pct: Percent
+    layer_steps: Natural
+    cpu: CpuMetrics
+
+
+@dataclass(frozen=True)
+class ProgramEvidence:
+    """One configuration: its FP32 parent, its simulation, its program, and every pair of the program's forms."""
+
+    fp32: Fp32Metrics
+    simulated: SimulatedMetrics
+    int8: Int8Metrics
+    parity: ParityMetrics
+    pairs: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics by configuration, and the long tables of the training and drift stages."""
+    """Metrics by configuration, and the long tables of the training, parity and drift stages."""
 
     fp32: Fp32Metrics
     simulated: dict[str, SimulatedMetrics]
     int8: dict[str, Int8Metrics]
+    parity: dict[str, ParityMetrics]
+    pairs: dict[str, pd.DataFrame]
     learning: pd.DataFrame
     drift: pd.DataFrame
     channel_ranges: pd.DataFrame
@@ -69,7 +168,7 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
     """Read everything below `root`, the folder of metrics.
 
     Args:
-        root: holds fp32.json, simulated/, int8/, learning/ and drift/.
+        root: holds fp32.json, simulated/, int8/, parity/, learning/ and drift/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -78,19 +177,62 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         UserError: a file is missing, damaged or incomplete, or belongs to a configuration that is no longer there.
     """
     names = {"fp32", *ptq, *qat}
-    simulated = [root / "simulated" / f"{name}.json" for name in (*ptq, *qat)]
-    int8 = [root / "int8" / f"{name}.json" for name in converted]
-    learning = [root / "learning" / f"{name}.csv" for name in ("fp32", *qat)]
-    refuse_stale([*simulated, *int8, *learning])
-    return Evidence(
-        fp32=_read_metrics(root / "fp32.json", Fp32Metrics),
-        simulated={path.stem: _read_metrics(path, SimulatedMetrics) for path in simulated},
-        int8={path.stem: _read_metrics(path, Int8Metrics) for path in int8},
-        learning=pd.concat([_read_table(path, LEARNING_COLUMNS, names) for path in learning], ignore_index=True),
-        drift=_read_table(root / "drift" / "drift.csv", DRIFT_COLUMNS, names),
-        channel_ranges=_read_table(root / "drift" / "channel_ranges.csv", RANGE_COLUMNS, names),
-        histograms=_read_table(root / "drift" / "histograms.csv", HISTOGRAM_COLUMNS, names),
+    refuse_stale(
+        [
+            *(root / "simulated" / f"{name}.json" for name in (*ptq, *qat)),
+            *(root / "int8" / f"{name}.json" for name in converted),
+            *(root / "parity" / f"{name}.{suffix}" for name in converted for suffix in ("json", "csv", "layers.csv")),
+            *(root / "learning" / f"{name}.csv" for name in ("fp32", *qat)),
+        ]
     )
+    programs = {name: read_program_evidence(root, name) for name in converted}
+    learning = [root / "learning" / f"{name}.csv" for name in ("fp32", *qat)]
+    return Evidence(
+        fp32=read_metrics(root / "fp32.json", Fp32Metrics),
+        simulated={name: program.simulated for name, program in programs.items()},
+        int8={name: program.int8 for name, program in programs.items()},
+        parity={name: program.parity for name, program in programs.items()},
+        pairs={name: program.pairs for name, program in programs.items()},
+        learning=pd.concat([read_table(path, LEARNING_COLUMNS, names) for path in learning], ignore_index=True),
+        drift=read_table(root / "drift" / "drift.csv", DRIFT_COLUMNS, names),
+        channel_ranges=read_table(root / "drift" / "channel_ranges.csv", RANGE_COLUMNS, names),
+        histograms=read_table(root / "drift" / "histograms.csv", HISTOGRAM_COLUMNS, names),
+    )
+
+
+def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
+    """Read what belongs to one configuration below `root`, the folder of metrics.
+
+    Raises:
+        UserError: a file is missing, damaged or incomplete, or program and parent were tested on other images.
+    """
+    fp32 = read_metrics(root / "fp32.json", Fp32Metrics)
+    path = root / "int8" / f"{name}.json"
+    int8 = read_metrics(path, Int8Metrics)
+    if int8.test_images != fp32.test_images:
+        raise UserError(
+            f"{path}: test_images: {int8.test_images}, but {fp32.test_images} in {root / 'fp32.json'};"
+            " run the stages that write them"
+        )
+    return ProgramEvidence(
+        fp32=fp32,
+        simulated=read_metrics(root / "simulated" / f"{name}.json", SimulatedMetrics),
+        int8=int8,
+        parity=read_metrics(root / "parity" / f"{name}.json", ParityMetrics),
+        pairs=_read_pairs(root / "parity" / f"{name}.csv", name),
+    )
+
+
+def _read_pairs(path: Path, name: str) -> pd.DataFrame:
+    pairs = read_table(path, PAIR_COLUMNS, [name])
+    forms = {*pairs["one"], *pairs["other"]}
+    if not {"simulation", "onnx"} <= forms <= set(FORMS):
+        found = ", ".join(sorted(forms)) or "nothing"
+        raise UserError(
+            f"{path}: compares {found}; allowed: simulation and onnx, and any of {', '.join(FORMS)};"
+            " run the stage that writes it"
+        )
+    return pairs
 
 
 def refuse_stale(expected: Iterable[Path]) -> None:
@@ -111,7 +253,12 @@ def refuse_stale(expected: Iterable[Path]) -> None:
 Metrics = TypeVar("Metrics", bound=Config)
 
 
-def _read_metrics(path: Path, kind: type[Metrics]) -> Metrics:
+def read_metrics(path: Path, kind: type[Metrics]) -> Metrics:
+    """The metrics of one JSON file that `kind` has fields for.
+
+    Raises:
+        UserError: the file is missing or damaged, or a value is missing or impossible.
+    """
     content = read_json(path)
     wanted = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if not isinstance(content, dict):
@@ -122,8 +269,12 @@ def _read_metrics(path: Path, kind: type[Metrics]) -> Metrics:
     return kind.from_mapping({name: content[name] for name in wanted}, str(path))
 
 
-def _read_table(path: Path, columns: Mapping[str, type], names: Collection[str]) -> pd.DataFrame:
-    """The columns of a CSV file; `names` are those that its column `config`, if it has one, may hold."""
+def read_table(path: Path, columns: Mapping[str, type], names: Collection[str]) -> pd.DataFrame:
+    """The columns of a CSV file; `names` are those that its column `config`, if it has one, may hold.
+
+    Raises:
+        UserError: the file or a column is missing, a value is not of its column's type, or a name is unknown.
+    """
     try:
         table = pd.read_csv(path, dtype=dict(columns), na_filter=False)[list(columns)]  # a name may be `nan`
     except (OSError, ValueError, KeyError) as error:

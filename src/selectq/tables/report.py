@@ -2,34 +2,46 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 
 from selectq.tables import figures
+from selectq.tables.cells import NOTHING, Column, Sheet, percent
 from selectq.tables.charts import assign_looks, to_svg
 from selectq.tables.evidence import Evidence
 from selectq.tables.figures import ReportFigure
-from selectq.tables.sheets import Column, Sheet, percent
 from selectq.tables.tables import Table2Row
 
 TITLE = "Which layers must be retrained for INT8?"
 
 
-def render_report(table1: Sheet, table2: Sheet, rows: Sequence[Table2Row], evidence: Evidence) -> bytes:
+@dataclass(frozen=True)
+class ReportSheets:
+    """The tables of the report."""
+
+    table1: Sheet
+    table2: Sheet
+    parity: Sheet
+    bytes: Sheet
+
+
+def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence) -> bytes:
     """The page as UTF-8, without reference to any other file.
 
     Args:
-        table1: Table 1 for readers.
-        table2: Table 2 for readers.
+        sheets: the tables for readers.
         rows: the rows of Table 2, for the pictures.
         evidence: learning curves, drift and distributions, for the pictures.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
     distributions = figures.distribution_figures(evidence.channel_ranges, evidence.histograms, looks)
     sections = [
-        _section(table2.title, _table(table2), _figures(figures.accuracy_figures(rows, looks))),
-        _section(table1.title, _table(table1)),
+        _section(sheets.table2.title, _table(sheets.table2), _figures(figures.accuracy_figures(rows, looks))),
+        _section(sheets.table1.title, _table(sheets.table1)),
+        _section(sheets.parity.title, _table(sheets.parity)),
+        _section(sheets.bytes.title, _table(sheets.bytes)),
         _section("Learning curves", _figures(figures.learning_figures(evidence.learning, looks))),
         _section(
             "Drift: where quantization changes the activations",
@@ -58,13 +70,12 @@ def _lead(evidence: Evidence) -> str:
 
 
 def _tiles(rows: Sequence[Table2Row], evidence: Evidence) -> str:
-    accuracies = [row.int8_top1 for row in rows if row.int8_top1 is not None]
-    sizes = [row.size_mb for row in rows if row.int8_top1 is not None]
+    integer = [row for row in rows if not row.simulated]
     facts = {
         "FP32 top-1": percent(evidence.fp32.test_top1, 2),
-        "INT8 top-1, range": _extremes(accuracies, "%"),
+        "INT8 top-1, range": _extremes([row.int8_top1 for row in integer if row.int8_top1 is not None], "%"),
         "FP32 size": f"{rows[0].size_mb:.2f} MB",
-        "INT8 size": _extremes(sizes, "MB"),
+        "INT8 size": _extremes([row.size_mb for row in integer if row.int8_top1 is not None], "MB"),
         "Test images": f"{evidence.fp32.test_images:,}",
     }
     return (
@@ -77,7 +88,7 @@ def _tiles(rows: Sequence[Table2Row], evidence: Evidence) -> str:
 def _extremes(values: Iterable[float], unit: str) -> str:
     ordered = sorted(values)
     ends = dict.fromkeys(f"{value:.2f}" for value in (ordered[:1] + ordered[-1:]))
-    return f"{'–'.join(ends)} {unit}"
+    return f"{'–'.join(ends)} {unit}" if ends else NOTHING
 
 
 def _section(heading: str, *content: str) -> str:

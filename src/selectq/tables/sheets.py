@@ -1,32 +1,14 @@
-"""Tables for readers: headings, cells as text with their units, and the notes below; as Markdown or in the report."""
+"""Tables 1 and 2 for readers: cells with their units, and notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from selectq.tables.cells import NOTHING, Column, Sheet, percent, points
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import Table1Row, Table2Row
 
-NOTHING = "–"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading, and what stands below it; `paper` are numbers of the paper's."""
-
-    heading: str
-    content: Literal["text", "number", "paper"]
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table as text, row by row, with notes."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
+SIMULATED = "†"
 
 
 @dataclass(frozen=True)
@@ -90,12 +72,13 @@ def sheet2(rows: Sequence[Table2Row], evidence: Evidence, provenance: Provenance
 
 def _cells2(row: Table2Row) -> tuple[str, ...]:
     quantized = row.int8_top1 is not None
+    top1 = percent(row.int8_top1 if quantized else row.fp32_top1, 2)
     return (
         row.config,
         row.scope or NOTHING,
         percent(row.params_retrained_pct, 2),
         f"{row.size_mb:.2f} MB",
-        percent(row.int8_top1 if quantized else row.fp32_top1, 2),
+        f"{SIMULATED} {top1}" if row.simulated else top1,
         points(row.gap_points),
         percent(row.paper.int8_top1 if quantized else row.paper.fp32_top1, 2),
         points(row.paper.gap_points),
@@ -105,12 +88,20 @@ def _cells2(row: Table2Row) -> tuple[str, ...]:
 def _measurement_notes(rows: Sequence[Table2Row], evidence: Evidence) -> tuple[str, ...]:
     errors = [row.standard_error_points for row in rows]
     spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
+    simulated = any(row.simulated for row in rows)
     return (
         f"Top-1: on the {evidence.fp32.test_images:,} test images of {evidence.fp32.data}; that of the INT8 program,"
         " in row fp32 that of the FP32 network.",
         f"One accuracy has a standard error of {spread} points, √(p(1−p)/n). Gap: INT8 minus FP32, in points.",
         "Share: the retrained part of the parameters. Size: the file on disk, 1 MB = 1,000,000 bytes.",
+        *((SIMULATED_NOTE,) if simulated else ()),
     )
+
+
+SIMULATED_NOTE = (
+    f"{SIMULATED} Simulated: fewer than 8 bits. The program holds these levels in 8-bit containers, so its accuracy is"
+    " that of the scheme, its arithmetic is not. 4-bit weights are stored, and counted under Size, as 4 bits."
+)
 
 
 def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
@@ -131,33 +122,3 @@ def _paper_notes(rows: Sequence[Table2Row]) -> tuple[str, ...]:
     accuracies = "; ".join([f"Paper top-1: {AUTHORS}, {TABLE_2}", *elsewhere])
     gaps = f"; it prints {' and '.join(printed)}" if printed else ""
     return (f"{accuracies}. Paper gap: the difference of these accuracies{gaps}.",)
-
-
-def percent(value: float | None, decimals: int) -> str:
-    """A percentage with its unit, a dash for None."""
-    return NOTHING if value is None else f"{value:.{decimals}f} %"
-
-
-def points(value: float | None) -> str:
-    """A difference of percentages with its sign, a dash for None."""
-    return NOTHING if value is None else f"{value:+.2f}"
-
-
-def to_markdown(sheet: Sheet) -> str:
-    """A Markdown document whose table is also aligned for a terminal."""
-    table = [tuple(column.heading for column in sheet.columns), *sheet.rows]
-    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-    rules = tuple(
-        "-" * width if column.content == "text" else "-" * (width - 1) + ":"
-        for column, width in zip(sheet.columns, widths, strict=True)
-    )
-    lines = [_markdown_row(cells, widths, sheet.columns) for cells in (table[0], rules, *table[1:])]
-    return "\n".join([f"# {sheet.title}", "", *lines, "", *(f"- {note}" for note in sheet.notes), ""])
-
-
-def _markdown_row(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    padded = [
-        cell.ljust(width) if column.content == "text" else cell.rjust(width)
-        for cell, width, column in zip(cells, widths, columns, strict=True)
-    ]
-    return f"| {' | '.join(padded)} |"

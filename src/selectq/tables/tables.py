@@ -39,7 +39,7 @@ class Table2Row:
     """What one configuration achieves. Accuracies and shares in percent, gaps in points, sizes in 10^6 bytes.
 
     In the row of the FP32 network, scope, share, INT8 accuracy and gap are None: `int8_top1` is measured on integer
-    programs alone.
+    programs alone. It is `simulated` where a scheme has fewer than 8 bits: the program then holds its levels in 8.
     """
 
     config: str
@@ -50,6 +50,7 @@ class Table2Row:
     int8_top1: float | None
     gap_points: float | None
     standard_error_points: float
+    simulated: bool
     paper: PaperFigures
 
 
@@ -89,6 +90,7 @@ def _fp32_row(evidence: Evidence, paper: Paper) -> Table2Row:
         int8_top1=None,
         gap_points=None,
         standard_error_points=standard_error(fp32.test_top1, fp32.test_images),
+        simulated=False,
         paper=paper.fp32,
     )
 
@@ -103,7 +105,8 @@ def _table2_row(configuration: Configuration, evidence: Evidence, paper: Paper) 
         fp32_top1=fp32.test_top1,
         int8_top1=int8.test_top1,
         gap_points=gap_points(evidence, configuration.name),
-        standard_error_points=standard_error(int8.test_top1, fp32.test_images),
+        standard_error_points=standard_error(int8.test_top1, int8.test_images),
+        simulated=not int8.integer_arithmetic,
         paper=paper.beside(configuration.experiment),
     )
 
@@ -154,5 +157,6 @@ def _summary_entry(name: str, evidence: Evidence) -> dict[str, float]:
         "gap_points": gap_points(evidence, name),
         "size_mb": megabytes(evidence.int8[name].size_bytes),
         "validation_top1": evidence.simulated[name].validation_top1,
-        "flipped_pct": evidence.int8[name].flipped_pct,
+        "flipped_pct": evidence.parity[name].flipped_pct,
+        "float_operators": evidence.int8[name].float_operators,
     }

@@ -1,0 +1,212 @@
+"""The model card: what an engineer must know of one model to run it, on a page of Markdown."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+from selectq.files import METADATA_KEY
+from selectq.programs.manifest import INPUT, OUTPUT, Manifest
+from selectq.tables.cells import Column, percent, points
+from selectq.tables.evidence import ProgramEvidence
+from selectq.tables.latency import Latency, write_latencies
+from selectq.tables.markdown import bullet, markdown_table, prose
+from selectq.tables.model_files import ModelFile, megabytes, write_files
+from selectq.tables.program_sheets import (
+    BYTE_COLUMNS,
+    FORM_MEANINGS,
+    byte_cells,
+    cpu_notes,
+    form_accuracies,
+    kilobytes,
+    worst_flips,
+)
+from selectq.tables.recipe import Recipe, write_recipe
+
+MOST_CLASSES = 100
+"""That are listed: with more it would not stay one page."""
+
+PTE_BATCH = 256
+"""The largest batch that a .pte file takes: its memory is planned beforehand."""
+
+KNOWN_DATA = {
+    "imagefolder cifar10-jpeg": " These are a JPEG copy of CIFAR-10 (quality 75), not the official images.",
+}
+"""What the name of some data does not say."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that a model card says."""
+
+    manifest: Manifest
+    files: tuple[ModelFile, ...]
+    recipe: Recipe
+    evidence: ProgramEvidence
+    latencies: tuple[Latency, ...]
+
+
+def render_card(card: Card) -> str:
+    """The card; the same text for the same content."""
+    size = card.manifest.image_size
+    title = f"{card.manifest.name}: MobileNetV2 {card.recipe.scheme}, {size} × {size} pixels"
+    lines = [f"# {title}", "", *prose(_summary(card))]
+    for heading, section in SECTIONS.items():
+        lines += ["", f"## {heading}", "", *section(card)]
+    return "\n".join([*lines, ""])
+
+
+def _summary(card: Card) -> str:
+    int8, fp32 = card.evidence.int8, card.evidence.fp32
+    gap = round(int8.test_top1 - fp32.test_top1, 2)
+    compared = f"{abs(gap):.2f} points {'more' if gap > 0 else 'less'} than" if gap else "the same as"
+    return (
+        f"MobileNetV2 with {len(card.manifest.classes):,} classes as a quantized program of"
+        f" {megabytes(int8.size_bytes)} that takes raw pixels, and puts {percent(int8.test_top1, 2)} of"
+        f" {int8.test_images:,} test images into the right class"
+        f"{'' if int8.integer_arithmetic else ' (simulated: see Limits)'}, {compared} its FP32 parent of"
+        f" {megabytes(fp32.size_bytes)}."
+    )
+
+
+def _files(card: Card) -> list[str]:
+    return write_files(card.files, card.manifest.image_size)
+
+
+def _interface(card: Card) -> list[str]:
+    size, classes = card.manifest.image_size, card.manifest.classes
+    return [
+        *bullet(
+            f"Input `{INPUT['name']}`: {INPUT['dtype']}, (batch, 3, {size}, {size}), {INPUT['layout']}, pixels as"
+            " decoded, 0 to 255: scaling is part of the program."
+        ),
+        *bullet(
+            f"Images of another size: bring the shorter side to {size} pixels, antialiased, and cut out the centre, as"
+            " the lines above do."
+        ),
+        *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(classes)}), before softmax."),
+        *_classes(classes),
+    ]
+
+
+def _classes(classes: Sequence[str]) -> list[str]:
+    if len(classes) > MOST_CLASSES:
+        where = f'json.loads(session.get_modelmeta().custom_metadata_map["{METADATA_KEY}"])["classes"]'
+        return bullet(f"Classes, in the order of the logits: {len(classes):,}, in the ONNX file: `{where}`.")
+    listed = ", ".join(f"{number}={name}" for number, name in enumerate(classes))
+    return bullet(f"Classes, in the order of the logits: `{listed}`.")
+
+
+def _accuracy(card: Card) -> list[str]:
+    int8, fp32 = card.evidence.int8, card.evidence.fp32
+    columns = (
+        Column("Network", "text"),
+        Column("Top-1", "number"),
+        Column("95 % interval", "number"),
+        Column("Right", "number"),
+    )
+    parent_correct = round(fp32.test_top1 * fp32.test_images / 100)
+    rows = [
+        (network, percent(top1, 2), interval(correct, images), f"{correct:,} of {images:,}")
+        for network, top1, correct, images in (
+            ("this program", int8.test_top1, int8.correct, int8.test_images),
+            ("FP32 parent", fp32.test_top1, parent_correct, fp32.test_images),
+        )
+    ]
+    return [
+        *markdown_table(columns, rows),
+        "",
+        *prose(
+            f"Gap: {points(int8.test_top1 - fp32.test_top1)} points, program minus parent, both on the test images of"
+            f" `{fp32.data}`. The intervals (Wilson's) are for the choice of these images, not for that of the seed."
+        ),
+    ]
+
+
+def interval(correct: int, images: int) -> str:
+    """Wilson's 95 % interval of an accuracy, in percent."""
+    limits = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return f"{100 * limits.low:.2f} to {100 * limits.high:.2f} %"
+
+
+def _parity(card: Card) -> list[str]:
+    parity, pairs = card.evidence.parity, card.evidence.pairs
+    columns = (
+        Column("Form", "text"),
+        Column("What runs", "text"),
+        Column("Top-1", "number"),
+        Column("Worst flip", "number"),
+    )
+    flips, differing, largest = worst_flips(pairs), pairs["differing_pct"].max(), pairs["logit_difference"].max()
+    rows = [
+        (form, FORM_MEANINGS[form], percent(top1, 2), percent(flips[form], 2))
+        for form, top1 in form_accuracies(pairs).items()
+    ]
+    notes = [
+        "Worst flip: the test images that the form which agrees least puts into another class.",
+        f"Logits differ beyond float rounding on at most {percent(differing, 2)} of them, by at most {largest:.2g}.",
+        f"The largest difference at a layer's output, given the same inputs, in integer steps: {parity.layer_steps:,}.",
+        *cpu_notes([parity.cpu]),
+    ]
+    return [*markdown_table(columns, rows), "", *prose(" ".join(notes))]
+
+
+def _recipe(card: Card) -> list[str]:
+    steps = write_recipe(card.recipe, card.evidence.fp32, card.evidence.simulated)
+    again = bullet(f"Made by: `dvc repro card@{card.manifest.name}`, this page included.")
+    return [line for heading, step in steps.items() for line in bullet(f"{heading}: {step}.")] + again
+
+
+def _operators(card: Card) -> list[str]:
+    int8 = card.evidence.int8
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(int8.operators.items(), key=lambda item: -item[1]))
+    pte = " In the .pte file, the classifier computes in float32: XNNPACK has no integer layer with a float result."
+    return prose(
+        f"ONNX Runtime runs the ONNX file as {counts}. It leaves {int8.float_operators} convolutions, additions,"
+        f" poolings or matrix products in float; the logits leave the last operator as {OUTPUT['dtype']}."
+        f"{pte if 'pte' in int8.sizes else ''}"
+    )
+
+
+def _bytes(card: Card) -> list[str]:
+    int8 = card.evidence.int8
+    columns = (*BYTE_COLUMNS, Column("ONNX file", "number"))
+    return markdown_table(columns, [(*byte_cells(int8.bytes), kilobytes(int8.size_bytes))])
+
+
+def _latency(card: Card) -> list[str]:
+    return write_latencies(card.latencies if card.evidence.int8.integer_arithmetic else ())
+
+
+def _limits(card: Card) -> list[str]:
+    fp32, int8, size = card.evidence.fp32, card.evidence.int8, card.manifest.image_size
+    limits = [
+        f"Measured on {int8.test_images:,} images of `{fp32.data}` alone.{KNOWN_DATA.get(fp32.data, '')} Images of"
+        " another source, size or compression can fare worse: test it on yours.",
+        "One training run, one seed: how far another would differ is not known.",
+        f"For images of {size} × {size} pixels: the program refuses others.",
+        "Parity holds for the CPU named above. On x86 CPUs without VNNI, sums of uint8 × int8 products can saturate in"
+        " ONNX Runtime, and change predictions: compare there before you rely on it.",
+        "No robustness is claimed: not to noise, blur, shifted data or attacks. Every image gets one of the classes.",
+    ]
+    if "pte" in int8.sizes:
+        limits.append(f"The .pte file takes at most {PTE_BATCH} images in a batch.")
+    if not int8.integer_arithmetic:
+        limits.append(
+            f"Simulated: {card.recipe.scheme} has fewer than 8 bits, and the program holds these levels in 8-bit"
+            " containers. Its accuracy is that of the scheme; its arithmetic, speed and memory are not."
+        )
+    return [line for limit in limits for line in bullet(limit)]
+
+
+SECTIONS: dict[str, Callable[[Card], list[str]]] = {
+    "Files": _files,
+    "Input and output": _interface,
+    "Accuracy": _accuracy,
+    "Parity": _parity,
+    "Recipe": _recipe,
+    "Integer operators": _operators,
+    "Where the bytes go": _bytes,
+    "Latency": _latency,
+    "Limits": _limits,
+}

@@ -1,0 +1,145 @@
+"""How fast a program is: the measurements of `benchmarks/results` that suit it."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from selectq.params.configs import ModelConfig
+from selectq.tables.cells import NOTHING, Column
+from selectq.tables.evidence import read_table
+from selectq.tables.markdown import markdown_table, prose
+
+LATENCY_COLUMNS = {
+    "case": str,
+    "batch": int,
+    "threads": int,
+    "ours": float,
+    "peer_name": str,
+    "peer": float,
+    "ratio": float,
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a program's speed depends on: not on its weights.
+
+    Attributes:
+        stem_stride, stage_strides: of the stem and of the seven stages.
+        activation: the network's.
+        image_size: height and width of the images in pixels.
+        scheme: of the activations, `asymmetric` or `symmetric`.
+    """
+
+    stem_stride: int
+    stage_strides: tuple[int, ...]
+    activation: str
+    image_size: int
+    scheme: str
+
+    @classmethod
+    def of(cls, model: ModelConfig, image_size: int, scheme: str) -> "Workload":
+        """The workload of a network."""
+        return cls(model.stem_stride, model.stage_strides, model.activation, image_size, scheme)
+
+
+MEASURED = {
+    Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "asymmetric"): "asymmetric",
+    Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "symmetric"): "symmetric",
+    Workload(1, (1, 1, 2, 2, 1, 2, 1), "relu", 32, "asymmetric"): "asymmetric_stride_1",
+}
+"""What `benchmarks/bench_int8.py` measures -> its case."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One comparison on one thread, in images per second; `machine` is hardware and versions."""
+
+    machine: str
+    batch: int
+    ours: float
+    peer_name: str
+    peer: float
+    ratio: float
+
+
+def read_latencies(folder: Path, workload: Workload) -> list[Latency]:
+    """What was measured for a workload, from the newest file of each machine.
+
+    Args:
+        folder: holds `int8_<hardware>_<versions>.csv` files, or none.
+        workload: the program's.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    case = MEASURED.get(workload)
+    return [latency for path in newest_files(folder) for latency in _read(path, case)] if case else []
+
+
+def newest_files(folder: Path) -> list[Path]:
+    """Of each hardware the file of the highest versions, by hardware; files' names alone decide, not their times."""
+    newest: dict[str, Path] = {}
+    for path in sorted(folder.glob("int8_*.csv"), key=_versions):
+        newest[path.stem.split("_")[1]] = path
+    newest.pop("profile", None)  # where the time goes, not how much it is
+    return [path for _, path in sorted(newest.items())]
+
+
+def _versions(path: Path) -> tuple[list[int], str]:
+    versions = "_".join(path.stem.split("_")[2:])
+    return [int(number) for number in re.findall(r"\d+", versions)], path.name
+
+
+def _read(path: Path, case: str) -> list[Latency]:
+    table = read_table(path, LATENCY_COLUMNS, [])
+    rows = table[(table["case"] == case) & (table["threads"] == 1)]
+    _, hardware, *versions = path.stem.split("_")
+    machine = f"{hardware} ({', '.join(versions)})"
+    columns = rows[["batch", "ours", "peer_name", "peer", "ratio"]]
+    return [Latency(machine, *row) for row in columns.itertuples(index=False, name=None)]
+
+
+def write_latencies(latencies: Iterable[Latency]) -> list[str]:
+    """The measurements as Markdown, a table for each machine; those of a machine come one after another."""
+    shown = [latency for latency in latencies if latency.batch in UNITS]
+    if not shown:
+        return ["Not measured."]
+    lines: list[str] = []
+    for machine, of_machine in groupby(shown, lambda latency: latency.machine):
+        lines += [*prose(f"{machine}, one thread:"), "", *_table(list(of_machine)), ""]
+    notes = (
+        "Of a program of the same geometry and activation scheme with other weights. Ratio: how many times as fast the"
+        " INT8 program is."
+    )
+    return [*lines, *prose(notes)]
+
+
+UNITS: dict[int, Callable[[float], str]] = {
+    1: lambda images_per_second: f"{1000 / images_per_second:.2f} ms per image",
+    64: lambda images_per_second: f"{images_per_second:,.0f} images/s",
+}
+"""Batch size -> how its speed is written."""
+
+
+def _table(latencies: Sequence[Latency]) -> list[str]:
+    columns = [Column("What runs", "text")]
+    for batch in UNITS:
+        columns += [Column(f"Batch {batch}", "number"), Column("Ratio", "number")]
+    measured = {(latency.batch, latency.peer_name): latency for latency in latencies}
+    ours = {latency.batch: latency.ours for latency in latencies}
+    first = [cell for batch in UNITS for cell in (_speed(batch, ours.get(batch)), NOTHING)]
+    rows = [["INT8 program, ONNX Runtime", *first]]
+    for name in dict.fromkeys(latency.peer_name for latency in latencies):
+        rows.append([name, *(cell for batch in UNITS for cell in _peer_cells(measured.get((batch, name))))])
+    return markdown_table(columns, rows)
+
+
+def _peer_cells(latency: Latency | None) -> tuple[str, str]:
+    return (_speed(latency.batch, latency.peer), f"{latency.ratio:.2f}") if latency else (NOTHING, NOTHING)
+
+
+def _speed(batch: int, images_per_second: float | None) -> str:
+    return UNITS[batch](images_per_second) if images_per_second else NOTHING

@@ -1,0 +1,86 @@
+"""A model's files: which there are, what runs them, and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selectq.errors import UserError
+from selectq.files import sha256
+from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
+from selectq.tables.cells import Column
+from selectq.tables.markdown import code, markdown_table, prose
+
+RUNTIMES = {"onnx": "ONNX Runtime", "pt2": "PyTorch, `torch.export.load`", "pte": "ExecuTorch"}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model in one format; `path` as readers are told it."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+    @property
+    def format(self) -> str:
+        """One of RUNTIMES."""
+        return self.path.suffix[1:]
+
+
+def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[ModelFile, ...]:
+    """The files of a model.
+
+    Args:
+        folder: holds `<name>.<format>` for each format.
+        name: the configuration's.
+        measured: format -> size in bytes of the file that was measured.
+
+    Raises:
+        UserError: a file is missing, or is not the one that was measured.
+    """
+    files = []
+    for path, size in ((folder / f"{name}.{format_}", size) for format_, size in measured.items()):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run the stage that writes it")
+        if path.stat().st_size != size:
+            raise UserError(f"{path}: {path.stat().st_size} bytes, but {size} were measured; run parity@{name}")
+        files.append(ModelFile(path, size, sha256(path)))
+    return tuple(files)
+
+
+def write_files(files: Sequence[ModelFile], image_size: int) -> list[str]:
+    """The files as Markdown: a table, their hashes, and how to run them on images of `image_size` pixels."""
+    columns = (Column("Format", "text"), Column("File", "text"), Column("Size", "number"), Column("Runs in", "text"))
+    rows = [(file.format, f"`{file.path}`", megabytes(file.size_bytes), RUNTIMES[file.format]) for file in files]
+    onnx = next(file for file in files if file.format == "onnx")
+    return [
+        *markdown_table(columns, rows),
+        "",
+        *code("text", [f"{file.sha256}  {file.path}" for file in files]),
+        "",
+        *prose(
+            "Above are the files' sha256. Below, an image's class: by this package, from any of the files; without it,"
+            " from the ONNX file with onnxruntime, numpy and pillow."
+        ),
+        "",
+        *code("sh", [f"selectq predict {onnx.path} image.png --resize"]),
+        "",
+        *code("python", _snippet(onnx.path, image_size)),
+    ]
+
+
+def _snippet(path: Path, size: int) -> list[str]:
+    """Six lines that run as they are, beside an `image.png`."""
+    return [
+        "import numpy as np, onnxruntime",
+        "from PIL import Image, ImageOps",
+        f'session = onnxruntime.InferenceSession("{path}")',
+        f'image = ImageOps.fit(Image.open("image.png").convert("RGB"), ({size}, {size}), Image.Resampling.BILINEAR)',
+        f'(logits,) = session.run(["{OUTPUT_NAME}"], {{"{INPUT_NAME}": np.asarray(image).transpose(2, 0, 1)[None]}})',
+        "print(logits.argmax(axis=1))",
+    ]
+
+
+def megabytes(size_bytes: int) -> str:
+    """Bytes in units of 1,000,000."""
+    return f"{size_bytes / 1e6:.2f} MB"

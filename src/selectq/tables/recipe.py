@@ -1,0 +1,106 @@
+"""How a model was made, in words: data, FP32 parent, scheme, and what was retrained."""
+
+from dataclasses import dataclass
+
+from selectq.params.configs import (
+    CalibrationConfig,
+    DataConfig,
+    FinetuneConfig,
+    ModelConfig,
+    PtqConfig,
+    QatConfig,
+    QatTrainingConfig,
+)
+from selectq.tables.cells import percent
+from selectq.tables.configurations import write_scope
+from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
+
+ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6"}
+OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parameters that a model is made with; `range_skew` is the sigma of the rescaling, 0 without."""
+
+    seed: int
+    range_skew: float
+    data: DataConfig
+    model: ModelConfig
+    finetune: FinetuneConfig
+    config: PtqConfig | QatConfig
+    qat_training: QatTrainingConfig
+
+    @property
+    def activation_scheme(self) -> str:
+        """`symmetric` or `asymmetric`."""
+        return "symmetric" if self.config.activations.symmetric else "asymmetric"
+
+    @property
+    def scheme(self) -> str:
+        """The short name of the scheme, such as W8A8."""
+        return f"W{self.config.weights.bits}A{self.config.activations.bits}"
+
+
+def write_recipe(recipe: Recipe, fp32: Fp32Metrics, simulated: SimulatedMetrics) -> dict[str, str]:
+    """A sentence for each step, under its heading."""
+    return {
+        "Data": f"{fp32.data}; {recipe.data.validation_images:,} training images are held out, and every choice uses"
+        " those, none the test images",
+        "FP32 parent": f"{_parent(recipe.model, recipe.finetune)}; {_range_skew(recipe.range_skew)}",
+        "Scheme": f"{_weights(recipe)}; {_activations(recipe)}",
+        **_quantization(recipe, simulated),
+        "Seed": f"{recipe.seed}, one run",
+    }
+
+
+def _parent(model: ModelConfig, finetune: FinetuneConfig) -> str:
+    strides = ", ".join(map(str, model.stage_strides))
+    origin = "from scratch" if model.weights == "none" else f"from the weights {model.weights}"
+    return (
+        f"MobileNetV2, stem stride {model.stem_stride}, stage strides {strides}, {ACTIVATIONS[model.activation]};"
+        f" trained {origin} for {_epochs(finetune.epochs)} of SGD, batch {finetune.batch_size}, learning rate"
+        f" {finetune.lr:g}, {finetune.schedule}"
+    )
+
+
+def _range_skew(sigma: float) -> str:
+    rescaled = "its channels rescaled, its function unchanged" if sigma else "no channel rescaled"
+    return f"`range_skew` {sigma:g}: {rescaled}"
+
+
+def _weights(recipe: Recipe) -> str:
+    scales = {"tensor": "one scale per tensor", "channel": "one scale per output channel"}
+    weights = recipe.config.weights
+    return f"weights signed {weights.bits} bit, symmetric, {scales[weights.granularity]}"
+
+
+def _activations(recipe: Recipe) -> str:
+    return (
+        f"activations unsigned {recipe.config.activations.bits} bit, {recipe.activation_scheme}, one scale per tensor"
+    )
+
+
+def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]:
+    config = recipe.config
+    if isinstance(config, PtqConfig):
+        return {
+            "Calibration": _calibration(config.calibration),
+            "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
+        }
+    training = recipe.qat_training
+    share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
+    return {
+        "Calibration": _calibration(training.calibration),
+        "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
+        f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
+        f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
+    }
+
+
+def _calibration(calibration: CalibrationConfig) -> str:
+    return f"{calibration.images:,} {calibration.split} images, {calibration.estimator}"
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"

@@ -1,0 +1,50 @@
+"""Write the model card of one shipped model."""
+
+import argparse
+from pathlib import Path
+
+import _src  # noqa: F401
+from selectq.files import only_writer, write_bytes
+from selectq.params.load import choose, load_params
+from selectq.programs.program import open_program
+from selectq.stage import run
+from selectq.tables.card import Card, render_card
+from selectq.tables.evidence import read_program_evidence
+from selectq.tables.latency import Workload, read_latencies
+from selectq.tables.model_files import find_files
+from selectq.tables.recipe import Recipe
+
+METRICS = Path("metrics")
+PROGRAMS = Path("models/int8")
+LATENCIES = Path("benchmarks/results")
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a configuration listed under ship in params.yaml")
+    name: str = parser.parse_args().name
+    params = load_params()
+    choose(dict.fromkeys(params.ship), name, "ship")
+    path = Path(f"results/cards/{name}.md")
+    with only_writer(path):
+        recipe = Recipe(
+            seed=params.seed,
+            range_skew=params.range_skew,
+            data=params.data,
+            model=params.model,
+            finetune=params.finetune,
+            config={**params.ptq, **params.qat}[name],
+            qat_training=params.qat_training,
+        )
+        evidence = read_program_evidence(METRICS, name)
+        files = find_files(PROGRAMS / name, name, evidence.int8.sizes)
+        manifest = open_program(PROGRAMS / name / f"{name}.onnx").manifest
+        workload = Workload.of(params.model, manifest.image_size, recipe.activation_scheme)
+        latencies = read_latencies(LATENCIES, workload)
+        write_bytes(path, render_card(Card(manifest, files, recipe, evidence, tuple(latencies))).encode())
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)
