@@ -24,26 +24,30 @@ PARAMETERS = read_yaml(CHECKOUT / "params.yaml")
 def _with_few_configurations(parameters: dict[str, Any]) -> dict[str, Any]:
     """Two configurations of QAT instead of all: DVC's time goes with the square of the number of stages."""
     qat = {name: parameters["qat"][name] for name in ("clf", "dw")}
-    return {**parameters, "qat": qat, "convert": [*parameters["ptq"], *qat]}
+    return {**parameters, "qat": qat, "convert": [*parameters["ptq"], *qat], "ship": ["dw"]}
 
 
 FEW = _with_few_configurations(PARAMETERS)
 
 PTQ = {f"ptq@{name}" for name in FEW["ptq"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
-CONVERT_PTQ = {f"convert@{name}" for name in FEW["ptq"]}
-CONVERT_QAT = {f"convert@{name}" for name in FEW["qat"]}
-CONVERT = CONVERT_PTQ | CONVERT_QAT
-QUANTIZED = PTQ | {"drift"} | QAT | CONVERT | {"table"}
+CONVERT = {f"convert@{name}" for name in FEW["convert"]}
+PARITY = {f"parity@{name}" for name in FEW["convert"]}
+CARDS = {f"card@{name}" for name in FEW["ship"]}
+BEHIND_QAT = {f"{stage}@{name}" for stage in ("convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
+BEHIND_CONVERT = PARITY | CARDS | {"table"}
+QUANTIZED = PTQ | {"drift"} | QAT | CONVERT | BEHIND_CONVERT
 TRAINED = {"finetune_fp32"} | QUANTIZED
 EVERYTHING = {"download"} | TRAINED
 
 SOURCE_EDITS = {
     "stages/table.py": {"table"},
     "src/selectq/data/split.py": EVERYTHING,
-    "src/selectq/export/onnx_program.py": CONVERT | {"table"},
+    "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
+    "src/selectq/parity/gate.py": BEHIND_CONVERT,
     "src/selectq/quantization/fake_quantize.py": QUANTIZED,
-    "src/selectq/training/qat.py": QAT | CONVERT_QAT | {"table"},
+    "src/selectq/tables/recipe.py": CARDS,
+    "src/selectq/training/qat.py": QAT | BEHIND_QAT,
 }
 """Edited file -> stages that rerun."""
 
@@ -161,14 +165,22 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(_set("range_skew", 0.77), QUANTIZED, id="range_skew"),
         pytest.param(
             _set("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift", "convert@tensor", "table"},
+            {"ptq@tensor", "drift", "convert@tensor", "parity@tensor", "table"} | CARDS,
             id="ptq.tensor",
         ),
         pytest.param(_set("drift.inspect", ["features.2.conv.0.0"]), {"drift", "table"}, id="drift.inspect"),
-        pytest.param(_set("qat_training.batch_size", 77), QAT | CONVERT_QAT | {"table"}, id="qat_training"),
-        pytest.param(_set("qat.dw.lr", 0.00077), {"qat@dw", "convert@dw", "table"}, id="qat.dw.lr"),
-        pytest.param(_add_configuration, {"qat@mine", "convert@mine", "table"}, id="configuration-added"),
-        pytest.param(_remove_configuration, {"table"}, id="configuration-removed"),
+        pytest.param(_set("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),
+        pytest.param(
+            _set("qat.dw.lr", 0.00077), {"qat@dw", "convert@dw", "parity@dw", "table"} | CARDS, id="qat.dw.lr"
+        ),
+        pytest.param(_set("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
+        pytest.param(_set("parity.flipped_pct", 0.2), BEHIND_CONVERT, id="parity"),
+        pytest.param(
+            _add_configuration,
+            {"qat@mine", "convert@mine", "parity@mine", "table"} | CARDS,
+            id="configuration-added",
+        ),
+        pytest.param(_remove_configuration, {"table"} | CARDS, id="configuration-removed"),
     ],
 )
 def test_parameter_edit_reruns(repository: Repository, edit: Callable[[dict[str, Any]], None], rerun: set[str]) -> None:

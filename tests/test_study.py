@@ -71,6 +71,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "profiles/digits.yaml": "seed: 1\n",
         "profiles/same.yaml": "seed: 1\nrange_skew: 0.5\n",
         ".dvc/plots/drift.json": "{}",
+        "benchmarks/results/int8.csv": "",
     }
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -20,10 +20,10 @@ from selectq.errors import UserError
 from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 
-SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "stages", "src")
+SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
 
-KEPT = ("results/*.*", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
+KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
 """What `--keep` takes from a workspace: the small files that say what was run and what came out."""
 
 LOCK_FILE = "dvc.lock"

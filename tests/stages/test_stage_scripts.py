@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,10 +28,14 @@ WRITTEN = {
     "metrics/int8/dw.json",
     "metrics/learning/dw.csv",
     "metrics/learning/fp32.csv",
+    "metrics/parity/dw.csv",
+    "metrics/parity/dw.json",
+    "metrics/parity/dw.layers.csv",
     "metrics/simulated/dw.json",
     "metrics/simulated/tensor.json",
     "models/fp32.safetensors",
-    "models/int8/dw.onnx",
+    "models/int8/dw/dw.onnx",
+    "models/int8/dw/dw.pt2",
     "models/logits/dw.safetensors",
     "models/logits/fp32.safetensors",
     "models/quantized/dw.safetensors",
@@ -37,7 +43,7 @@ WRITTEN = {
 }
 
 
-def metrics(workspace: Workspace, name: str) -> dict[str, float]:
+def metrics(workspace: Workspace, name: str) -> dict[str, Any]:
     return json.loads((workspace.folder / "metrics" / name).read_text())
 
 
@@ -74,8 +80,35 @@ def test_kept_logits_give_the_reported_accuracy(name: str, chain: Workspace) -> 
 @slow
 def test_program_s_metrics_are_of_the_file(chain: Workspace) -> None:
     found = metrics(chain, "int8/dw.json")
-    assert found["size_bytes"] == len(chain.outputs()["models/int8/dw.onnx"])
-    assert found["operators"]["QLinearConv"] == 52  # type: ignore[index]
+    sizes = {ending: len(chain.outputs()[f"models/int8/dw/dw.{ending}"]) for ending in ("onnx", "pt2")}
+    assert found["sizes"] == sizes and found["size_bytes"] == sizes["onnx"] == sum(found["bytes"].values())
+    assert (found["operators"]["QLinearConv"], found["float_operators"]) == (52, 0)
+    assert found["test_top1"] == pytest.approx(100 * found["correct"] / found["test_images"], abs=1e-3)
+
+
+@slow
+def test_parity_is_of_every_pair_of_forms_and_every_layer(chain: Workspace) -> None:
+    forms = {"simulation", "reference", "onnx_plain", "onnx", "torch_export"}
+    pairs = rows(chain, "parity/dw.csv")
+    assert {frozenset((row["one"], row["other"])) for row in pairs} == set(map(frozenset, combinations(forms, 2)))
+    layers = rows(chain, "parity/dw.layers.csv")
+    assert len(layers) == 63 * (len(forms) - 1), "torch_export does not let one look"
+    worst = metrics(chain, "parity/dw.json")
+    assert (worst["flipped_pct"], worst["layer_steps"], worst["pairs"]) == (0.0, 0, 10)
+    assert set(worst["cpu"]) == {"vnni", "u8s8_saturates"}
+
+
+@slow
+def test_model_beyond_the_tolerance_does_not_pass(chain: Workspace, tmp_path: Path) -> None:
+    """Another network's program under this network's name."""
+    workspace = Workspace(tmp_path).write()
+    shutil.copytree(chain.folder / "models", tmp_path / "models")
+    workspace.run("qat", "--name", "full")
+    workspace.run("convert", "--name", "full")
+    shutil.copy(tmp_path / "models/int8/full/full.onnx", tmp_path / "models/int8/dw/dw.onnx")
+    message = workspace.refusal("parity", "--name", "dw")
+    assert message.startswith("parity: dw") and "; parity." in message
+    assert (tmp_path / "metrics/parity/dw.layers.csv").exists(), "the evidence is there to be looked at"
 
 
 @slow

@@ -22,6 +22,8 @@ SHORT: dict[str, Any] = {
     "ptq": {"tensor": CALIBRATION, "channel": CALIBRATION},
     "drift": {"histogram_images": 4},
     "qat_training": {"batch_size": 8, **CALIBRATION},
+    "formats": ["onnx", "pt2"],
+    "parity": {"layer_images": 4},
     "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
 }
 """Laid over the committed parameters: everything is over in seconds."""
@@ -94,4 +96,5 @@ def run_chain(workspace: Workspace) -> None:
     workspace.run("ptq", "--name", "tensor")
     workspace.run("qat", "--name", "dw")
     workspace.run("convert", "--name", "dw")
+    workspace.run("parity", "--name", "dw")
     workspace.run("drift", "--names", "tensor", "dw")
