@@ -1,5 +1,11 @@
 """The layer that saturates where the processor has no 8-bit dot products."""
 
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -31,3 +37,24 @@ def test_layer_is_exact_with_vnni() -> None:
 def test_vnni_is_read_from_the_flags(flags: str, expected: bool) -> None:
     assert has_vnni(f"processor : 0\nflags\t\t: {flags}\n") is expected
     assert not has_vnni("")
+
+
+WITHOUT_VNNI = """
+from selectq.programs.saturation import describe_cpu, saturates
+print(describe_cpu()["u8s8_saturates"], saturates(127))
+"""
+
+
+@pytest.mark.slow
+def test_an_emulated_processor_without_vnni_saturates_at_eight_bits_and_not_at_seven(checkout: Path) -> None:
+    """ONNX Runtime chooses its kernels by what the processor says of itself: here, AVX2 and no more."""
+    emulator = shutil.which("qemu-x86_64")
+    if not emulator or platform.machine() != "x86_64":
+        pytest.skip("qemu-x86_64 is not installed (Debian: qemu-user): no processor without VNNI to try")
+    path = [str(checkout / "src"), *filter(None, sys.path)]
+    program = f"import sys; sys.path[:0] = {path!r}\n{WITHOUT_VNNI}"
+    python = Path(sys.executable).resolve()  # the emulator does not follow a virtual environment
+    found = subprocess.run(
+        [emulator, "-cpu", "Haswell", python, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["True", "False"]
