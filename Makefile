@@ -4,14 +4,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-slow test-all lint bench clean
+.PHONY: help setup demo study test test-slow test-all lint bench bench-int8 clean
 
 help:
 	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
 	@echo "make study PROFILE=x [KEEP=1] the same pipeline under profiles/x.yaml; KEEP=1 keeps its tables in results/x/"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make lint                     style and types"
-	@echo "make bench                    speed against the usual loops"
+	@echo "make bench                    speed of training against the usual loops"
+	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
 	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
@@ -23,7 +24,7 @@ $(READY): pyproject.toml
 		|| { echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up .venv (torch is a large download the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,executorch,dev]'
 	@touch $@
 
 demo: PROFILE := digits
@@ -48,6 +49,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+bench-int8: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/bench_int8.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis
