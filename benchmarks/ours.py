@@ -2,8 +2,7 @@
 
 import torch
 from timing import Trainer
-from torch import Tensor, nn
-from workload import CLASSES, Workload, endless, prepared_batches, sgd
+from workload import CLASSES, Workload, endless, prepared_batches, settle_batch_norms, sgd
 
 from selectq.data.augment import normalise, training_batches
 from selectq.models.checkpoint import Fp32Checkpoint
@@ -28,7 +27,7 @@ def full_qat(workload: Workload) -> Trainer:
     """As stages/qat.py in its first epoch, when the activation ranges still follow the data."""
     params, config, training = workload.params, workload.full_qat, workload.params.qat_training
     model, classes = build_mobilenetv2(params.model, CLASSES), workload.dataset.classes
-    _settle_batch_norms(model, normalise(workload.dataset.train.images[: training.batch_size].cpu()))
+    settle_batch_norms(model, normalise(workload.dataset.train.images[: training.batch_size].cpu()))
     parent = Fp32Checkpoint(model, params.model, classes)
     scheme = Scheme(config.weights, config.activations)
     network = quantize(parent, workload.dataset, training.calibration, scheme, params.seed)
@@ -36,16 +35,3 @@ def full_qat(workload: Workload) -> Trainer:
     range_follower(quantizers_in_scope(network), training)(0.0)
     batches = prepared_batches(workload, torch.channels_last)
     return Trainer(network.train(), build_optimizer(learning, config, training), batches, deterministic=True)
-
-
-@torch.no_grad()
-def _settle_batch_norms(model: nn.Module, images: Tensor) -> None:
-    """Give a fresh network the batch statistics of `images`, float (N, 3, H, W), and put it into evaluation mode.
-
-    Folded with the initial statistics, the signal would fade from layer to layer to numbers that may be slow to handle.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    model.train()(images)
-    model.eval()

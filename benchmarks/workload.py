@@ -7,7 +7,7 @@ from itertools import cycle
 
 import torch
 from timing import Batch
-from torch import nn
+from torch import Tensor, nn
 
 from selectq.data.augment import training_batches
 from selectq.data.packed import Dataset, Split
@@ -80,3 +80,16 @@ def prepared_batches(workload: Workload, memory_format: torch.memory_format) -> 
     generator = torch.Generator().manual_seed(0)
     epoch = training_batches(workload.dataset.train, training.batch_size, training.augment, generator)
     return cycle([(images.contiguous(memory_format=memory_format), labels) for images, labels in epoch])
+
+
+@torch.no_grad()
+def settle_batch_norms(model: nn.Module, images: Tensor) -> None:
+    """Give a fresh network the batch statistics of `images`, float (N, 3, H, W), and put it into evaluation mode.
+
+    With the initial statistics, the signal would fade from layer to layer to numbers that may be slow to handle.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()(images)
+    model.eval()

@@ -138,10 +138,10 @@ def _watched_onnx(path: Path) -> tuple[onnx.ModelProto, list[_OnnxPlace]]:
     """The model with every activation that it dequantizes among its outputs."""
     model = onnx.load(path)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    computed = {name for node in model.graph.node if node.op_type != "Cast" for name in node.output}
+    stored = {name for node in model.graph.node if node.op_type in ("QuantizeLinear", "Clip") for name in node.output}
     places: dict[str, _OnnxPlace] = {}
     for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in computed:
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
             levels, scale, zero_point = node.input
             places.setdefault(levels, _OnnxPlace(levels, constants[scale], constants[zero_point]))
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(levels) for levels in places)

@@ -17,7 +17,7 @@ from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 INTEGER_OPERATORS = ("QLinearConv", "QLinearAdd", "QLinearAveragePool", "QGemm", "Clip")
 """What computes on integers in an optimised program; `Clip` is a ReLU on uint8 levels."""
 
-MOVING_OPERATORS = ("Transpose", "Reshape")
+MOVING_OPERATORS = ("Transpose", "Reshape", "Pad")
 """What moves values and computes nothing."""
 
 

@@ -1,0 +1,182 @@
+"""Our program and its peers, each ready to run one batch on so many threads.
+
+Ours and the other INT8 files of ours take uint8 pixels, as they are decoded. All other peers take images that are
+normalised already, which costs them nothing here: a handicap for ours.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from int8_cases import (
+    COMPILED,
+    EAGER,
+    EXECUTORCH,
+    OPENVINO_FP32,
+    OPENVINO_INT8,
+    ORT_FP32,
+    ORT_STATIC,
+    PT2E,
+    Setting,
+)
+from int8_models import Models, quiet
+from int8_timing import Run
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from selectq.programs.manifest import INPUT_NAME
+from selectq.programs.program import open_program
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a peer is made ready, and the package that it needs (the name it is imported by)."""
+
+    package: str
+    prepare: Callable[[Models, Setting], Run]
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package can be imported."""
+        return find_spec(self.package) is not None
+
+
+def ours(models: Models, setting: Setting) -> Run:
+    """Our ONNX program in ONNX Runtime."""
+    return onnx_runtime(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
+
+
+def onnx_runtime(model: Path, images: NDArray[Any], threads: int) -> Run:
+    """An ONNX file in ONNX Runtime with its default optimisations."""
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(model, session_options(threads), providers=providers)
+    feed = {INPUT_NAME: images}
+    return lambda: session.run(None, feed)[0]
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """One operator at a time, on so many threads, which wait for the next one spinning, as is the default."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.log_severity_level = 3
+    return options
+
+
+def _onnx_runtime_fp32(models: Models, setting: Setting) -> Run:
+    return onnx_runtime(models.fp32_onnx, models.images[: setting.batch], setting.threads)
+
+
+def _onnx_runtime_static(models: Models, setting: Setting) -> Run:
+    return onnx_runtime(models.static_onnx, models.images[: setting.batch], setting.threads)
+
+
+def _eager(models: Models, setting: Setting) -> Run:
+    return _in_torch(models.network, _torch_images(models, setting))
+
+
+def _compiled(models: Models, setting: Setting) -> Run:
+    return _compile(copy.deepcopy(models.network), _torch_images(models, setting), setting.threads)
+
+
+def _pt2e(models: Models, setting: Setting) -> Run:
+    """torchao's quantizer for x86 with its default configuration, calibrated on the batch itself."""
+    images = _torch_images(models, setting)
+    with quiet():
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e  # noqa: PLC0415
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86  # noqa: PLC0415
+
+        quantizer = x86.X86InductorQuantizer()
+        quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+        prepared = prepare_pt2e(torch.export.export(models.network, (images,)).module(), quantizer)
+        prepared(images)
+        converted = convert_pt2e(prepared)
+    return _compile(converted, images, setting.threads)
+
+
+def _compile(network: nn.Module, images: Tensor, threads: int) -> Run:
+    """Compiled for this very batch and number of threads, with the weights frozen; the first run compiles."""
+    run = _in_torch(torch.compile(network, dynamic=False), images)
+    with quiet(), torch._inductor.config.patch({"freezing": True, "cpp.threads": threads}):
+        run()
+    return run
+
+
+def _in_torch(network: Callable[[Tensor], Tensor], images: Tensor) -> Run:
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return network(images)
+
+    return run
+
+
+def _torch_images(models: Models, setting: Setting) -> Tensor:
+    """Channels last."""
+    images = torch.from_numpy(models.images[: setting.batch])
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _openvino_fp32(models: Models, setting: Setting) -> Run:
+    return _openvino(models.fp32_onnx, models.images[: setting.batch], setting.threads)
+
+
+def _openvino_int8(models: Models, setting: Setting) -> Run:
+    return _openvino(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
+
+
+def _openvino(model: Path, images: NDArray[Any], threads: int) -> Run:
+    """An ONNX file compiled for this very batch."""
+    core = _import_openvino().Core()
+    program = core.read_model(model)
+    program.reshape(list(images.shape))
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16, where the CPU has it
+        "ENABLE_CPU_PINNING": False,  # as for all other sides
+    }
+    request = core.compile_model(program, "CPU", settings).create_infer_request()
+    return lambda: request.infer([images], share_inputs=True, share_outputs=True)[0]
+
+
+def _import_openvino() -> ModuleType:
+    """Without the package by which an import of OpenVINO would be reported to its makers."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how Python marks what must not be imported
+    with quiet():
+        import openvino  # noqa: PLC0415
+    return openvino
+
+
+def _executorch(models: Models, setting: Setting) -> Run:
+    """Its threads are one pool for the process, which a program takes when it is loaded."""
+    path = models.int8_pte
+    with quiet():
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool  # noqa: PLC0415
+
+        _unsafe_reset_threadpool(setting.threads)
+    program = open_program(path)
+    pixels: NDArray[np.uint8] = models.pixels[: setting.batch]
+    return lambda: program.logits(pixels)
+
+
+PEERS: Mapping[str, Peer] = {
+    ORT_FP32: Peer("onnxruntime", _onnx_runtime_fp32),
+    ORT_STATIC: Peer("onnxruntime", _onnx_runtime_static),
+    EAGER: Peer("torch", _eager),
+    COMPILED: Peer("torch", _compiled),
+    PT2E: Peer("torchao", _pt2e),
+    OPENVINO_FP32: Peer("openvino", _openvino_fp32),
+    OPENVINO_INT8: Peer("openvino", _openvino_int8),
+    EXECUTORCH: Peer("executorch", _executorch),
+}
