@@ -74,7 +74,8 @@ def operator_times(kinds: dict[str, str], times: dict[str, list[float]], burn_in
     """Sum over the nodes of a kind, median over the runs; the first `burn_in` runs do not count."""
     nodes = defaultdict(list)
     for name, durations in times.items():
-        nodes[kinds[name]].append(durations[burn_in:])
+        kind = kinds.get(name, name.rpartition("_")[0])  # a node without a name: its operator and a number
+        nodes[kind].append(durations[burn_in:])
     sums = [OperatorTime(kind, len(rows), median(map(sum, zip(*rows, strict=True)))) for kind, rows in nodes.items()]
     return sorted(sums, key=lambda entry: -entry.microseconds)
 

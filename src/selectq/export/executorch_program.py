@@ -1,8 +1,8 @@
 """Writing the reference form as a `.pte` file: an ExecuTorch program lowered to XNNPACK, which phones run.
 
 XNNPACK stores activations as int8, takes biases in floating point (and rounds them to the very levels they came from),
-fuses an activation function that stands before the quantizer, and has no integer layer with a float result: the
-classifier, alone, computes in float32.
+fuses an activation function that stands before the quantizer, and has neither an integer average nor an integer layer
+with a float result: pooling and classifier, alone, compute in float32.
 """
 
 import copy

@@ -76,8 +76,8 @@ def _strip(model: onnx.ModelProto) -> None:
 def _pad_input_channels(graph: onnx.GraphProto) -> None:
     """Give the images a fourth channel, of zeros, and the stem zero weights for it; this changes no result.
 
-    ONNX Runtime convolves int8 directly where channels come in fours; otherwise it copies patches first, which makes
-    the stem three times as slow and the whole program a tenth (benchmarks/results, `int8_profile`).
+    ONNX Runtime convolves int8 directly where channels come in fours; otherwise it copies patches first, which takes
+    the stem twice the time and the whole program 5 to 10 % more.
     """
     reader = next(node for node in graph.node if node.input[0] == INPUT_NAME)
     stem = next(node for node in graph.node if node.input[0] == reader.output[0])

@@ -160,7 +160,10 @@ def _recipe(card: Card) -> list[str]:
 def _operators(card: Card) -> list[str]:
     int8 = card.evidence.int8
     counts = ", ".join(f"{count} {name}" for name, count in sorted(int8.operators.items(), key=lambda item: -item[1]))
-    pte = " In the .pte file, the classifier computes in float32: XNNPACK has no integer layer with a float result."
+    pte = (
+        " In the .pte file, pooling and classifier compute in float32: XNNPACK has neither an integer average nor an"
+        " integer layer with a float result."
+    )
     return prose(
         f"ONNX Runtime runs the ONNX file as {counts}. It leaves {int8.float_operators} convolutions, additions,"
         f" poolings or matrix products in float; the logits leave the last operator as {OUTPUT['dtype']}."
