@@ -29,7 +29,7 @@ def main() -> None:
     params = load_params()
     choose(dict.fromkeys(params.convert), name, "convert")
     folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
-    choose_device()  # for its side: passes over the images are twice as fast where freed memory is kept
+    choose_device()  # for its side effect: freed memory is kept, and passes over the images are faster
     with only_writer(metrics):
         test = read_dataset(IMAGES).test
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
