@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from selectq.programs import saturation
+
 CPU_INFO = Path("/proc/cpuinfo")
 VECTOR_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp")
 """Instruction sets that decide the speed of training or INT8, the most telling first."""
-
-VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
 
 NOISE = r"\((r|tm)\)|@.*|\b(cpu|processor|with|\d+-core)\b"
 """What vendors put into a CPU's name that does not tell it from another."""
@@ -29,7 +29,7 @@ def machine_slug(device: torch.device, packages: Sequence[str] = ("torch", "torc
 
 def has_vnni() -> bool:
     """Whether this CPU multiplies and adds four pairs of 8-bit integers in one step."""
-    return not cpu_flags(_this_cpu()).isdisjoint(VNNI_FLAGS)
+    return saturation.has_vnni(_cpu_text())
 
 
 def cpu_slug(info: Mapping[str, str], threads: int) -> str:
@@ -55,7 +55,11 @@ def release(package_version: str) -> str:
 
 
 def _this_cpu() -> dict[str, str]:
-    return _cpu_info(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
+    return _cpu_info(_cpu_text())
+
+
+def _cpu_text() -> str:
+    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
 
 
 def _cpu_info(text: str) -> dict[str, str]:

@@ -6,8 +6,12 @@ What a command needs is imported when it is asked for: a command that needs no t
 import argparse
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selectq.stage import run
+
+if TYPE_CHECKING:
+    from selectq.programs.images import ToPixels
 
 
 def main() -> None:
@@ -24,22 +28,24 @@ def _study(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from selectq.commands.predict import json_lines, run_predict, text_lines  # noqa: PLC0415
-    from selectq.programs.images import exact_pixels, resized_pixels  # noqa: PLC0415
 
-    to_pixels = resized_pixels if arguments.resize else exact_pixels
+    to_lines = json_lines if arguments.json else text_lines
     _end_quietly_with_the_reader()
-    run_predict(
-        arguments.model, arguments.images, arguments.top, to_pixels, json_lines if arguments.json else text_lines
-    )
+    run_predict(arguments.model, arguments.images, arguments.top, _to_pixels(arguments), to_lines)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from selectq.commands.evaluate import run_evaluate  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    run_evaluate(arguments.model, arguments.data, arguments.output, _to_pixels(arguments))
+
+
+def _to_pixels(arguments: argparse.Namespace) -> "ToPixels":
+    """How `--resize`, or its absence, makes pixels of an image file."""
     from selectq.programs.images import exact_pixels, resized_pixels  # noqa: PLC0415
 
-    to_pixels = resized_pixels if arguments.resize else exact_pixels
-    _end_quietly_with_the_reader()
-    run_evaluate(arguments.model, arguments.data, arguments.output, to_pixels)
+    return resized_pixels if arguments.resize else exact_pixels
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

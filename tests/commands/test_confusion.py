@@ -5,7 +5,7 @@ import pytest
 from brightest import CLASSES
 from matplotlib.figure import Figure
 
-from selectq.commands.confusion import Confusion, count_confusion, wilson_interval
+from selectq.commands.confusion import Confusion, count_confusion
 from selectq.commands.confusion_picture import confusion_png, paint_confusion
 
 
@@ -23,15 +23,6 @@ def test_shares_are_of_the_row_and_nan_without_images() -> None:
     found = Confusion(CLASSES, np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]]))
     assert np.array_equal(found.shares, [[0.75, 0.25, 0], [np.nan] * 3, [0.2, 0, 0.8]], equal_nan=True)
     assert (found.images.tolist(), found.correct.tolist()) == ([4, 0, 5], [3, 0, 4])
-
-
-@pytest.mark.parametrize(
-    ("correct", "images", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (8162, 10_000, 0.8085, 0.8237)],
-)
-def test_interval_is_wilsons(correct: int, images: int, low: float, high: float) -> None:
-    """Limits by his formula (1927), worked out by hand."""
-    assert wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_same_counts_same_bytes() -> None:

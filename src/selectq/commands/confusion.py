@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,3 @@ class Confusion:
 def count_confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Labels (N,) and predictions (N,) -> counts (classes, classes)."""
     return np.bincount(classes * true + predicted, minlength=classes**2).reshape(classes, classes)
-
-
-def wilson_interval(correct: int, images: int) -> tuple[float, float]:
-    """Wilson's score interval at `CONFIDENCE` for a share, as shares in [0, 1]; `images` is at least 1."""
-    limits = binomtest(correct, images).proportion_ci(CONFIDENCE, method="wilson")
-    return limits.low, limits.high

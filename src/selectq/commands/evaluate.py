@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from selectq.commands.batches import in_batches
-from selectq.commands.confusion import Confusion, count_confusion, wilson_interval
+from selectq.commands.confusion import Confusion, count_confusion
 from selectq.commands.labelled_images import LabelledImages, open_images
 from selectq.commands.text import aligned, printable
 from selectq.errors import UserError
 from selectq.files import write_bytes
+from selectq.intervals import wilson_interval
 from selectq.programs.images import ToPixels
 from selectq.programs.program import Program, open_program
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
-
 from selectq.files import METADATA_KEY
+from selectq.intervals import wilson_interval
 from selectq.programs.manifest import INPUT, OUTPUT, Manifest
 from selectq.tables.cells import Column, percent, points
 from selectq.tables.evidence import ProgramEvidence
@@ -125,8 +124,8 @@ def _accuracy(card: Card) -> list[str]:
 
 def interval(correct: int, images: int) -> str:
     """Wilson's 95 % interval of an accuracy, in percent."""
-    limits = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return f"{100 * limits.low:.2f} to {100 * limits.high:.2f} %"
+    low, high = wilson_interval(correct, images)
+    return f"{100 * low:.2f} to {100 * high:.2f} %"
 
 
 def _parity(card: Card) -> list[str]:

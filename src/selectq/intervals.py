@@ -1,0 +1,11 @@
+"""Confidence intervals."""
+
+from scipy.stats import binomtest
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """Wilson's score interval at `CONFIDENCE` for a share, as shares in [0, 1]; `images` is at least 1."""
+    limits = binomtest(correct, images).proportion_ci(CONFIDENCE, method="wilson")
+    return limits.low, limits.high
