@@ -10,7 +10,7 @@ from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.qat import RangeFollower, build_optimizer
 
 
 def fp32(workload: Workload) -> Trainer:
@@ -32,6 +32,6 @@ def full_qat(workload: Workload) -> Trainer:
     scheme = Scheme(config.weights, config.activations)
     network = quantize(parent, workload.dataset, training.calibration, scheme, params.seed)
     learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
-    range_follower(quantizers_in_scope(network), training)(0.0)
+    RangeFollower(quantizers_in_scope(network), training)(0.0)
     batches = prepared_batches(workload, torch.channels_last)
     return Trainer(network.train(), build_optimizer(learning, config, training), batches, deterministic=True)

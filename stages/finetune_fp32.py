@@ -9,13 +9,16 @@ import _src  # noqa: F401
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv, write_json, write_tensors
+from selectq.kernels.float_step import FloatStep
 from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.models.weights import load_weights
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.training.batches import AugmentedImages
 from selectq.training.device import choose_device
 from selectq.training.evaluate import predict_logits, top1
+from selectq.training.forward import Kernels, training_forward
 from selectq.training.loop import Plan, fit
 from selectq.training.resume import TrainingState, run_key
 from selectq.training.schedules import finetune_schedule
@@ -24,6 +27,7 @@ IMAGES = Path("data/images.safetensors")
 CHECKPOINT = Path("models/fp32.safetensors")
 LOGITS = Path("models/logits/fp32.safetensors")
 METRICS = Path("metrics/fp32.json")
+FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
 LEARNING = Path("metrics/learning/fp32.csv")
 
 
@@ -32,7 +36,7 @@ def main() -> None:
     params = load_params()
     config = params.finetune
     with only_writer(CHECKPOINT):
-        device = choose_device()
+        device = choose_device(params.deterministic)
         dataset = read_dataset(IMAGES).to(device)
         torch.manual_seed(params.seed)
         model = build_mobilenetv2(params.model, len(dataset.classes))
@@ -44,9 +48,12 @@ def main() -> None:
             momentum=config.momentum,
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
+            fused=True,
         )
-        plan = Plan(config.epochs, config.batch_size, config.augment, finetune_schedule(config), params.seed)
-        state = TrainingState(CHECKPOINT, run_key((params.seed, params.model, config), [IMAGES]))
+        batches = AugmentedImages(dataset.train, config.batch_size, config.augment)
+        forward = training_forward(model, FLOAT_KERNELS, device, config.epochs * len(batches))
+        plan = Plan(config.epochs, batches, forward, model, finetune_schedule(config), params.seed)
+        state = TrainingState(CHECKPOINT, run_key((params.seed, params.deterministic, params.model, config), [IMAGES]))
         history = fit(model, optimizer, dataset, plan, state)
 
         logits = predict_logits(model, dataset.test.images, "test")

@@ -13,6 +13,7 @@ from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_qu
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.evaluate import evaluate
+from selectq.training.simulation import quantized_forward
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")
@@ -27,11 +28,12 @@ def main() -> None:
     config = choose(params.ptq, name, "ptq")
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     with only_writer(checkpoint_path):
-        dataset = read_dataset(IMAGES).to(choose_device())
+        device = choose_device()
+        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
         scheme = Scheme(config.weights, config.activations)
         network = quantize(parent, dataset, config.calibration, scheme, params.seed)
-        validation = evaluate(network, dataset.validation, f"{name} validation")
+        validation = evaluate(quantized_forward(network, device), dataset.validation, f"{name} validation")
         write_quantized(checkpoint_path, QuantizedCheckpoint(name, network, parent.config, parent.classes, scheme))
         write_json(
             Path(f"metrics/simulated/{name}.json"),

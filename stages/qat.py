@@ -16,9 +16,10 @@ from selectq.quantization.scopes import count_parameters, freeze_outside, parame
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.loop import Plan, fit
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.qat import RangeFollower, batches_and_forward, build_optimizer
 from selectq.training.resume import TrainingState, run_key
 from selectq.training.schedules import qat_schedule
+from selectq.training.simulation import quantized_forward
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")
@@ -33,16 +34,18 @@ def main() -> None:
     config, training = choose(params.qat, name, "qat"), params.qat_training
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     with only_writer(checkpoint_path):
-        dataset = read_dataset(IMAGES).to(choose_device())
+        device = choose_device(params.deterministic)
+        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
         scope = parameters_in_scope(parent.model, config.scope)
         scheme = Scheme(config.weights, config.activations)
         network = quantize(parent, dataset, training.calibration, scheme, params.seed)
         optimizer = build_optimizer(freeze_outside(network, scope), config, training)
-        schedule = qat_schedule(config, training)
-        follow = range_follower(quantizers_in_scope(network), training)
-        plan = Plan(config.epochs, training.batch_size, training.augment, schedule, params.seed, follow)
-        key = run_key((params.seed, params.range_skew, training, config), [IMAGES, PARENT])
+        batches, forward = batches_and_forward(network, dataset.train, config, training, params.seed)
+        schedule, follower = qat_schedule(config, training), RangeFollower(quantizers_in_scope(network), training)
+        predict = quantized_forward(network, device)
+        plan = Plan(config.epochs, batches, forward, predict, schedule, params.seed, follower)
+        key = run_key((params.seed, params.deterministic, params.range_skew, training, config), [IMAGES, PARENT])
         state = TrainingState(checkpoint_path, key)
         history = fit(network, optimizer, dataset, plan, state)
 

@@ -25,6 +25,7 @@ from selectq.params.load import load_params
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
+from selectq.training.batches import AugmentedImages
 from selectq.training.loop import Plan, fit
 from selectq.training.resume import TrainingState
 from selectq.training.schedules import warmup
@@ -121,9 +122,18 @@ def perturbed(model: MobileNetV2, name: str) -> MobileNetV2:
     return model
 
 
-def plan(epochs: int = 1, seed: int = 0, lr: float = 0.02) -> Plan:
-    """A short warm-up, then a constant rate, on batches of `BATCH` images as they are."""
-    return Plan(epochs, BATCH, NO_AUGMENT, warmup(lambda epoch: lr, 0.3), seed)
+def plan(
+    network: nn.Module,
+    dataset: Dataset,
+    *,
+    epochs: int = 1,
+    seed: int = 0,
+    lr: float = 0.02,
+    augment: AugmentConfig = NO_AUGMENT,
+) -> Plan:
+    """A short warm-up, then a constant rate, on batches of `BATCH` images, by the network itself."""
+    batches = AugmentedImages(dataset.train, BATCH, augment)
+    return Plan(epochs, batches, network, network, warmup(lambda epoch: lr, 0.3), seed)
 
 
 class Unsaved(TrainingState):
@@ -142,7 +152,8 @@ def _trained(activation: str) -> Fp32Checkpoint:
     torch.manual_seed(0)
     model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    fit(model, optimizer, coloured_dataset(train=96), plan(epochs=4), Unsaved())
+    dataset = coloured_dataset(train=96)
+    fit(model, optimizer, dataset, plan(model, dataset, epochs=4), Unsaved())
     return Fp32Checkpoint(model.eval(), config, CLASSES)
 
 

@@ -16,7 +16,7 @@ CANNOT_CHANGE_AN_OUTPUT = (
     "src/selectq/progress.py",
 )
 
-DATA_SUFFIXES = (".csv", ".json", ".html")
+DATA_SUFFIXES = (".csv", ".json", ".html", ".cpp", ".hpp")
 
 
 @dataclass(frozen=True)

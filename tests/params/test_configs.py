@@ -51,7 +51,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert, "
+            "seed, deterministic, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert, "
             "formats, parity, ship",
         ),
         ("finetune.learning_rate", 0.1, None),

@@ -7,9 +7,10 @@ import torch
 from networks import quantized, scheme
 from torch import Tensor
 
+from selectq.models.activations import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
-from selectq.quantization.fused import Bounds, FloatActivation
+from selectq.quantization.fused import FloatActivation
 from selectq.quantization.quantizers import ActivationQuantizer, per_output
 
 BOUNDS = {
@@ -91,31 +92,34 @@ def test_layer_quantizer_gives_what_its_levels_stand_for() -> None:
 
 def test_followed_range_is_a_moving_average_of_the_batches() -> None:
     quantizer = activation_quantizer("linear", -1.0, 2.0).train()
-    quantizer.averaging = 0.25
-    quantizer(torch.tensor([-5.0, 0.0, 6.0]))
-    assert (quantizer.low.item(), quantizer.high.item()) == (-2.0, 3.0)
-    quantizer(torch.tensor([-2.0, 0.0, 7.0]))
-    assert (quantizer.low.item(), quantizer.high.item()) == (-2.0, 4.0)
+    quantizer.observing = True
+    for batch, low, high in (([-5.0, 0.0, 6.0], -2.0, 3.0), ([-2.0, 0.0, 7.0], -2.0, 4.0)):
+        quantizer(torch.tensor(batch))
+        quantizer.follow(0.25)
+        assert (quantizer.low.item(), quantizer.high.item()) == (low, high)
 
 
 def test_followed_range_stays_within_the_activation_function() -> None:
     quantizer = activation_quantizer("relu6", 0.0, 4.0).train()
-    quantizer.averaging = 0.5
+    quantizer.observing = True
     quantizer(torch.tensor([-50.0, 100.0]))
+    quantizer.follow(0.5)
     assert (quantizer.low.item(), quantizer.high.item()) == (0.0, 5.0)
 
 
-@pytest.mark.parametrize(("training", "averaging"), [(False, 0.5), (True, 0.0)])
-def test_range_is_fixed_in_evaluation_and_without_averaging(training: bool, averaging: float) -> None:
+@pytest.mark.parametrize(("training", "observing"), [(False, True), (True, False)])
+def test_range_is_fixed_in_evaluation_and_unless_watched(training: bool, observing: bool) -> None:
     quantizer = activation_quantizer("linear", -1.0, 2.0).train(training)
-    quantizer.averaging = averaging
+    quantizer.observing = observing
     quantizer(torch.tensor([-50.0, 100.0]))
+    quantizer.follow(0.5)
     assert (quantizer.low.item(), quantizer.high.item()) == (-1.0, 2.0)
 
 
 def test_quantizers_do_not_share_their_ranges() -> None:
     low, high = torch.tensor(0.0), torch.tensor(1.0)
     one, other = (ActivationQuantizer(ActivationScheme(8, False), BOUNDS["relu"], low, high) for _ in range(2))
-    one.train().averaging = 1.0
+    one.train().observing = True
     one(torch.tensor([3.0]))
+    one.follow(1.0)
     assert (one.high.item(), other.high.item(), high.item()) == (3.0, 1.0, 1.0)

@@ -17,10 +17,11 @@ from networks import (
 )
 from torch import Tensor
 
+from selectq.models.activations import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import activation_grid, fake_quantize
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import Bounds, FloatActivation
+from selectq.quantization.fused import FloatActivation
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
 from selectq.quantization.scales import activation_scale, activation_zero_point
 

@@ -30,7 +30,7 @@ from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.loop import fit
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.qat import RangeFollower, batches_and_forward, build_optimizer
 
 PAPER = {"full": 2_236_682, "clf": 12_810, "dw": 77_034, "dwpw": 1_040_234, "dwpw_asym": 1_040_234}
 COMMITTED = committed_params()
@@ -146,6 +146,7 @@ def training_config(optimizer: str) -> QatTrainingConfig:
         warmup_epochs=0.0,
         range_epochs=1.0,
         range_averaging=0.3,
+        feature_views=2,
         calibration=calibration(),
         augment=COMMITTED.qat_training.augment,
     )
@@ -179,8 +180,10 @@ def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, opt
     parent_state = copy.deepcopy(parent.model.state_dict())
     parameters, ranges = by_layer(network)
 
-    following = dataclasses.replace(plan(lr=config.lr), before_step=range_follower(quantizers, training))
-    fit(network, optimiser, dataset, following, Unsaved())
+    batches, forward = batches_and_forward(network, dataset.train, config, training, seed=0)
+    chosen = plan(network, dataset, lr=config.lr)
+    chosen = dataclasses.replace(chosen, batches=batches, forward=forward, hooks=RangeFollower(quantizers, training))
+    fit(network, optimiser, dataset, chosen, Unsaved())
 
     parameters_after, ranges_after = by_layer(network)
     assert changed(parameters, parameters_after) == expected

@@ -25,8 +25,8 @@ from selectq.errors import UserError
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
-from selectq.training.loop import fit
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.loop import Hooks, fit
+from selectq.training.qat import RangeFollower, build_optimizer
 
 
 def one_batch(labels: torch.Tensor) -> Dataset:
@@ -41,21 +41,22 @@ def test_fp32_overfits_one_batch() -> None:
     model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     labels = torch.tensor([0, 0, 1, 2, 2, 1, 0, 1])  # they have nothing to do with the images
-    history = fit(model, optimizer, one_batch(labels), plan(epochs=30, lr=0.01), Unsaved())
+    dataset = one_batch(labels)
+    history = fit(model, optimizer, dataset, plan(model, dataset, epochs=30, lr=0.01), Unsaved())
     assert history[0]["loss"] > 0.8
     assert history[-2]["loss"] < 0.01 and history[-2]["top1"] == 100.0
 
 
-@pytest.mark.parametrize(("weight_bits", "bits"), [(8, 8), (4, 4)])
-def test_qat_overfits_one_batch(weight_bits: int, bits: int) -> None:
+@pytest.mark.parametrize(("weight_bits", "bits", "lr"), [(8, 8, 0.001), (4, 4, 0.0005)])
+def test_qat_overfits_one_batch(weight_bits: int, bits: int, lr: float) -> None:
     params, network = committed_params(), quantized(scheme(weight_bits, bits=bits))
     parameters = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
     optimizer = build_optimizer(parameters, params.qat["full"], params.qat_training)
     training = dataclasses.replace(params.qat_training, range_epochs=25.0, range_averaging=0.1)
-    follow = range_follower(quantizers_in_scope(network), training)
-    chosen = dataclasses.replace(plan(epochs=30, lr=0.001), before_step=follow)
-    labels = (torch.arange(BATCH) + 1) % len(CLASSES)  # to be learnt anew: the parent says the class before
-    history = fit(network, optimizer, one_batch(labels), chosen, Unsaved())
+    follower = RangeFollower(quantizers_in_scope(network), training)
+    dataset = one_batch((torch.arange(BATCH) + 1) % len(CLASSES))  # to be learnt anew: the parent says the class before
+    chosen = dataclasses.replace(plan(network, dataset, epochs=30, lr=lr), hooks=follower)
+    history = fit(network, optimizer, dataset, chosen, Unsaved())
     assert history[0]["loss"] > 5
     assert history[-1]["split"] == "validation"
     assert history[-1]["loss"] < 0.05 and history[-1]["top1"] == 100.0
@@ -77,9 +78,9 @@ def run_once(seed: int, augment: AugmentConfig | None = None) -> tuple[nn.Module
     torch.manual_seed(1)
     model = build_mobilenetv2(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    chosen = plan(epochs=2, seed=seed)
-    chosen = dataclasses.replace(chosen, augment=augment or committed_params().finetune.augment)
-    return model, fit(model, optimizer, coloured_dataset(train=20), chosen, Unsaved())
+    dataset = coloured_dataset(train=20)
+    chosen = plan(model, dataset, epochs=2, seed=seed, augment=augment or committed_params().finetune.augment)
+    return model, fit(model, optimizer, dataset, chosen, Unsaved())
 
 
 def test_same_seed_same_bits_and_another_seed_others() -> None:
@@ -108,22 +109,39 @@ class Constant(nn.Module):
         return self.logits.expand(len(x), -1)
 
 
+class Recorded(Hooks):
+    """Remembers when it was called, and with which epoch."""
+
+    def __init__(self, calls: list[tuple[str, float]]) -> None:
+        self.calls = calls
+
+    def before_step(self, epoch: float) -> None:
+        self.calls.append(("before", epoch))
+
+    def after_step(self, epoch: float) -> None:
+        self.calls.append(("after", epoch))
+
+
 def test_every_step_has_the_rate_of_its_fractional_epoch() -> None:
     network, calls = Constant(), list[tuple[float, float]]()
     optimizer = torch.optim.SGD(network.parameters(), lr=123.0)
-    optimizer.register_step_pre_hook(lambda *_: calls.append((times[-1], optimizer.param_groups[0]["lr"])))
-    times: list[float] = []
-    chosen = dataclasses.replace(plan(epochs=2), schedule=lambda epoch: 0.1 + epoch, before_step=times.append)
-    fit(network, optimizer, coloured_dataset(train=BATCH * 4 + 5), chosen, Unsaved())
+    optimizer.register_step_pre_hook(lambda *_: calls.append((hooks.calls[-1][1], optimizer.param_groups[0]["lr"])))
+    times, dataset, hooks = list[float](), coloured_dataset(train=BATCH * 4 + 5), Recorded([])
+    chosen = plan(network, dataset, epochs=2)
+    chosen = dataclasses.replace(chosen, schedule=lambda epoch: 0.1 + epoch, hooks=hooks)
+    optimizer.register_step_pre_hook(lambda *_: times.append(hooks.calls[-1][1]))
+    fit(network, optimizer, dataset, chosen, Unsaved())
     assert times == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75], "the incomplete last batch is no step"
+    assert hooks.calls == [(when, time) for time in times for when in ("before", "after")]
     assert calls == [(time, 0.1 + time) for time in times]
 
 
 def test_reported_loss_and_accuracy_are_those_of_the_epoch() -> None:
     network = Constant()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
-    chosen = dataclasses.replace(plan(), schedule=lambda epoch: 0.0)
-    train, validation = fit(network, optimizer, coloured_dataset(train=24, validation=9), chosen, Unsaved())
+    dataset = coloured_dataset(train=24, validation=9)
+    chosen = dataclasses.replace(plan(network, dataset), schedule=lambda epoch: 0.0)
+    train, validation = fit(network, optimizer, dataset, chosen, Unsaved())
     expected = {"loss": torch.tensor(3.0).log().item(), "top1": 100 / 3}  # equal logits: the first class is named
     assert {name: train[name] for name in expected} == pytest.approx(expected)
     assert {name: validation[name] for name in expected} == pytest.approx(expected)
@@ -132,21 +150,17 @@ def test_reported_loss_and_accuracy_are_those_of_the_epoch() -> None:
 def test_loss_that_is_no_number_is_one_line() -> None:
     network = Constant()
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    exploding = dataclasses.replace(plan(), schedule=lambda epoch: float("inf"))
+    dataset = coloured_dataset()
+    exploding = dataclasses.replace(plan(network, dataset), schedule=lambda epoch: float("inf"))
     with pytest.raises(UserError, match=r"^epoch 1: the loss is not a number; lower lr \(now up to inf\)$"):
-        fit(network, optimizer, coloured_dataset(), exploding, Unsaved())
-
-
-def test_fewer_images_than_a_batch_are_refused() -> None:
-    network = Constant()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    with pytest.raises(UserError, match=r"^batch_size: 8 is more than the 7 training images$"):
-        fit(network, optimizer, coloured_dataset(train=7), plan(), Unsaved())
+        fit(network, optimizer, dataset, exploding, Unsaved())
 
 
 def test_network_ruined_by_the_last_step_is_not_passed_on() -> None:
     network = Constant()
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    last_step = dataclasses.replace(plan(), schedule=lambda epoch: float("inf") if epoch > 0.6 else 0.1)
+    dataset = coloured_dataset(train=3 * BATCH)
+    last_step = plan(network, dataset)
+    last_step = dataclasses.replace(last_step, schedule=lambda epoch: float("inf") if epoch > 0.6 else 0.1)
     with pytest.raises(UserError, match="the loss is not a number"):
-        fit(network, optimizer, coloured_dataset(train=3 * BATCH), last_step, Unsaved())
+        fit(network, optimizer, dataset, last_step, Unsaved())

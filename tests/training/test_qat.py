@@ -9,7 +9,7 @@ from torch import nn
 
 from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.quantizers import ActivationQuantizer
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.qat import RangeFollower, build_optimizer
 
 
 def training(optimizer: str) -> QatTrainingConfig:
@@ -34,10 +34,23 @@ def test_optimizer_is_the_one_asked_for(name: str, kind: type[torch.optim.Optimi
     assert group.get("momentum", 0.7) == 0.7
 
 
-def test_ranges_follow_for_the_first_epochs_alone() -> None:
+def test_ranges_are_watched_for_the_first_epochs_alone() -> None:
     quantizers = [place.activation for place in quantized(scheme()).places()][:3]
-    assert all(isinstance(quantizer, ActivationQuantizer) and quantizer.averaging == 0.0 for quantizer in quantizers)
-    follow = range_follower(quantizers[:2], training("sgd"))
-    for epoch, averaging in ((0.0, 0.125), (1.49, 0.125), (1.5, 0.0), (2.0, 0.0)):
-        follow(epoch)
-        assert [quantizer.averaging for quantizer in quantizers] == [averaging, averaging, 0.0]
+    assert all(isinstance(quantizer, ActivationQuantizer) and not quantizer.observing for quantizer in quantizers)
+    follower = RangeFollower(quantizers[:2], training("sgd"))
+    for epoch, observing in ((0.0, True), (1.49, True), (1.5, False), (2.0, False)):
+        follower.before_step(epoch)
+        assert [quantizer.observing for quantizer in quantizers] == [observing, observing, False]
+
+
+def test_ranges_follow_once_the_step_is_done() -> None:
+    quantizer = next(quantized(scheme()).train().places()).activation
+    assert isinstance(quantizer, ActivationQuantizer)
+    before, follower = quantizer.high.item(), RangeFollower([quantizer], training("sgd"))
+    follower.before_step(0.0)
+    quantizer(torch.tensor([0.0, before + 8.0]))
+    assert quantizer.high.item() == before, "within a step, every layer knows the scale that is really used"
+    follower.after_step(0.0)
+    assert quantizer.high.item() == pytest.approx(before + 1.0)
+    follower.after_step(0.0)
+    assert quantizer.high.item() == pytest.approx(before + 1.0), "a batch is followed once"

@@ -24,12 +24,13 @@ from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
-from selectq.training.loop import Plan, fit
-from selectq.training.qat import build_optimizer, range_follower
+from selectq.training.loop import Hooks, Plan, fit
+from selectq.training.qat import RangeFollower, build_optimizer
 from selectq.training.resume import TrainingState, run_key
 
 EPOCHS = 3
 OUTPUT = Path("models/some.safetensors")
+DATASET = coloured_dataset(train=24)
 
 
 class KilledError(Exception):
@@ -49,10 +50,10 @@ def fp32_run(momentum: float) -> Run:
     torch.manual_seed(0)
     model = build_mobilenetv2(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.02, momentum=momentum, nesterov=momentum > 0, weight_decay=5e-4
+        model.parameters(), lr=0.02, momentum=momentum, nesterov=momentum > 0, weight_decay=5e-4, fused=True
     )
     augment = committed_params().finetune.augment
-    return Run(model, optimizer, dataclasses.replace(plan(EPOCHS), augment=augment))
+    return Run(model, optimizer, plan(model, DATASET, epochs=EPOCHS, augment=augment))
 
 
 def qat_run(optimizer: str) -> Run:
@@ -66,9 +67,9 @@ def qat_run(optimizer: str) -> Run:
     )
     network: FusedMobileNetV2 = quantized(scheme(symmetric=True))
     learning = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
-    follow = range_follower(quantizers_in_scope(network), training)
+    follower = RangeFollower(quantizers_in_scope(network), training)
     optimiser = build_optimizer(learning, params.qat["full"], training)
-    return Run(network, optimiser, dataclasses.replace(plan(EPOCHS, lr=0.001), before_step=follow))
+    return Run(network, optimiser, dataclasses.replace(plan(network, DATASET, epochs=EPOCHS, lr=0.001), hooks=follower))
 
 
 RUNS: dict[str, Callable[[], Run]] = {
@@ -86,18 +87,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def go_on(run: Run, key: str = "key") -> list[dict[str, object]]:
-    return fit(run.network, run.optimizer, coloured_dataset(train=24), run.plan, TrainingState(OUTPUT, key))
+    return fit(run.network, run.optimizer, DATASET, run.plan, TrainingState(OUTPUT, key))
 
 
 def killed_at(run: Run, moment: float) -> Run:
     """The run, whose process ends before the step at `moment` (in epochs)."""
 
-    def before_step(epoch: float) -> None:
-        run.plan.before_step(epoch)
-        if epoch >= moment:
-            raise KilledError
+    class Killing(Hooks):
+        def before_step(self, epoch: float) -> None:
+            run.plan.hooks.before_step(epoch)
+            if epoch >= moment:
+                raise KilledError
 
-    return dataclasses.replace(run, plan=dataclasses.replace(run.plan, before_step=before_step))
+        def after_step(self, epoch: float) -> None:
+            run.plan.hooks.after_step(epoch)
+
+    return dataclasses.replace(run, plan=dataclasses.replace(run.plan, hooks=Killing()))
 
 
 @pytest.mark.parametrize("moments", [(1.0,), (0.5, 2.4)])
@@ -119,7 +124,9 @@ def test_resumed_run_repeats_no_epoch() -> None:
         go_on(killed_at(fp32_run(0.9), 2.0))
     epochs: list[float] = []
     run = fp32_run(0.9)
-    go_on(dataclasses.replace(run, plan=dataclasses.replace(run.plan, before_step=epochs.append)))
+    hooks = Hooks()
+    hooks.before_step = epochs.append  # type: ignore[method-assign]
+    go_on(dataclasses.replace(run, plan=dataclasses.replace(run.plan, hooks=hooks)))
     assert min(epochs) == 2.0
 
 

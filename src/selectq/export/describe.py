@@ -1,7 +1,8 @@
 """The description that a program carries, from the network it is made of."""
 
+from selectq.models.activations import Bounds
 from selectq.programs.manifest import LayerEntry, Manifest
-from selectq.quantization.fused import Bounds, FusedLayer, FusedLinear
+from selectq.quantization.fused import FusedLayer, FusedLinear
 from selectq.quantization.quantized import QuantizedCheckpoint
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 

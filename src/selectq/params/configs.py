@@ -156,7 +156,8 @@ class PtqConfig(Config):
 class QatTrainingConfig(Config):
     """What all QAT configurations share, so that they differ in scope, scheme, epochs and rate alone.
 
-    In-scope activation ranges follow the data, by moving average, for the first `range_epochs`.
+    In-scope activation ranges follow the data, by moving average, for the first `range_epochs`. Where only the
+    classifier learns, its inputs are computed once, for `feature_views` augmented views of every image, shown in turns.
     """
 
     batch_size: Count
@@ -166,6 +167,7 @@ class QatTrainingConfig(Config):
     warmup_epochs: Annotated[float, Between(0, 1000)]
     range_epochs: Annotated[float, Between(0, 1000)]
     range_averaging: Share
+    feature_views: Count
     calibration: CalibrationConfig
     augment: AugmentConfig
 
@@ -216,9 +218,10 @@ class ParityConfig(Config):
 
 @dataclass(frozen=True)
 class Params(Config):
-    """The whole of `params.yaml`."""
+    """The whole of `params.yaml`. `deterministic: false` lets training on a GPU be faster and vary from run to run."""
 
     seed: Seed
+    deterministic: bool
     data: DataConfig
     model: ModelConfig
     finetune: FinetuneConfig

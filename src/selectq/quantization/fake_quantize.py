@@ -15,6 +15,14 @@ Range = tuple[Tensor, Tensor]
 """The lowest and the highest value (scalars) that a quantizer should represent."""
 
 
+def extremes(x: Tensor) -> Range:
+    """The smallest and the largest of the values of `x`, scalars.
+
+    Read as they lie in memory: torch looks through channels last in another order, seven times as slowly.
+    """
+    return torch.aminmax(x.permute(0, 2, 3, 1).flatten() if x.ndim == 4 else x.flatten())
+
+
 @dataclass(frozen=True)
 class Grid:
     """The integer levels that a quantizer may put out, both ends included."""

@@ -1,24 +1,19 @@
 """Folding batch norm into the convolution before it, and torchvision's MobileNetV2 into its fused form."""
 
-import math
-
 import torch
 from torch import nn
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from selectq.models.activations import BOUNDS, UNBOUNDED, Bounds
 from selectq.models.mobilenetv2 import parameter_kinds
 from selectq.quantization.fused import (
-    UNBOUNDED,
-    Bounds,
     FusedBlock,
     FusedConv2d,
     FusedLinear,
     FusedMobileNetV2,
     FusedPool,
 )
-
-BOUNDS = {nn.ReLU: Bounds(0.0, math.inf), nn.ReLU6: Bounds(0.0, 6.0)}
 
 
 def fold(model: MobileNetV2) -> FusedMobileNetV2:

@@ -6,23 +6,12 @@ they are; calibration puts range estimators into the places, quantization puts q
 export stores integers and puts quantize and dequantize operators.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Bounds:
-    """What an activation function clamps to: ReLU is (0, inf), ReLU6 (0, 6), none (-inf, inf)."""
-
-    low: float
-    high: float
-
-
-UNBOUNDED = Bounds(-math.inf, math.inf)
+from selectq.models.activations import UNBOUNDED, Bounds
 
 
 class FloatActivation(nn.Module):
@@ -144,7 +133,11 @@ class FusedMobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, classes)."""
-        return self.classifier(self.pool(self.features(x)).flatten(1))
+        return self.classifier(self.pooled(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> what the classifier reads, (N, C)."""
+        return self.pool(self.features(x)).flatten(1)
 
     def fused_layers(self) -> Iterator[FusedLayer]:
         """The convolutions and the classifier, in network order."""

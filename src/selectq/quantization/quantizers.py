@@ -4,17 +4,20 @@ import torch
 from torch import Tensor, nn
 
 from selectq.data.augment import PIXEL_SCALE
+from selectq.models.activations import Bounds
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
     BIAS_GRID,
     Grid,
+    Range,
     activation_grid,
+    extremes,
     fake_quantize,
     middle_level,
     to_levels,
     weight_grid,
 )
-from selectq.quantization.fused import Bounds, FusedLayer, Place
+from selectq.quantization.fused import FusedLayer, Place
 from selectq.quantization.scales import (
     activation_scale,
     activation_zero_point,
@@ -31,7 +34,8 @@ class ActivationQuantizer(nn.Module):
 
     Attributes:
         low, high: the range (scalar buffers), within `bounds`.
-        averaging: weight of a training batch's range in the moving average; 0 keeps the range fixed.
+        observing: whether training batches are to leave their range in `seen`.
+        seen: the smallest and largest value (scalars) of the last batch observed, until `follow` takes it.
     """
 
     low: Tensor
@@ -41,16 +45,28 @@ class ActivationQuantizer(nn.Module):
         super().__init__()
         self.scheme = scheme
         self.bounds = bounds
-        self.averaging = 0.0
+        self.observing = False
+        self.seen: Range | None = None
         self.register_buffer("low", low.clone())
         self.register_buffer("high", high.clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape, on the grid."""
-        if self.training and self.averaging:
-            self._follow(x.detach())
+        if self.training and self.observing:
+            self.seen = extremes(x.detach())
         scale, zero_point = self.scale_and_zero_point()
         return fake_quantize(x, scale, zero_point, self.grid())
+
+    def follow(self, averaging: float) -> None:
+        """Move the range towards what the last batch showed, by a moving average that gives it the weight `averaging`.
+
+        Between steps, so that within a step every layer knows the scales that its neighbours really use.
+        """
+        if self.seen is not None:
+            low, high = (end.clamp(self.bounds.low, self.bounds.high) for end in self.seen)
+            self.low.lerp_(low, averaging)
+            self.high.lerp_(high, averaging)
+            self.seen = None
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
         """Scalars, float32; the zero point is a whole number."""
@@ -67,12 +83,6 @@ class ActivationQuantizer(nn.Module):
         if self.bounds.low < 0:
             return grid
         return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)
-
-    def _follow(self, x: Tensor) -> None:
-        low, high = torch.aminmax(x)
-        low, high = (end.clamp(self.bounds.low, self.bounds.high) for end in (low, high))
-        self.low.lerp_(low, self.averaging)
-        self.high.lerp_(high, self.averaging)
 
 
 class SummandQuantizer(ActivationQuantizer):
@@ -127,13 +137,22 @@ class LayerQuantizer(nn.Module):
 
     def scales(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """The scales of the weight and of the bias, (O,) each, or (1,) where the scheme has one scale per tensor."""
-        source, output = self._places
-        input_scale = stored_scale(source).to(bias)
-        scale = weight_scale(weight, self.scheme).flatten()
-        scale = scale_with_room_for_bias(scale, bias, input_scale)
-        if output is not None:
-            scale = tie_free_scale(scale, input_scale, stored_scale(output))
+        input_scale, output_scale = self.neighbour_scales()
+        input_scale = input_scale.to(bias)
+        scale = self.covering_scale(weight, bias, input_scale)
+        if output_scale is not None:
+            scale = tie_free_scale(scale, input_scale, output_scale)
         return scale, scale * input_scale
+
+    def neighbour_scales(self) -> tuple[Tensor, Tensor | None]:
+        """The scales (scalars) of what the layer reads and of what it stores; None where that is not quantized."""
+        source, output = self._places
+        return stored_scale(source), None if output is None else stored_scale(output)
+
+    def covering_scale(self, weight: Tensor, bias: Tensor, input_scale: Tensor) -> Tensor:
+        """The smallest scale of the weight, (O,) or (1,), at which neither weight nor bias saturates."""
+        scale = weight_scale(weight, self.scheme).flatten()
+        return scale_with_room_for_bias(scale, bias, input_scale)
 
 
 def per_output(scale: Tensor, weight: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from selectq.models.activations import Bounds
 from selectq.params.configs import ActivationScheme, CalibrationConfig
-from selectq.quantization.fake_quantize import Range, activation_grid, fake_quantize
-from selectq.quantization.fused import Bounds, FloatActivation, FusedMobileNetV2
+from selectq.quantization.fake_quantize import Range, activation_grid, extremes, fake_quantize
+from selectq.quantization.fused import FloatActivation, FusedMobileNetV2
 from selectq.quantization.scales import activation_scale, activation_zero_point
 
 HISTOGRAM_BINS = 2048
@@ -53,7 +54,7 @@ class MinMaxEstimator(RangeEstimator):
 
     def observe(self, y: Tensor) -> None:
         """Widen the range to hold `y`."""
-        low, high = torch.aminmax(y)
+        low, high = extremes(y)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
 
@@ -68,7 +69,7 @@ class MovingAverageEstimator(MinMaxEstimator):
 
     def observe(self, y: Tensor) -> None:
         """Move the range towards the batch's."""
-        low, high = torch.aminmax(y)
+        low, high = extremes(y)
         self.low = low if self.low is None else torch.lerp(self.low, low, self.config.averaging)
         self.high = high if self.high is None else torch.lerp(self.high, high, self.config.averaging)
 

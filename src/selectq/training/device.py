@@ -10,13 +10,23 @@ from selectq.errors import UserError
 
 # glibc's mallopt parameters (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_LARGEST = 2**31 - 1  # that mallopt takes
+
+_MADV_HUGEPAGE = 14  # Linux's sys/mman.h
+_SMALL_PAGE = 4096
+_HEAP = 2**31 - 2**21  # bytes, below the threshold that would give them back
 
 
-def choose_device() -> torch.device:
-    """The GPU if there is one, else the CPU; SELECTQ_DEVICE decides otherwise. Algorithms are deterministic."""
+def choose_device(deterministic: bool = True) -> torch.device:
+    """The GPU if there is one, else the CPU; SELECTQ_DEVICE decides otherwise.
+
+    With `deterministic` the same inputs give the same bits; without it, a GPU takes the fastest algorithms it finds.
+    """
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a third of a step
+    torch.backends.cudnn.benchmark = not deterministic
     name = os.environ.get("SELECTQ_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         raise UserError(f"SELECTQ_DEVICE: {name!r} is not usable here; allowed: cpu, and cuda where there is a GPU")
@@ -24,9 +34,22 @@ def choose_device() -> torch.device:
 
 
 def _keep_freed_memory() -> None:
-    """Have the C library keep freed tensors' pages: else a third of a CPU training step goes into page faults."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    """Have the C library keep freed tensors' pages, in large pages where the system has them on request.
+
+    Else a third of a CPU training step goes into page faults, and a twentieth into address translation.
+    """
+    library = ctypes.CDLL(None)
+    if sys.platform != "linux" or not hasattr(library, "mallopt"):
+        return
+    library.mallopt(_M_MMAP_MAX, 0)
+    library.mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+    library.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+    library.malloc.restype = ctypes.c_void_p
+    library.malloc.argtypes = [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    heap = library.malloc(_HEAP)  # address space that later tensors come from; untouched, it takes no memory
+    if heap:
+        start = -(-heap // _SMALL_PAGE) * _SMALL_PAGE
+        library.madvise(start, heap + _HEAP - start, _MADV_HUGEPAGE)
+        library.free(heap)

@@ -5,8 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from selectq.data.packed import Split
 from selectq.params.configs import QatConfig, QatTrainingConfig
+from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.training.batches import AugmentedImages, Batches, FixedViews
+from selectq.training.features import ClassifierFeatures
+from selectq.training.forward import Forward, training_forward
+from selectq.training.loop import Hooks
+from selectq.training.simulation import QUANTIZED_KERNELS
 
 
 def build_optimizer(
@@ -15,18 +22,47 @@ def build_optimizer(
     """The optimiser of the parameters. Adam steps alike in channels of unequal range; SGD does not."""
     builders: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "sgd": lambda: torch.optim.SGD(
-            parameters, lr=config.lr, momentum=training.momentum, weight_decay=training.weight_decay
+            parameters, lr=config.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
         ),
-        "adam": lambda: torch.optim.Adam(parameters, lr=config.lr, weight_decay=training.weight_decay),
+        "adam": lambda: torch.optim.Adam(parameters, lr=config.lr, weight_decay=training.weight_decay, fused=True),
     }
     return builders[training.optimizer]()
 
 
-def range_follower(quantizers: list[ActivationQuantizer], training: QatTrainingConfig) -> Callable[[float], None]:
-    """What to call with the fractional epoch before each step: the ranges follow the data, then stay fixed."""
+class RangeFollower(Hooks):
+    """Has activation ranges follow the data for the first `range_epochs`, then stay fixed."""
 
-    def before_step(epoch: float) -> None:
-        for quantizer in quantizers:
-            quantizer.averaging = training.range_averaging if epoch < training.range_epochs else 0.0
+    def __init__(self, quantizers: list[ActivationQuantizer], training: QatTrainingConfig) -> None:
+        self._quantizers = quantizers
+        self._training = training
 
-    return before_step
+    def before_step(self, epoch: float) -> None:
+        """At the fractional `epoch`: say whether the quantizers watch the batch."""
+        for quantizer in self._quantizers:
+            quantizer.observing = epoch < self._training.range_epochs
+
+    def after_step(self, epoch: float) -> None:
+        """Move the ranges towards what was seen."""
+        for quantizer in self._quantizers:
+            quantizer.follow(self._training.range_averaging)
+
+
+def batches_and_forward(
+    network: FusedMobileNetV2, split: Split, config: QatConfig, training: QatTrainingConfig, seed: int
+) -> tuple[Batches, Forward]:
+    """What a configuration trains on, and how that goes forward through a network frozen outside its scope.
+
+    Where only the classifier learns, everything before it is computed once for each of `feature_views` views.
+    """
+    if only_classifier_learns(network):
+        views = FixedViews(split, training.batch_size, training.augment, training.feature_views, seed)
+        return ClassifierFeatures(network, views, training.feature_views), network.classifier
+    images = AugmentedImages(split, training.batch_size, training.augment)
+    steps = config.epochs * len(images)
+    return images, training_forward(network, QUANTIZED_KERNELS, split.images.device, steps)
+
+
+def only_classifier_learns(network: FusedMobileNetV2) -> bool:
+    """Whether nothing before the classifier may learn."""
+    learning = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
+    return learning <= {id(parameter) for parameter in network.classifier.parameters()}

@@ -16,7 +16,8 @@ Row = dict[str, Any]
 def run_key(parameters: Any, inputs: Iterable[Path]) -> str:
     """A hash of all that decides a run: parameters, input files, the package's code, torch's version."""
     package = Path(__file__).parents[1]
-    files = [*inputs, *sorted(package.rglob("*.py"))]
+    code = (path for pattern in ("*.py", "*.cpp", "*.hpp") for path in package.rglob(pattern))
+    files = [*inputs, *sorted(code)]
     parts = [repr(parameters), torch.__version__, *map(sha256, files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -51,6 +52,10 @@ class TrainingState:
         parameters = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
         network.load_state_dict(parameters)
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter, slot in optimizer.state.items():  # fused optimisers read both as they lie in memory
+            for name, value in slot.items():
+                if value.shape == parameter.shape:
+                    slot[name] = torch.empty_like(parameter).copy_(value)
         return list(metadata["history"])
 
     def discard(self) -> None:

@@ -1,0 +1,1 @@
+"""Training layers as compiled code for the CPU: the same results as the plain modules, several times as fast."""

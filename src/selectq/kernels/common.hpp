@@ -1,0 +1,429 @@
+// What the kernels share: training layers in one pass over memory, a convolution and what follows it while its block is
+// still in the cache.
+//
+// Activations are float32, (N, H, W, C), seen as rows of pixels: (N * H * W, C). A *finish* turns a convolution's raw
+// output into the stored one; it hands every thread a worker, which holds what the inner loop changes, and takes it back
+// when it is done. A *gradient* gives, from the stored output's gradient, that of the raw output. A convolution is
+// pointwise (a matrix product), depthwise (3 x 3, padding 1), or done elsewhere and only finished here.
+// For a given number of threads, every sum has one order: results are the same bits from run to run.
+
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+using at::Tensor;
+
+// ---------------------------------------------------------------------------------------------------- vectors
+constexpr int64_t LANES = 16;
+using Floats = float __attribute__((vector_size(4 * LANES)));
+using Ints = int32_t __attribute__((vector_size(4 * LANES)));
+using Bytes = uint8_t __attribute__((vector_size(LANES)));
+
+// How many lanes of a vector are used: all, known to the compiler, or those left at the end of a row.
+using All = std::integral_constant<int64_t, LANES>;
+
+template <class Vector, class Value, class Count>
+inline Vector load(const Value* from, Count count) {
+  Vector vector{};
+  std::memcpy(&vector, from, count * sizeof(Value));
+  return vector;
+}
+
+template <class Vector, class Value, class Count>
+inline void store(Value* to, const Vector& vector, Count count) {
+  std::memcpy(to, &vector, count * sizeof(Value));
+}
+
+Floats fill(float value) { return Floats{} + value; }
+Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+// Nearest, half to even, for |x| up to 2^22: above 1.5 * 2^23 float32 holds whole numbers only.
+Floats nearest(Floats x) {
+  const float shift = 12582912.0f;
+  return (x + shift) - shift;
+}
+
+template <class Visit>
+inline void each_vector(int64_t channels, Visit visit) {
+  int64_t c = 0;
+  for (; c + LANES <= channels; c += LANES) visit(c, All{});
+  if (c < channels) visit(c, channels - c);
+}
+
+// ---------------------------------------------------------------------------------------------------- outputs
+constexpr int64_t PAGE = 4096, LEAD = 512;  // bytes
+
+// A new tensor for a loop that reads `read` and writes to the same places here. A processor takes a load for dependent
+// on a store a short while before whose address is equal modulo 4096, and waits for it: several times as long as the
+// loop itself. So the stores run a little behind the loads in that measure.
+Tensor empty_behind(const Tensor& read, at::IntArrayRef sizes) {
+  const int64_t count = c10::multiply_integers(sizes);
+  const Tensor whole = at::empty({count + PAGE / 4}, at::kFloat);
+  const auto offset = [](const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr<float>()) % PAGE; };
+  const int64_t shift = (offset(read) + 2 * PAGE - LEAD - offset(whole)) % PAGE;
+  return whole.narrow(0, shift / 4, count).view(sizes);
+}
+
+// ---------------------------------------------------------------------------------------------------- threads
+constexpr int64_t BLOCK_FLOATS = 96 * 1024;  // of a block's inputs and outputs together: within a core's own cache
+
+int64_t block_rows(int64_t columns) { return std::max<int64_t>(BLOCK_FLOATS / columns, 32); }
+
+// Calls work(thread, begin, end) with consecutive shares of [0, count).
+template <class Work>
+void share(int64_t count, Work work) {
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) { work(at::get_thread_num(), begin, end); });
+}
+
+// Columns summed over rows, in float within a block and in double over blocks and threads.
+class ColumnSums {
+ public:
+  struct Part {  // of one thread
+    float* block;
+    double* total;
+    int64_t columns;
+    void end_block() {
+      for (int64_t c = 0; c < columns; ++c) {
+        total[c] += block[c];
+        block[c] = 0;
+      }
+    }
+  };
+  explicit ColumnSums(int64_t columns)
+      : columns_(columns), block_(at::get_num_threads(), std::vector<float>(columns)),
+        total_(at::get_num_threads(), std::vector<double>(columns)) {}
+  Part part(int thread) { return {block_[thread].data(), total_[thread].data(), columns_}; }
+  Tensor sum() const {
+    Tensor result = at::zeros({columns_}, at::kDouble);
+    double* sums = result.data_ptr<double>();
+    for (const auto& total : total_)
+      for (int64_t c = 0; c < columns_; ++c) sums[c] += total[c];
+    return result;
+  }
+
+ private:
+  int64_t columns_;
+  std::vector<std::vector<float>> block_;
+  std::vector<std::vector<double>> total_;
+};
+
+template <class Count>
+inline void add_to(float* sums, Floats values, Count count) {
+  store(sums, load<Floats>(sums, count) + values, count);
+}
+
+// -------------------------------------------------------------------------------------------------- pointwise
+Tensor rows_of(float* start, int64_t rows, int64_t columns) { return at::from_blob(start, {rows, columns}, at::kFloat); }
+
+template <class Worker>
+void finish_rows(Worker& worker, float* y, int64_t first, int64_t rows, int64_t channels) {
+  for (int64_t row = 0; row < rows; ++row)
+    each_vector(channels, [&](int64_t c, auto count) {
+      float* place = y + row * channels + c;
+      store(place, worker(load<Floats>(place, count), first + row, c, count), count);
+    });
+  worker.end_block();
+}
+
+// Writes the raw output's gradient of `rows` rows from `first` on to `raw`, and adds it to `sums`.
+template <class Gradient>
+void gradient_rows(Gradient gradient, ColumnSums::Part sums, float* raw, int64_t first, int64_t rows,
+                   int64_t channels) {
+  for (int64_t row = 0; row < rows; ++row)
+    each_vector(channels, [&](int64_t c, auto count) {
+      const Floats value = gradient(first + row, c, count);
+      add_to(sums.block + c, value, count);
+      store(raw + row * channels + c, value, count);
+    });
+  sums.end_block();
+}
+
+// x (M, I), weight (O, I) -> y (M, O)
+template <class Finish>
+Tensor pointwise(const Tensor& x, const Tensor& weight, Finish& finish) {
+  const int64_t rows = x.size(0), in = x.size(1), out = weight.size(0), step = block_rows(in + out);
+  Tensor y = at::empty({rows, out}, x.options());
+  float *from = x.data_ptr<float>(), *to = y.data_ptr<float>();
+  const Tensor right = rows_of(weight.data_ptr<float>(), out, in).t();
+  share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
+    auto worker = finish.worker(thread);
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * step, count = std::min(step, rows - first);
+      Tensor part = rows_of(to + first * out, count, out);
+      at::mm_out(part, rows_of(from + first * in, count, in), right);
+      finish_rows(worker, to + first * out, first, count, out);
+    }
+    finish.done(thread, worker);
+  });
+  return y;
+}
+
+// Gradients of input (M, I), of weight (O, I), of what is added to every row (O). Empty where not asked for.
+template <class Gradient>
+std::tuple<Tensor, Tensor, Tensor> pointwise_gradients(
+    const Gradient& gradient, const Tensor& x, const Tensor& weight, bool for_input, bool for_weight, int64_t rows) {
+  const int64_t in = weight.size(1), out = weight.size(0), step = block_rows(in + 2 * out);
+  Tensor of_x = for_input ? at::empty({rows, in}, weight.options()) : at::empty({0}, weight.options());
+  std::vector<Tensor> of_weight(for_weight ? at::get_num_threads() : 0);
+  for (auto& part : of_weight) part = at::zeros({out, in}, weight.options());
+  ColumnSums of_bias(out);
+  const Tensor left = rows_of(weight.data_ptr<float>(), out, in);
+  float* from = for_weight ? x.data_ptr<float>() : nullptr;
+  share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
+    std::vector<float> raw(step * out);
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * step, count = std::min(step, rows - first);
+      gradient_rows(gradient, of_bias.part(thread), raw.data(), first, count, out);
+      const Tensor part = rows_of(raw.data(), count, out);
+      if (for_input) {
+        Tensor target = rows_of(of_x.data_ptr<float>() + first * in, count, in);
+        at::mm_out(target, part, left);
+      }
+      if (for_weight) of_weight[thread].addmm_(part.t(), rows_of(from + first * in, count, in));
+    }
+  });
+  for (size_t thread = 1; thread < of_weight.size(); ++thread) of_weight[0].add_(of_weight[thread]);
+  return {of_x, for_weight ? of_weight[0] : at::empty({0}, weight.options()), of_bias.sum()};
+}
+
+// -------------------------------------------------------------------------------------------------- depthwise
+constexpr int64_t SIDE = 3, TAPS = SIDE * SIDE;
+
+struct Geometry {
+  int64_t images, height, width, channels, stride, out_height, out_width;
+  Geometry(int64_t images_, int64_t height_, int64_t width_, int64_t channels_, int64_t stride_)
+      : images(images_), height(height_), width(width_), channels(channels_), stride(stride_),
+        out_height((height_ - 1) / stride_ + 1), out_width((width_ - 1) / stride_ + 1) {}
+  Geometry(const Tensor& x, int64_t stride_) : Geometry(x.size(0), x.size(1), x.size(2), x.size(3), stride_) {}
+  int64_t in_row(int64_t n, int64_t h, int64_t w) const { return (n * height + h) * width + w; }
+  int64_t out_row(int64_t n, int64_t h, int64_t w) const { return (n * out_height + h) * out_width + w; }
+};
+
+// One image as planes of LANES channels with a border of zeros: every tap of every pixel exists, and a pixel's
+// neighbours lie close together.
+class Planes {
+ public:
+  explicit Planes(const Geometry& g)
+      : width_(g.width + 2), plane_((g.height + 2) * width_), pixels_((g.channels + LANES - 1) / LANES * plane_) {}
+  Floats& at(int64_t c, int64_t h, int64_t w) { return pixels_[c / LANES * plane_ + (h + 1) * width_ + w + 1]; }
+  // The pixel that a filter's first tap meets when the filter is centred on (h, w).
+  const Floats* corner(int64_t c, int64_t h, int64_t w) const { return &pixels_[c / LANES * plane_ + h * width_ + w]; }
+  int64_t tap(int64_t index) const { return index / SIDE * width_ + index % SIDE; }
+
+ private:
+  int64_t width_, plane_;
+  std::vector<Floats> pixels_;
+};
+
+// Calls visit(first, last) with bands of an image's rows: whole images are read and written from front to back, in
+// pieces of which every channel is done before the next.
+template <class Visit>
+void each_band(int64_t height, int64_t row_floats, Visit visit) {
+  const int64_t step = std::max<int64_t>(BLOCK_FLOATS / 8 / row_floats, 1);
+  for (int64_t h = 0; h < height; h += step) visit(h, std::min(h + step, height));
+}
+
+// What a depthwise convolution reads: a stored tensor (N, H, W, C), empty where it is not read.
+class Stored {
+ public:
+  explicit Stored(const Tensor& x) : tensor(x), x_(x.data_ptr<float>()), channels_(x.size(-1)) {}
+  template <class Count>
+  Floats operator()(int64_t row, int64_t c, Count count) const {
+    return load<Floats>(x_ + row * channels_ + c, count);
+  }
+  const Tensor tensor;
+
+ private:
+  const float* x_;
+  int64_t channels_;
+};
+
+// source (N, H, W, C), weight (9, C) -> y (N, H', W', C)
+template <class Source, class Finish>
+Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, Finish& finish) {
+  const int64_t channels = g.channels;
+  Tensor y = at::empty({g.images, g.out_height, g.out_width, channels}, at::kFloat);
+  const float* filters = weight.data_ptr<float>();
+  float* to = y.data_ptr<float>();
+  share(g.images, [&](int thread, int64_t begin, int64_t end) {
+    Planes planes(g);
+    auto worker = finish.worker(thread);
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t h = 0; h < g.height; ++h)
+        for (int64_t w = 0; w < g.width; ++w)
+          each_vector(channels, [&](int64_t c, auto count) {
+            planes.at(c, h, w) = source(g.in_row(n, h, w), c, count);
+          });
+      each_band(g.out_height, g.out_width * channels, [&](int64_t first, int64_t last) {
+        each_vector(channels, [&](int64_t c, auto count) {
+          Floats filter[TAPS];
+          for (int64_t tap = 0; tap < TAPS; ++tap) filter[tap] = load<Floats>(filters + tap * channels + c, count);
+          for (int64_t h = first; h < last; ++h)
+            for (int64_t w = 0; w < g.out_width; ++w) {
+              const Floats* corner = planes.corner(c, h * g.stride, w * g.stride);
+              Floats sum{};
+#pragma GCC unroll 9
+              for (int64_t tap = 0; tap < TAPS; ++tap) sum += filter[tap] * corner[planes.tap(tap)];
+              const int64_t row = g.out_row(n, h, w);
+              store(to + row * channels + c, worker(sum, row, c, count), count);
+            }
+        });
+      });
+      worker.end_block();
+    }
+    finish.done(thread, worker);
+  });
+  return y;
+}
+
+// Gradients of input (N, H, W, C), of weight (9, C), of what is added to every pixel (C). Empty where not asked for.
+//
+// With the raw gradient spread out to the input's pixels (zeros between, for a stride of 2), both are sums over the
+// same nine neighbours of a pixel.
+template <bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source>
+std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
+    Gradient gradient, const Source& source, const Tensor& weight, const Geometry& g) {
+  const int64_t channels = g.channels;
+  Tensor of_x = FOR_INPUT ? empty_behind(source.tensor, {g.images, g.height, g.width, channels}) : at::empty({0});
+  ColumnSums of_weight(TAPS * channels), of_bias(channels);
+  const float* filters = weight.data_ptr<float>();
+  float* to = FOR_INPUT ? of_x.data_ptr<float>() : nullptr;
+  share(g.images, [&](int thread, int64_t begin, int64_t end) {
+    Planes planes(g);
+    ColumnSums::Part weight_sums = of_weight.part(thread), bias_sums = of_bias.part(thread);
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t h = 0; h < g.out_height; ++h)
+        for (int64_t w = 0; w < g.out_width; ++w)
+          each_vector(channels, [&](int64_t c, auto count) {
+            const Floats value = gradient(g.out_row(n, h, w), c, count);
+            planes.at(c, h * g.stride, w * g.stride) = value;
+            add_to(bias_sums.block + c, value, count);
+          });
+      each_band(g.height, g.width * channels, [&](int64_t first, int64_t last) {
+        each_vector(channels, [&](int64_t c, auto count) {
+          Floats filter[TAPS], sums[TAPS] = {};  // of the tap that reaches the neighbour: the last for the first
+          for (int64_t tap = 0; tap < TAPS; ++tap)
+            filter[tap] = load<Floats>(filters + (TAPS - 1 - tap) * channels + c, count);
+          for (int64_t h = first; h < last; ++h)
+            for (int64_t w = 0; w < g.width; ++w) {
+              const Floats* corner = planes.corner(c, h, w);
+              const int64_t row = g.in_row(n, h, w);
+              Floats sum{}, value{};
+              if (FOR_WEIGHT) value = source(row, c, count);
+#pragma GCC unroll 9
+              for (int64_t tap = 0; tap < TAPS; ++tap) {
+                const Floats neighbour = corner[planes.tap(tap)];
+                if (FOR_INPUT) sum += filter[tap] * neighbour;
+                if (FOR_WEIGHT) sums[tap] += value * neighbour;
+              }
+              if (FOR_INPUT) store(to + row * channels + c, sum, count);
+            }
+          for (int64_t tap = 0; tap < TAPS && FOR_WEIGHT; ++tap)
+            add_to(weight_sums.block + (TAPS - 1 - tap) * channels + c, sums[tap], count);
+        });
+      });
+      weight_sums.end_block();
+      bias_sums.end_block();
+    }
+  });
+  return {of_x, of_weight.sum().view({TAPS, channels}), of_bias.sum()};
+}
+
+template <class Gradient, class Source>
+std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(const Gradient& gradient, const Source& source,
+                                                       const Tensor& weight, const Geometry& g, bool for_input,
+                                                       bool for_weight) {
+  if (for_input && for_weight) return depthwise_gradients<true, true>(gradient, source, weight, g);
+  if (for_input) return depthwise_gradients<true, false>(gradient, source, weight, g);
+  if (for_weight) return depthwise_gradients<false, true>(gradient, source, weight, g);
+  return depthwise_gradients<false, false>(gradient, source, weight, g);
+}
+
+// -------------------------------------------------------------------------------------- done elsewhere, row by row
+template <class Work>
+void each_block(int64_t rows, int64_t channels, Work work) {
+  const int64_t step = block_rows(2 * channels);
+  share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+      work(thread, block * step, std::min(step, rows - block * step));
+  });
+}
+
+// Finishes raw (M, C) in place.
+template <class Finish>
+void finish_all(const Tensor& raw, Finish& finish) {
+  const int64_t rows = raw.size(0), channels = raw.size(1), step = block_rows(2 * channels);
+  float* values = raw.data_ptr<float>();
+  share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
+    auto worker = finish.worker(thread);
+    for (int64_t first = begin * step; first < std::min(end * step, rows); first += step)
+      finish_rows(worker, values + first * channels, first, std::min(step, rows - first), channels);
+    finish.done(thread, worker);
+  });
+}
+
+// The raw output's gradient (M, C), and its sum over rows (C).
+template <class Gradient>
+std::tuple<Tensor, Tensor> raw_gradient(const Gradient& gradient, int64_t rows, int64_t channels) {
+  Tensor result = at::empty({rows, channels}, at::kFloat);
+  float* values = result.data_ptr<float>();
+  ColumnSums sums(channels);
+  each_block(rows, channels, [&](int thread, int64_t first, int64_t count) {
+    gradient_rows(gradient, sums.part(thread), values + first * channels, first, count, channels);
+  });
+  return {result, sums.sum()};
+}
+
+// ------------------------------------------------------------------------------------------------------ layers
+// As torch has their weights: pointwise (O, I, 1, 1), depthwise (C, 1, 3, 3). x and y are (N, H, W, C).
+
+Tensor as_rows(const Tensor& x) { return x.view({-1, x.size(-1)}); }
+Tensor as_taps(const Tensor& weight) { return weight.view({weight.size(0), TAPS}).t().contiguous(); }
+Tensor from_taps(const Tensor& taps, const Tensor& weight) { return taps.to(at::kFloat).t().reshape(weight.sizes()); }
+bool is_pointwise(const Tensor& weight) { return weight.size(2) == 1; }
+
+Tensor like_rows(const Tensor& rows, const Tensor& x) {
+  return rows.view({x.size(0), x.size(1), x.size(2), rows.size(1)});
+}
+
+int64_t output_rows(const Tensor& x, int64_t stride) {
+  return x.size(0) * ((x.size(1) - 1) / stride + 1) * ((x.size(2) - 1) / stride + 1);
+}
+
+template <class Finish>
+Tensor layer(const Tensor& x, const Tensor& weight, int64_t stride, Finish& finish) {
+  if (!is_pointwise(weight)) return depthwise(Stored(x), as_taps(weight), Geometry(x, stride), finish);
+  return like_rows(pointwise(as_rows(x), weight.flatten(1), finish), x);
+}
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor>;  // of input, weight, bias; empty where not asked for
+
+// The input's values are only needed for the weight's gradient: without, x may be empty.
+template <class Gradient>
+Gradients layer_gradients(const Gradient& gradient, const Tensor& like_y, const Tensor& x, const Tensor& weight,
+                          const Geometry& g, bool for_input, bool for_weight) {
+  if (is_pointwise(weight)) {
+    const Tensor rows = for_weight ? as_rows(x) : x;
+    auto [of_x, of_weight, of_bias] = pointwise_gradients(
+        gradient, rows, weight.flatten(1), for_input, for_weight, as_rows(like_y).size(0));
+    if (for_input) of_x = like_rows(of_x, like_y);
+    if (for_weight) of_weight = of_weight.view(weight.sizes());
+    return {of_x, of_weight, of_bias};
+  }
+  auto [of_x, of_taps, of_bias] = depthwise_gradients(gradient, Stored(x), as_taps(weight), g, for_input, for_weight);
+  return {of_x, from_taps(of_taps, weight), of_bias};
+}
+
+}  // namespace

@@ -1,0 +1,119 @@
+// Layers with fake quantization.
+
+#include "common.hpp"
+
+namespace {
+
+// Bias, activation function and fake quantization. Keeps, for the gradient, which values are on the grid.
+class FakeQuantize {
+ public:
+  struct Worker {
+    const float* bias;
+    uint8_t* mask;
+    int64_t channels;
+    float inverse, scale, zero_point, low, high;
+    Floats lowest, highest;
+
+    template <class Count>
+    Floats operator()(Floats raw, int64_t row, int64_t c, Count count) {
+      const Floats x = raw + load<Floats>(bias + c, count);
+      const Floats shown = count == LANES ? x : only_first(x, count);
+      lowest = smaller(lowest, shown);
+      highest = larger(highest, shown);
+      const Floats far = fill(1e6f);  // saturates all the same, and is within what `nearest` can round
+      const Floats level = nearest(larger(-far, smaller(far, x * inverse))) + zero_point;
+      const Floats clamped = larger(fill(low), smaller(fill(high), level));
+      store(mask + row * channels + c, __builtin_convertvector((level == clamped) & 1, Bytes), count);
+      return (clamped - zero_point) * scale;
+    }
+    void end_block() {}
+    static Floats only_first(Floats x, int64_t count) {
+      for (int64_t lane = count; lane < LANES; ++lane) x[lane] = x[0];
+      return x;
+    }
+  };
+
+  FakeQuantize(const Tensor& bias, const Tensor& mask, double scale, double zero_point, double low, double high)
+      : start_{bias.data_ptr<float>(), mask.data_ptr<uint8_t>(), bias.numel(), 1.0f / static_cast<float>(scale),
+               static_cast<float>(scale), static_cast<float>(zero_point), static_cast<float>(low),
+               static_cast<float>(high), fill(std::numeric_limits<float>::infinity()),
+               fill(-std::numeric_limits<float>::infinity())},
+        done_(at::get_num_threads(), start_) {}
+  Worker worker(int) const { return start_; }
+  void done(int thread, const Worker& worker) { done_[thread] = worker; }
+  double lowest() const {
+    float found = std::numeric_limits<float>::infinity();
+    for (const Worker& worker : done_)
+      for (int64_t lane = 0; lane < LANES; ++lane) found = std::min(found, worker.lowest[lane]);
+    return found;
+  }
+  double highest() const {
+    float found = -std::numeric_limits<float>::infinity();
+    for (const Worker& worker : done_)
+      for (int64_t lane = 0; lane < LANES; ++lane) found = std::max(found, worker.highest[lane]);
+    return found;
+  }
+
+ private:
+  Worker start_;
+  std::vector<Worker> done_;
+};
+
+// Of FakeQuantize: straight through where the value is on the grid.
+class MaskedGradient {
+ public:
+  MaskedGradient(Tensor gradient, Tensor mask)
+      : gradient_(gradient.data_ptr<float>()), mask_(mask.data_ptr<uint8_t>()), channels_(gradient.size(-1)) {}
+  template <class Count>
+  Floats operator()(int64_t row, int64_t c, Count count) const {
+    const int64_t at = row * channels_ + c;
+    return load<Floats>(gradient_ + at, count) *
+           __builtin_convertvector(load<Bytes>(mask_ + at, count), Floats);
+  }
+
+ private:
+  const float* gradient_;
+  const uint8_t* mask_;
+  int64_t channels_;
+};
+
+using Quantized = std::tuple<Tensor, Tensor, double, double>;  // y, mask (M, C), smallest and largest value before
+
+// Convolution, bias, activation, fake quantization. `low` and `high` are the lowest and highest level.
+Quantized quantized_layer(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t stride, double scale,
+                          double zero_point, double low, double high) {
+  const Tensor mask = at::empty({output_rows(x, stride), bias.numel()}, at::kByte);
+  FakeQuantize finish(bias, mask, scale, zero_point, low, high);
+  const Tensor y = layer(x, weight, stride, finish);
+  return {y, mask, finish.lowest(), finish.highest()};
+}
+
+// `height` and `width` are x's, which is not read, and may be empty, unless for the weight's gradient.
+Gradients quantized_layer_backward(const Tensor& gradient, const Tensor& mask, const Tensor& x, const Tensor& weight,
+                                   int64_t height, int64_t width, int64_t stride, bool for_input, bool for_weight) {
+  const Geometry g(gradient.size(0), height, width, gradient.size(3), stride);
+  return layer_gradients(MaskedGradient(gradient, mask), gradient, x, weight, g, for_input, for_weight);
+}
+
+// Bias, activation, fake quantization of what was computed elsewhere.
+Quantized quantized_rows(const Tensor& raw, const Tensor& bias, double scale, double zero_point, double low,
+                         double high) {
+  const Tensor y = raw.clone(), rows = as_rows(y), mask = at::empty(rows.sizes(), at::kByte);
+  FakeQuantize finish(bias, mask, scale, zero_point, low, high);
+  finish_all(rows, finish);
+  return {y, mask, finish.lowest(), finish.highest()};
+}
+
+std::tuple<Tensor, Tensor> quantized_rows_backward(const Tensor& gradient, const Tensor& mask) {
+  auto [of_raw, of_bias] = raw_gradient(MaskedGradient(gradient, mask), mask.size(0), mask.size(1));
+  return {like_rows(of_raw, gradient), of_bias};
+}
+
+}  // namespace
+
+TORCH_LIBRARY(selectq_fake_quantize, library) {
+  library.def("quantized_layer", &quantized_layer);
+  library.def("quantized_layer_backward", &quantized_layer_backward);
+  library.def("quantized_rows", &quantized_rows);
+  library.def("quantized_rows_backward", &quantized_rows_backward);
+}

@@ -1,0 +1,65 @@
+"""Compiling the kernels: once, and with a reason where it cannot be done."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selectq.kernels import build
+from selectq.kernels.build import KernelsUnavailableError, load_kernels
+from selectq.kernels.quantized_step import QuantizedStep
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    load_kernels.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "selectq"
+
+
+def test_no_compiler_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(KernelsUnavailableError, match=r"^there is no C\+\+ compiler 'no-such-compiler'; install g\+\+"):
+        load_kernels(*QuantizedStep.SOURCES)
+
+
+def test_failing_compiler_is_a_reason_and_leaves_nothing(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "broken"
+    compiler.write_text("#!/bin/sh\necho warning: so what >&2\necho kernels.cpp:1: error: no such luck >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(KernelsUnavailableError, match=r"error: no such luck$"):
+        load_kernels(*QuantizedStep.SOURCES)
+    assert not list(empty_cache.iterdir())
+
+
+def test_damaged_library_is_a_reason(empty_cache: Path) -> None:
+    key = build._key(list(QuantizedStep.SOURCES))
+    empty_cache.mkdir()
+    (empty_cache / f"fake_quantize-{key}.so").write_bytes(b"nothing")
+    with pytest.raises(KernelsUnavailableError, match=r"fake_quantize-.*\.so"):
+        load_kernels(*QuantizedStep.SOURCES)
+
+
+def test_key_depends_on_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = build._key(list(QuantizedStep.SOURCES))
+    for name in QuantizedStep.SOURCES:
+        (tmp_path / name).write_text((build.FOLDER / name).read_text() + "// another\n")
+    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    assert build._key(list(QuantizedStep.SOURCES)) != before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_compiled_once(empty_cache: Path) -> None:
+    code = (
+        "from selectq.kernels.build import load_kernels\n"
+        "from selectq.kernels.quantized_step import QuantizedStep\n"
+        "load_kernels(*QuantizedStep.SOURCES)\n"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [run.stderr for run in runs] == ["compiling fake_quantize.cpp (once, a quarter of a minute) ...\n", ""]
+    assert len(list(empty_cache.iterdir())) == 1
