@@ -1,9 +1,11 @@
 """Write the model card of one shipped model."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
-import _src  # noqa: F401
 from selectq.files import only_writer, write_bytes
 from selectq.params.load import choose, load_params
 from selectq.programs.program import open_program

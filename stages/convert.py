@@ -1,9 +1,11 @@
 """Convert a quantized network to integer programs, one file for each format."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
-import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program

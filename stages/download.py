@@ -1,6 +1,8 @@
 """Fetch and check the images, split them, and pack them into one file of uint8 images and labels."""
 
-import _src  # noqa: F401, I001
+import _src  # noqa: F401
+
+# isort: split
 
 from pathlib import Path
 

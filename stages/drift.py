@@ -1,9 +1,11 @@
 """Measure where quantization changes the activations; writes drift, channel ranges and histograms as CSV."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
-import _src  # noqa: F401
 from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges, level_histograms, require_convolutions

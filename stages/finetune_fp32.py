@@ -1,11 +1,13 @@
 """Train or fine-tune the FP32 network; writes its checkpoint, logits, accuracy and learning curve."""
 
+import _src  # noqa: F401
+
+# isort: split
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-import _src  # noqa: F401
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv, write_json, write_tensors

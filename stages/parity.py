@@ -1,11 +1,13 @@
 """Measure a network's programs on the test images, and hold all of its forms to the same answers."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
 import torch
 
-import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors

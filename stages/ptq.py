@@ -1,9 +1,11 @@
 """Quantize the FP32 network after training; writes the quantized checkpoint and its simulated accuracy."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
-import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
 from selectq.models.parent import read_parent

@@ -1,11 +1,13 @@
 """Retrain the layers in scope under fake quantization; writes the checkpoint, its accuracy and learning curve."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
 import pandas as pd
 
-import _src  # noqa: F401
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv, write_json
 from selectq.models.parent import read_parent

@@ -1,9 +1,11 @@
 """Tabulate a run: the paper's Tables 1 and 2, the data of the plots, a summary for comparison, and the report."""
 
+import _src  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 
-import _src  # noqa: F401
 from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.params.load import load_params
 from selectq.stage import run

@@ -1,6 +1,7 @@
 """How a stage script or a command runs: errors as one line, and the exit status that goes with them."""
 
 import errno
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ def run(main: Callable[[], None]) -> None:
 
     SIGTERM ends the run like Ctrl-C, so that nothing is left half-written.
     """
+    gc.enable()  # held while the modules loaded, by those who want to start fast
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
