@@ -4,14 +4,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-slow test-all lint bench bench-int8 clean
+.PHONY: help setup demo study test test-slow test-all lint bench bench-accuracy bench-int8 clean
 
 help:
 	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
 	@echo "make study PROFILE=x [KEEP=1] the same pipeline under profiles/x.yaml; KEEP=1 keeps its tables in results/x/"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make lint                     style and types"
-	@echo "make bench                    speed of training against the usual loops"
+	@echo "make bench                    speed, memory and start-up against the usual loops, and where a step's time goes"
+	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
 	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
@@ -48,7 +49,12 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/profile_steps.py
+
+bench-accuracy: $(READY)
+	$(BIN)/python benchmarks/same_accuracy.py
 
 bench-int8: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -1,10 +1,6 @@
 """One network with made-up weights in every form that is timed; latency does not depend on the weights."""
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +10,7 @@ from int8_cases import BATCHES, Case
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from quiet import quiet
 from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
 from selectq.data.augment import normalise
@@ -124,16 +121,3 @@ class _CalibrationImages(CalibrationDataReader):
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._batches, None)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the notices of exporters and compilers about their own and each other's future."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -27,9 +27,10 @@ from int8_cases import (
     PT2E,
     Setting,
 )
-from int8_models import Models, quiet
+from int8_models import Models
 from int8_timing import Run
 from numpy.typing import NDArray
+from quiet import quiet
 from torch import Tensor, nn
 
 from selectq.programs.manifest import INPUT_NAME

@@ -1,37 +1,134 @@
-"""The project's own training steps, built from the functions that its stages call."""
+"""The project's own training steps and passes, built from the functions that its stages call."""
+
+import dataclasses
+from collections.abc import Callable
+from itertools import count
 
 import torch
 from timing import Trainer
-from workload import CLASSES, Workload, endless, prepared_batches, settle_batch_norms, sgd
+from torch import Tensor
+from workload import Workload, endless, prepared_batches
 
-from selectq.data.augment import normalise, training_batches
+from selectq.data.augment import image_batches, training_batches
+from selectq.drift.measure import measure_drift
+from selectq.kernels.float_step import FloatStep
 from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.quantization.post_training import quantize
+from selectq.params.configs import QatConfig
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import calibrate, fold_parent, quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
+from selectq.training.batches import FixedViews
+from selectq.training.features import ClassifierFeatures
+from selectq.training.forward import REPAID_AFTER_STEPS, Forward, Kernels, training_forward
 from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
+
+FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
 
 
-def fp32(workload: Workload) -> Trainer:
+Way = Callable[..., Forward]
+"""How a network's training forward pass is computed, as `training_forward` decides it."""
+
+
+def fp32(workload: Workload, way: Way = training_forward) -> Trainer:
     """As stages/finetune_fp32.py: resident uint8 images, augmented in batches, channels last."""
     params, config = workload.params, workload.params.finetune
-    model = build_mobilenetv2(params.model, CLASSES).to(workload.device, memory_format=torch.channels_last)
-    optimizer = sgd(model, config)
+    model = workload.network().to(workload.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
     generator = torch.Generator().manual_seed(params.seed)
     batches = endless(lambda: training_batches(workload.dataset.train, config.batch_size, config.augment, generator))
-    return Trainer(model.train(), optimizer, batches, deterministic=True)
+    forward = way(model.train(), FLOAT_KERNELS, workload.device, REPAID_AFTER_STEPS)
+    return Trainer(forward, optimizer, batches)
 
 
-def full_qat(workload: Workload) -> Trainer:
+def qat(workload: Workload, name: str, way: Way = training_forward) -> Trainer:
     """As stages/qat.py in its first epoch, when the activation ranges still follow the data."""
-    params, config, training = workload.params, workload.full_qat, workload.params.qat_training
-    model, classes = build_mobilenetv2(params.model, CLASSES), workload.dataset.classes
-    settle_batch_norms(model, normalise(workload.dataset.train.images[: training.batch_size].cpu()))
-    parent = Fp32Checkpoint(model, params.model, classes)
-    scheme = Scheme(config.weights, config.activations)
-    network = quantize(parent, workload.dataset, training.calibration, scheme, params.seed)
+    config, training = workload.params.qat[name], workload.params.qat_training
+    network, parent = quantized(workload, config)
     learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
-    RangeFollower(quantizers_in_scope(network), training)(0.0)
+    follower = RangeFollower(quantizers_in_scope(network), training)
+    forward = way(network.train(), QUANTIZED_KERNELS, workload.device, REPAID_AFTER_STEPS)
     batches = prepared_batches(workload, torch.channels_last)
-    return Trainer(network.train(), build_optimizer(learning, config, training), batches, deterministic=True)
+    return Trainer(forward, build_optimizer(learning, config, training), batches, follower)
+
+
+def classifier(workload: Workload, name: str) -> Trainer:
+    """As stages/qat.py where only the classifier learns, once its features are computed."""
+    config, training = workload.params.qat[name], workload.params.qat_training
+    network, parent = quantized(workload, config)
+    learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
+    views = FixedViews(workload.dataset.train, training.batch_size, training.augment, training.feature_views, seed=0)
+    features, epochs = ClassifierFeatures(network, views, training.feature_views), count()
+    batches = endless(lambda: features.epoch(next(epochs), torch.Generator().manual_seed(0)))
+    return Trainer(network.train().classifier, build_optimizer(learning, config, training), batches)
+
+
+def quantized(workload: Workload, config: QatConfig) -> tuple[FusedMobileNetV2, Fp32Checkpoint]:
+    """A quantized network as a configuration starts from, and its parent."""
+    parent = workload.parent()
+    scheme = Scheme(config.weights, config.activations)
+    calibration = workload.params.qat_training.calibration
+    return quantize(parent, workload.dataset, calibration, scheme, workload.params.seed), parent
+
+
+def float_pass(workload: Workload) -> Callable[[], int]:
+    """The plain forward pass: the folded float network over all images."""
+    network, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images
+    return lambda: _over(images, network)
+
+
+def evaluation(workload: Workload) -> Callable[[], int]:
+    """The fake-quantized network over all images."""
+    network, _ = quantized(workload, workload.full_qat)
+    forward = quantized_forward(network.eval(), workload.device)
+    images = workload.dataset.test.images
+    return lambda: _over(images, forward)
+
+
+def calibration(workload: Workload) -> Callable[[], int]:
+    """The ranges of all places, from all images."""
+    network, scheme = fold_parent(workload.parent(), workload.device), _scheme(workload)
+    images = len(workload.dataset.train)
+    config = dataclasses.replace(workload.params.qat_training.calibration, images=images)
+
+    def work() -> int:
+        calibrate(network, workload.dataset, config, scheme, seed=0)
+        return images
+
+    return work
+
+
+DRIFT_IMAGES = 500
+DRIFT_PASSES = 4
+"""Through the float network, the quantized one, its blocks alone and its layers alone."""
+
+
+def drift(workload: Workload) -> Callable[[], int]:
+    """Drift of every block and layer over all images; each counts once for each pass that it takes."""
+    network, _ = quantized(workload, workload.full_qat)
+    parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images[:DRIFT_IMAGES]
+
+    def work() -> int:
+        measure_drift(parent, {"full": network}, image_batches(images))
+        return DRIFT_PASSES * len(images)
+
+    return work
+
+
+@torch.no_grad()
+def _over(images: Tensor, forward: Callable[[Tensor], Tensor]) -> int:
+    for batch in image_batches(images):
+        forward(batch)
+    return len(images)
+
+
+def _scheme(workload: Workload) -> Scheme:
+    return Scheme(workload.full_qat.weights, workload.full_qat.activations)

@@ -1,22 +1,33 @@
 """The usual training loops that ours is compared with."""
 
 import warnings
+from dataclasses import replace
 
+import ours
 import torch
 from PIL import Image
+from quiet import quiet
 from timing import Batch, Trainer
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.utils.data import DataLoader, Dataset
+from torchao.quantization.pt2e import move_exported_model_to_train
+from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+    X86InductorQuantizer,
+    get_default_x86_inductor_quantization_config,
+)
 from torchvision import transforms
 from torchvision.models.quantization import mobilenet_v2
-from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches, sgd
+from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
 from selectq.data.packed import Split
-from selectq.models.mobilenetv2 import STAGES, build_mobilenetv2
+from selectq.models.mobilenetv2 import STAGES
 from selectq.params.configs import AugmentConfig, ModelConfig
-from selectq.training.qat import build_optimizer
+from selectq.training.forward import Forward
 
 LOADER_WORKERS = 2
+MEMORY_BUDGET = 0.1  # of the activations that would be stored: less recomputation was slower on a CPU
 PIXEL_MEAN = (0.5, 0.5, 0.5)
 PIXEL_STD = (0.25, 0.25, 0.25)
 
@@ -40,12 +51,18 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 
 def data_loader_loop(workload: Workload) -> Trainer:
     """A DataLoader with torchvision's transforms, and the same network and optimiser in PyTorch's default layout."""
-    params, config = workload.params, workload.params.finetune
-    model = build_mobilenetv2(params.model, CLASSES).to(workload.device)
-    optimizer = sgd(model, config)
+    config = workload.params.finetune
+    model = workload.network().to(workload.device)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
     loader = _loader(workload.dataset.train, config.batch_size, config.augment)
     batches = (_to_device(batch, workload.device) for batch in endless(lambda: loader))
-    return Trainer(model.train(), optimizer, batches, deterministic=False)
+    return Trainer(model.train(), optimizer, batches)
 
 
 def _loader(split: Split, batch_size: int, augment: AugmentConfig) -> DataLoader[tuple[Tensor, int]]:
@@ -73,6 +90,50 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
     return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
+def compiled_fp32(workload: Workload) -> Trainer:
+    """Our FP32 step by torch.compile instead of the kernels."""
+    trainer = _plain_fp32(workload)
+    return replace(trainer, forward=_compiled(trainer.forward))
+
+
+def bfloat16_fp32(workload: Workload) -> Trainer:
+    """Our FP32 step by torch's own operators in bfloat16."""
+    trainer = _plain_fp32(workload)
+
+    def forward(images: Tensor) -> Tensor:
+        with torch.autocast(workload.device.type, torch.bfloat16):
+            logits: Tensor = trainer.forward(images)
+        return logits.float()
+
+    return replace(trainer, forward=forward)
+
+
+def compiled_qat(workload: Workload) -> Trainer:
+    """Our full QAT step by torch.compile instead of the kernels; it computes again what is cheap, and stores less."""
+    trainer = ours.qat(workload, "full", plain)
+    return replace(trainer, forward=_compiled(trainer.forward))
+
+
+def _plain_fp32(workload: Workload) -> Trainer:
+    return ours.fp32(workload, plain)
+
+
+def plain(network: nn.Module, *_: object) -> nn.Module:
+    """The modules themselves."""
+    return network
+
+
+def _compiled(forward: Forward) -> Forward:
+    """Compiled at the first call."""
+    compiled: Forward = torch.compile(forward)
+
+    def call(images: Tensor) -> Tensor:
+        with quiet(), functorch_config.patch(activation_memory_budget=MEMORY_BUDGET):
+            return compiled(images)
+
+    return call
+
+
 def torch_ao_nchw(workload: Workload) -> Trainer:
     """torch.ao's eager QAT, set up as torchvision's reference training script sets it up."""
     return _torch_ao(workload, torch.contiguous_format)
@@ -85,8 +146,13 @@ def torch_ao_channels_last(workload: Workload) -> Trainer:
 
 def _torch_ao(workload: Workload, memory_format: torch.memory_format) -> Trainer:
     network = _torch_ao_network(workload.params.model).to(workload.device).to(memory_format=memory_format)
-    optimizer = build_optimizer(list(network.parameters()), workload.full_qat, workload.params.qat_training)
-    return Trainer(network, optimizer, prepared_batches(workload, memory_format), deterministic=False)
+    return Trainer(network, adam(network, workload), prepared_batches(workload, memory_format))
+
+
+def adam(network: nn.Module, workload: Workload) -> torch.optim.Optimizer:
+    """The optimiser of our QAT, as torch gives it by default."""
+    training = workload.params.qat_training
+    return torch.optim.Adam(network.parameters(), lr=workload.full_qat.lr, weight_decay=training.weight_decay)
 
 
 def _torch_ao_network(config: ModelConfig) -> nn.Module:
@@ -101,3 +167,16 @@ def _torch_ao_network(config: ModelConfig) -> nn.Module:
         network.qconfig = torch.ao.quantization.get_default_qat_qconfig("x86")
         prepared: nn.Module = torch.ao.quantization.prepare_qat(network)
     return prepared
+
+
+def torchao_pt2e(workload: Workload) -> Trainer:
+    """torchao's successor of it: the network as an exported graph, quantizers from its x86 backend, channels last."""
+    model = workload.network().to(memory_format=torch.channels_last)
+    batch = workload.params.qat_training.batch_size
+    example = torch.zeros(batch, 3, IMAGE_SIZE, IMAGE_SIZE).to(memory_format=torch.channels_last)
+    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(is_qat=True))
+    with quiet():
+        exported = torch.export.export(model.train(), (example,)).module()
+        prepared: nn.Module = prepare_qat_pt2e(exported, quantizer)
+        move_exported_model_to_train(prepared)
+    return Trainer(prepared, adam(prepared, workload), prepared_batches(workload, torch.channels_last))

@@ -1,54 +1,64 @@
-"""Two training loops timed in turns in one process, so that what else the machine does hits both alike."""
+"""Several kinds of work timed in turns in one process, so that what else the machine does hits all alike."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from selectq.progress import progress
+from selectq.training.forward import Forward
+from selectq.training.loop import Hooks
 
 Batch = tuple[Tensor, Tensor]
-"""Float images (B, 3, H, W) and int64 labels (B,), on the network's device."""
+"""Inputs (B, ...) and int64 labels (B,), on the network's device."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Something that is timed.
+
+    Attributes:
+        work: does it once, and returns how many images that took.
+        deterministic: whether it runs with deterministic algorithms.
+        steps: how often it is done in a turn.
+    """
+
+    work: Callable[[], int]
+    deterministic: bool
+    steps: int
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """One side of a comparison.
+    """A training step.
 
     Attributes:
-        network: in training mode.
+        forward: of a batch, in training mode.
         optimizer: over the parameters that learn.
         batches: without end; making a batch is part of a step.
-        deterministic: whether this side runs with deterministic algorithms.
+        hooks: what else a step does.
     """
 
-    network: nn.Module
+    forward: Forward
     optimizer: torch.optim.Optimizer
     batches: Iterator[Batch]
-    deterministic: bool
+    hooks: Hooks = field(default_factory=Hooks)
 
     def step(self) -> int:
         """One training step; how many images it took."""
-        images, labels = next(self.batches)
-        loss = F.cross_entropy(self.network(images), labels)
+        inputs, labels = next(self.batches)
+        self.hooks.before_step(0.0)
+        loss = F.cross_entropy(self.forward(inputs), labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.hooks.after_step(0.0)
         return len(labels)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How often each side is timed (`repeats`), over how many steps, after how many that do not count."""
-
-    repeats: int
-    steps: int
-    burn_in_steps: int
 
 
 @dataclass(frozen=True)
@@ -66,34 +76,34 @@ def spread(values: list[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Timing:
-    """Images per second of both sides; entries at the same place were measured one after the other."""
+    """Images per second of both sides; entries at the same place were measured in the same round."""
 
     ours: list[float]
     peer: list[float]
 
     def ratios(self) -> list[float]:
-        """Ours over the peer, repeat by repeat: slow drifts of the machine's speed cancel."""
+        """Ours over the peer, round by round: slow drifts of the machine's speed cancel."""
         return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
 
 
-def time_in_turns(ours: Trainer, peer: Trainer, protocol: Protocol, label: str) -> Timing:
-    """Time ours, peer, ours, peer, ..., each once per repeat."""
-    for trainer in (ours, peer):
-        _images_per_second(trainer, protocol.burn_in_steps)
-    timing = Timing([], [])
-    for _ in progress(range(protocol.repeats), protocol.repeats, label, unit="pair"):
-        timing.ours.append(_images_per_second(ours, protocol.steps))
-        timing.peer.append(_images_per_second(peer, protocol.steps))
-    return timing
+def time_in_turns(sides: Mapping[str, Side], repeats: int, label: str) -> dict[str, list[float]]:
+    """Images per second of each side, round by round; each has one turn in a round, after one that does not count."""
+    for side in sides.values():
+        _images_per_second(side)
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in progress(range(repeats), repeats, label, unit="round"):
+        for name, side in sides.items():
+            speeds[name].append(_images_per_second(side))
+    return speeds
 
 
-def _images_per_second(trainer: Trainer, steps: int) -> float:
+def _images_per_second(side: Side) -> float:
     """The first step is not timed: meanwhile loader workers refill their queues, and caches change hands."""
-    with _algorithms(trainer.deterministic):
-        trainer.step()
+    with _algorithms(side.deterministic):
+        side.work()
         _wait_for_device()
         start = perf_counter()
-        images = sum(trainer.step() for _ in range(steps))
+        images = sum(side.work() for _ in range(side.steps))
         _wait_for_device()
         return images / (perf_counter() - start)
 

@@ -8,22 +8,43 @@ from itertools import cycle
 import torch
 from timing import Batch
 from torch import Tensor, nn
+from torchvision.models import MobileNetV2
 
-from selectq.data.augment import training_batches
+from selectq.data.augment import normalise, training_batches
 from selectq.data.packed import Dataset, Split
-from selectq.params.configs import FinetuneConfig, Params, QatConfig
+from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.models.mobilenetv2 import STAGES, build_mobilenetv2
+from selectq.params.configs import Params, QatConfig
 from selectq.params.load import choose
 
 CLASSES = 10
 IMAGE_SIZE = 32
+BATCH_TO_SETTLE = 128
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The parameters, and a data set that lies on the device."""
+    """The parameters, a data set that lies on the device, and the network's width."""
 
     params: Params
     dataset: Dataset
+    width: float = 1.0
+
+    def network(self) -> MobileNetV2:
+        """A freshly initialised network of the parameters."""
+        model = build_mobilenetv2(self.params.model, CLASSES)
+        if self.width == 1.0:
+            return model
+        setting = [[*stage, stride] for stage, stride in zip(STAGES, self.params.model.stage_strides, strict=True)]
+        wide = MobileNetV2(CLASSES, self.width, setting, dropout=self.params.model.dropout)
+        wide.features[0][0].stride = model.features[0][0].stride
+        return wide  # with ReLU6, which takes as long
+
+    def parent(self) -> Fp32Checkpoint:
+        """A network whose batch norms have seen the images, as a checkpoint."""
+        model = self.network()
+        settle_batch_norms(model, normalise(self.dataset.train.images[:BATCH_TO_SETTLE].cpu()))
+        return Fp32Checkpoint(model, self.params.model, self.dataset.classes)
 
     @property
     def device(self) -> torch.device:
@@ -37,10 +58,10 @@ class Workload:
         return config
 
 
-def random_dataset(images: int, device: torch.device) -> Dataset:
+def random_dataset(images: int, device: torch.device, size: int = IMAGE_SIZE) -> Dataset:
     """`images` images of random pixels with random labels: a step takes as long on them as on real ones."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, 3, IMAGE_SIZE, IMAGE_SIZE), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(256, (images, 3, size, size), generator=generator, dtype=torch.uint8)
     labels = torch.randint(CLASSES, (images,), generator=generator)
     split = Split(pixels, labels).to(device)
     return Dataset(split, split, split, tuple(map(str, range(CLASSES))), {"name": "random pixels"})
@@ -54,17 +75,6 @@ def shrunk(params: Params, batch_size: int, calibration_images: int) -> Params:
         params,
         finetune=dataclasses.replace(params.finetune, batch_size=batch_size),
         qat_training=dataclasses.replace(training, batch_size=batch_size, calibration=calibration),
-    )
-
-
-def sgd(model: nn.Module, config: FinetuneConfig) -> torch.optim.SGD:
-    """The optimiser of FP32 training."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
     )
 
 

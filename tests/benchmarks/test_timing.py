@@ -1,11 +1,11 @@
-"""Ratio arithmetic, and the order in which two sides are timed."""
-
-from collections.abc import Iterator
+"""Ratio arithmetic, and the order in which sides are timed."""
 
 import pytest
 import torch
-from timing import Batch, Protocol, Spread, Timing, Trainer, spread, time_in_turns
+from timing import Side, Spread, Timing, Trainer, spread, time_in_turns
 from torch import nn
+
+from selectq.training.loop import Hooks
 
 
 def test_ratios_are_taken_pair_by_pair() -> None:
@@ -31,44 +31,51 @@ def test_ratios_need_as_many_repeats_of_both_sides() -> None:
         Timing(ours=[1.0, 2.0], peer=[1.0]).ratios()
 
 
-def test_sides_take_turns_after_burn_in_and_each_turn_opens_with_an_untimed_step() -> None:
+def test_sides_take_turns_after_one_that_does_not_count_and_each_opens_with_an_untimed_step() -> None:
     log: list[str] = []
-    timing = time_in_turns(_trainer("A", log), _trainer("B", log), Protocol(2, 3, 1), "turns")
-    burn_in, turns = "AABB", "AAAABBBB" * 2
-    assert "".join(log) == burn_in + turns
-    assert len(timing.ours) == len(timing.peer) == 2
-    assert all(speed > 0 for speed in timing.ours + timing.peer)
+    speeds = time_in_turns({"A": _side("A", log, steps=3), "B": _side("B", log, steps=1)}, 2, "turns")
+    assert "".join(log) == "AAAABB" * 3
+    assert [len(speeds[name]) for name in "AB"] == [2, 2]
+    assert all(speed > 0 for side in speeds.values() for speed in side)
+
+
+def test_speed_is_that_of_the_timed_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 12.0] * 2)
+    monkeypatch.setattr("timing.perf_counter", lambda: next(clock))
+    assert time_in_turns({"A": _side("A", [], steps=3)}, 1, "speed") == {"A": [6.0]}
 
 
 def test_each_side_has_its_algorithms_and_the_settings_come_back() -> None:
     log: list[bool] = []
-    time_in_turns(_recorder(log, deterministic=True), _recorder(log, deterministic=False), Protocol(1, 1, 1), "flags")
+
+    def work() -> int:
+        log.append(torch.are_deterministic_algorithms_enabled())
+        return 1
+
+    time_in_turns({"A": Side(work, True, 1), "B": Side(work, False, 1)}, 1, "flags")
     assert log == [True, True, False, False, True, True, False, False]
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_step_learns() -> None:
-    trainer = _trainer("A", [])
-    before = [parameter.clone() for parameter in trainer.network.parameters()]
-    assert trainer.step() == 4
-    assert all(not torch.equal(old, new) for old, new in zip(before, trainer.network.parameters(), strict=True))
+def test_step_learns_between_its_hooks() -> None:
+    network, calls = nn.Linear(2, 2), list[str]()
+
+    class Noted(Hooks):
+        def before_step(self, epoch: float) -> None:
+            calls.append("before")
+
+        def after_step(self, epoch: float) -> None:
+            calls.append("after" if not torch.equal(before, network.weight) else "too soon")
+
+    before = network.weight.detach().clone()
+    batches = iter([(torch.ones(4, 2), torch.tensor([0, 1, 1, 1]))])
+    assert Trainer(network, torch.optim.SGD(network.parameters(), lr=0.1), batches, Noted()).step() == 4
+    assert calls == ["before", "after"]
 
 
-def _trainer(name: str, log: list[str]) -> Trainer:
-    def batches() -> Iterator[Batch]:
-        while True:
-            log.append(name)
-            yield torch.ones(4, 2), torch.tensor([0, 1, 1, 1])
+def _side(name: str, log: list[str], steps: int) -> Side:
+    def work() -> int:
+        log.append(name)
+        return 4
 
-    network = nn.Linear(2, 2)
-    return Trainer(network, torch.optim.SGD(network.parameters(), lr=0.1), batches(), deterministic=False)
-
-
-def _recorder(log: list[bool], deterministic: bool) -> Trainer:
-    def batches() -> Iterator[Batch]:
-        while True:
-            log.append(torch.are_deterministic_algorithms_enabled())
-            yield torch.ones(1, 2), torch.tensor([0])
-
-    network = nn.Linear(2, 2)
-    return Trainer(network, torch.optim.SGD(network.parameters(), lr=0.1), batches(), deterministic)
+    return Side(work, False, steps)

@@ -1,0 +1,110 @@
+"""What the pipeline costs beside training: each stage's memory and start, and a run in which nothing is to be done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import yaml
+from report import Comparison
+from timing import Timing
+from workload import random_dataset
+
+from selectq.data.packed import write_dataset
+from selectq.errors import UserError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+IMAGES = 1280  # of each split, random: memory depends on the batches, not on how many there are
+START_LIMIT = 2.5  # seconds
+NO_OP_LIMIT = 2.0
+
+STAGES: list[tuple[str, ...]] = [
+    ("finetune_fp32",),
+    ("ptq", "--name", "channel"),
+    ("drift", "--names", "channel"),
+    ("qat", "--name", "full"),
+    ("qat", "--name", "clf"),
+    ("convert", "--name", "channel"),
+    ("parity", "--name", "channel"),
+]
+
+
+def peak_memory(workspace: Path, images: int = IMAGES) -> list[Comparison]:
+    """Megabytes that each stage holds at its highest, with the committed network and batches, for one epoch."""
+    import torch  # noqa: PLC0415  # the device decides nothing here: stages choose it themselves
+
+    prepare(workspace, images)
+    write_dataset(workspace / "data/images.safetensors", random_dataset(images, torch.device("cpu")))
+    return [
+        Comparison(f"peak_memory_mb_{'_'.join(stage[::2])}", Timing([_peak(workspace, stage)], []), None, None)
+        for stage in STAGES
+    ]
+
+
+def prepare(workspace: Path, images: int) -> None:
+    """A folder with the committed parameters, cut to one epoch and to what `images` images allow."""
+    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+    params["finetune"]["epochs"] = 1
+    for config in params["qat"].values():
+        config["epochs"] = 1
+    for section in (*params["ptq"].values(), params["qat_training"]):
+        section["calibration"]["images"] = min(images, section["calibration"]["images"])
+    params["parity"] = {"layer_images": min(images, 1000), "layer_steps": 255, "flipped_pct": 100.0}
+    params["drift"]["histogram_images"] = min(images, params["drift"]["histogram_images"])
+    for section in (params["finetune"], params["qat_training"]):
+        section["batch_size"] = min(images, section["batch_size"])
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def _peak(workspace: Path, stage: tuple[str, ...]) -> float:
+    command = [sys.executable, str(CHECKOUT / "stages" / f"{stage[0]}.py"), *stage[1:]]
+    with subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise UserError(f"{' '.join(stage)} failed: {said.decode().splitlines()[-1]}")
+    return usage.ru_maxrss / 1000  # Linux counts in kB
+
+
+def start_up(repeats: int) -> Comparison:
+    """Seconds until the slowest stage script answers `--help`, over their limit."""
+    slowest = []
+    for _ in range(repeats):
+        scripts = sorted({stage[0] for stage in STAGES if len(stage) > 1})
+        slowest.append(max(_seconds_to_first_word(script) for script in scripts))
+    return Comparison.of_limit("stage_start_up_s", slowest, START_LIMIT)
+
+
+def _seconds_to_first_word(script: str) -> float:
+    start = perf_counter()
+    command = [sys.executable, str(CHECKOUT / "stages" / f"{script}.py"), "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        seconds = perf_counter() - start
+        process.stdout.read()
+    return seconds
+
+
+def no_op_repro(repeats: int) -> Comparison:
+    """Seconds of `dvc repro` in the checkout when nothing is to be done, over their limit.
+
+    Raises:
+        UserError: something is to be done there.
+    """
+    plan = subprocess.run(_dvc("repro", "--dry"), cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if plan.returncode or "Running stage" in plan.stdout:
+        raise UserError("the checkout is not up to date; run `dvc repro` first, or leave this out with --no-dvc")
+    seconds = []
+    for _ in range(repeats):
+        start = perf_counter()
+        subprocess.run(_dvc("repro", "--quiet"), cwd=CHECKOUT, check=True)
+        seconds.append(perf_counter() - start)
+    return Comparison.of_limit("dvc_no_op_repro_s", seconds, NO_OP_LIMIT)
+
+
+def _dvc(*words: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *words]
