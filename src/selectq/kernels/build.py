@@ -32,7 +32,7 @@ def load_kernels(source: str, *headers: str) -> None:
     `headers` are the files of this folder that it includes.
 
     Raises:
-        KernelsUnavailableError: no C++ compiler ($CXX, else c++), or it fails.
+        KernelsUnavailableError: no C++ compiler ($CXX, else c++), it fails, or its result cannot be kept.
     """
     library = cache_folder() / f"{Path(source).stem}-{_key([source, *headers])}.so"
     if not library.exists():
@@ -66,11 +66,14 @@ def _compile(source: Path, library: Path) -> None:
     paths = [f"-I{include}", f"-I{include}/torch/csrc/api/include", f"-L{torch_folder}/lib"]
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
     print(f"compiling {source.name} (once, a quarter of a minute) ...", file=sys.stderr, flush=True)
-    with written_whole(library) as partial:
-        command = [compiler, *FLAGS, abi, *paths, str(source), "-o", str(partial), "-lc10", "-ltorch_cpu"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise KernelsUnavailableError(f"{compiler} failed: {_first_error(done.stderr)}")
+    try:
+        with written_whole(library) as partial:
+            command = [compiler, *FLAGS, abi, *paths, str(source), "-o", str(partial), "-lc10", "-ltorch_cpu"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise KernelsUnavailableError(f"{compiler} failed: {_first_error(done.stderr)}")
+    except OSError as error:
+        raise KernelsUnavailableError(f"{error.filename}: {error.strerror}; set XDG_CACHE_HOME") from None
 
 
 def _first_error(text: str) -> str:

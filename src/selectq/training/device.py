@@ -10,11 +10,11 @@ from selectq.errors import UserError
 
 # glibc's mallopt parameters (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-_LARGEST = 2**31 - 1  # that mallopt takes
+_LARGEST, _NEVER = 2**31 - 1, -1
 
 _MADV_HUGEPAGE = 14  # Linux's sys/mman.h
 _SMALL_PAGE = 4096
-_HEAP = 2**31 - 2**21  # bytes, below the threshold that would give them back
+_HEAPS = (2**33, 2**32, 2**31)  # bytes
 
 
 def choose_device(deterministic: bool = True) -> torch.device:
@@ -43,13 +43,15 @@ def _keep_freed_memory() -> None:
         return
     library.mallopt(_M_MMAP_MAX, 0)
     library.mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-    library.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+    library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
     library.malloc.restype = ctypes.c_void_p
     library.malloc.argtypes = [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    heap = library.malloc(_HEAP)  # address space that later tensors come from; untouched, it takes no memory
-    if heap:
-        start = -(-heap // _SMALL_PAGE) * _SMALL_PAGE
-        library.madvise(start, heap + _HEAP - start, _MADV_HUGEPAGE)
-        library.free(heap)
+    for size in _HEAPS:  # address space that later tensors come from: untouched, it takes no memory
+        heap = library.malloc(size)
+        if heap:
+            start = -(-heap // _SMALL_PAGE) * _SMALL_PAGE
+            library.madvise(start, heap + size - start, _MADV_HUGEPAGE)
+            library.free(heap)
+            return
