@@ -64,7 +64,7 @@ def random_dataset(images: int, device: torch.device, size: int = IMAGE_SIZE) ->
     pixels = torch.randint(256, (images, 3, size, size), generator=generator, dtype=torch.uint8)
     labels = torch.randint(CLASSES, (images,), generator=generator)
     split = Split(pixels, labels).to(device)
-    return Dataset(split, split, split, tuple(map(str, range(CLASSES))), {"name": "random pixels"})
+    return Dataset(split, split, split, tuple(map(str, range(CLASSES))), {"name": "random pixels", "source": "made up"})
 
 
 def shrunk(params: Params, batch_size: int, calibration_images: int) -> Params:
