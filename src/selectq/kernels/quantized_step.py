@@ -30,7 +30,6 @@ class QuantizedStep:
         self._grids: dict[Place, StoredGrid] = {}
         self._parameters: dict[FusedLayer, Parameters] = {}
         self._versions: dict[nn.Module, int] = {}
-        self._was_training = False
 
     def __call__(self, images: Tensor) -> Tensor:
         """Float (N, 3, H, W) -> logits (N, classes)."""
@@ -79,7 +78,6 @@ class QuantizedStep:
             if self._was_written(layer) or self._may_have_learnt(layer) or layer in moved or source in moved
         ]
         self._parameters |= quantized_parameters(stale) if stale else {}
-        self._was_training = self._network.training
 
     def _was_written(self, module: nn.Module) -> bool:
         """Whether a tensor of the module itself was written to since this was asked last; True the first time."""
@@ -91,7 +89,7 @@ class QuantizedStep:
 
     def _may_have_learnt(self, layer: FusedLayer) -> bool:
         """Whether an optimiser may have moved a parameter since the last call; fused ones leave its version alone."""
-        return self._was_training and (layer.weight.requires_grad or layer.bias.requires_grad)
+        return layer.weight.requires_grad or layer.bias.requires_grad
 
 
 def quantized_parameters(layers: list[FusedLayer]) -> dict[FusedLayer, Parameters]:
