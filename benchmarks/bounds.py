@@ -1,13 +1,13 @@
 """The least that a step can take on this machine: its floating-point operations and bytes over measured ceilings."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
-from workload import CLASSES, Workload
+from workload import Workload
 
 from selectq.models.mobilenetv2 import parameter_kinds
 
@@ -47,8 +47,7 @@ def measure_ceilings(device: torch.device) -> Ceilings:
     return Ceilings(2 * MATRIX**3 / product, 2 * FLOAT_BYTES * COPIED_FLOATS / copy)
 
 
-def _best_seconds(work: object) -> float:
-    assert callable(work)
+def _best_seconds(work: Callable[[], object]) -> float:
     seconds = []
     for _ in range(TRIALS + 1):
         start = perf_counter()
@@ -95,18 +94,17 @@ def _shapes(model: MobileNetV2, workload: Workload) -> dict[str, tuple[nn.Module
     found: dict[str, tuple[nn.Module, int, int]] = {}
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
 
-    def watch(name: str) -> object:
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             found[name] = layer, arguments[0].numel(), output.numel()
 
         return hook
 
     for name, layer in layers.items():
-        layer.register_forward_hook(watch(name))  # type: ignore[arg-type]
+        layer.register_forward_hook(watch(name))
     size = workload.dataset.train.images.shape[-1]
     with torch.no_grad():
         model.eval()(torch.zeros(1, 3, size, size))
-    assert found and CLASSES
     return found
 
 
