@@ -12,6 +12,7 @@ from workload import Workload, endless, prepared_batches
 from selectq.data.augment import image_batches, training_batches
 from selectq.drift.measure import measure_drift
 from selectq.kernels.float_step import FloatStep
+from selectq.kernels.quantized_step import QuantizedStep
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.fused import FusedMobileNetV2
@@ -116,8 +117,11 @@ def drift(workload: Workload) -> Callable[[], int]:
     network, _ = quantized(workload, workload.full_qat)
     parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images[:DRIFT_IMAGES]
 
+    def simulate(network: FusedMobileNetV2) -> FusedMobileNetV2 | QuantizedStep:
+        return quantized_forward(network, workload.device)
+
     def work() -> int:
-        measure_drift(parent, {"full": network}, image_batches(images))
+        measure_drift(parent, {"full": network}, image_batches(images), simulate)
         return DRIFT_PASSES * len(images)
 
     return work

@@ -4,6 +4,7 @@ import _src  # noqa: F401
 
 # isort: split
 import argparse
+from functools import partial
 from pathlib import Path
 
 from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
@@ -18,6 +19,7 @@ from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
 from selectq.training.device import choose_device
+from selectq.training.simulation import quantized_forward
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")
@@ -42,7 +44,8 @@ def main() -> None:
         }
         batches = -(-len(images) // EVALUATION_BATCH)
 
-        drift = measure_drift(parent, quantized, progress(image_batches(images), batches, "drift"))
+        simulate = partial(quantized_forward, device=device)
+        drift = measure_drift(parent, quantized, progress(image_batches(images), batches, "drift"), simulate)
         ranges = channel_ranges(
             parent, params.drift.inspect, progress(image_batches(images), batches, "channel ranges")
         )

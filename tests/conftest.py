@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,3 +27,16 @@ def data_folder() -> Path:
     if not folders:
         pytest.skip("SELECTQ_DATA is not set: no real images here")
     return Path(folders.split(os.pathsep)[0])
+
+
+@pytest.fixture(scope="session")
+def kernels() -> None:
+    """Both libraries of kernels; the tests that need them are skipped where there is no compiler."""
+    if shutil.which("c++") is None:
+        pytest.skip("there is no C++ compiler here")
+    from selectq.kernels.build import load_kernels  # here: the path to the package is set above
+    from selectq.kernels.float_step import FloatStep
+    from selectq.kernels.quantized_step import QuantizedStep
+
+    load_kernels(*FloatStep.SOURCES)
+    load_kernels(*QuantizedStep.SOURCES)

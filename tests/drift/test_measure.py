@@ -9,7 +9,8 @@ import torch
 from networks import float_images, quantized, scheme, trained
 from torch import Tensor, nn
 
-from selectq.drift.measure import DRIFT_COLUMNS, RelativeError, measure_drift
+from selectq.drift.measure import DRIFT_COLUMNS, Reference, RelativeError, measure_drift
+from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
 
@@ -57,24 +58,24 @@ def blocks(table: pd.DataFrame, kind: str) -> pd.Series:
 
 def test_relative_error_by_hand() -> None:
     error = RelativeError()
-    error.add(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 3.0]))
+    error.add(Reference(torch.tensor([3.0, 4.0])), torch.tensor([3.0, 3.0]))
     assert error.value() == pytest.approx(1 / 5)
-    error.add(torch.tensor([[0.0], [12.0]]), torch.tensor([[2.0], [12.0]]))
+    error.add(Reference(torch.tensor([[0.0], [12.0]])), torch.tensor([[2.0], [12.0]]))
     assert error.value() == pytest.approx(math.sqrt(5 / 169)), "over both batches, not their mean"
 
 
 def test_relative_error_without_a_reference() -> None:
     error = RelativeError()
-    error.add(torch.zeros(3), torch.zeros(3))
+    error.add(Reference(torch.zeros(3)), torch.zeros(3))
     assert error.value() == 0.0
-    error.add(torch.zeros(3), torch.ones(3))
+    error.add(Reference(torch.zeros(3)), torch.ones(3))
     assert error.value() == 1.0
 
 
 def test_relative_error_is_added_up_in_double_precision() -> None:
     error = RelativeError()
     for _ in range(3):
-        error.add(torch.full((1000, 1000), 1e4), torch.full((1000, 1000), 1e4 + 1))
+        error.add(Reference(torch.full((1000, 1000), 1e4)), torch.full((1000, 1000), 1e4 + 1))
     assert error.value() == pytest.approx(1e-4, rel=1e-12)
 
 
@@ -158,3 +159,17 @@ def test_batches_add_up_and_networks_are_left_alone() -> None:
     assert not any(module._forward_hooks for module in network.modules())
     with torch.no_grad():
         assert torch.equal(network(images), before(images))
+
+
+@pytest.mark.usefixtures("kernels")
+def test_kernels_measure_what_the_modules_do() -> None:
+    """A layer that reads the float network's values meets rounding ties, where single levels may differ."""
+    networks = {"eight": quantized(scheme()), "four": quantized(scheme(4, granularity="tensor", bits=4))}
+    batches = [float_images(6, seed=3), float_images(5, seed=4)]
+    plain = measure_drift(float_network(), networks, batches)
+    fast = measure_drift(float_network(), networks, batches, QuantizedStep)
+    assert fast.drop(columns="drift").equals(plain.drop(columns="drift"))
+    assert (plain.drift > 0).all()
+    for kind, tolerance in {"accumulated": 1e-5, "isolated": 5e-3}.items():
+        found, expected = (table[table.kind == kind].drift.to_numpy() for table in (fast, plain))
+        assert found == pytest.approx(expected, rel=tolerance)

@@ -9,6 +9,7 @@ from networks import calibration, coloured_dataset, coloured_noise, quantized, s
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
+from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
@@ -130,3 +131,20 @@ def test_number_of_threads_does_not_change_logits() -> None:
         two = QuantizedStep(network)(images())
     torch.set_num_threads(threads)
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_parameters_equal_the_quantizers_to_the_bit(bits: int, granularity: str) -> None:
+    """Also where a channel is dead, a bias is far larger than its weights, and a value lies on a rounding tie."""
+    network = quantized(scheme(bits, granularity=granularity))
+    generator = torch.Generator().manual_seed(0)
+    for layer in network.fused_layers():
+        with torch.no_grad():
+            layer.weight.normal_(generator=generator)
+            layer.weight[0], layer.weight[1] = 0.0, 1e-7
+            layer.weight[2] = torch.randint(-254, 255, layer.weight[2].shape, generator=generator) / 2
+        scales = layer.read_parameters.neighbour_scales()
+        into, out = (None if scale is None else scale.item() for scale in scales)
+        own = layer.read_parameters(layer.weight, layer.bias)
+        assert all(map(torch.equal, fake_quantized_parameters(layer, into, out), own)), layer.name

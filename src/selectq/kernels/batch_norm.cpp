@@ -34,41 +34,85 @@ class Statistics {
   ColumnSums sum_, square_;
 };
 
-// Of the activation function after batch norm: passes strictly between the bounds, as torch's relu and relu6.
-class ActivationGradient {
+// Batch norm and activation function of a raw output: lets a gradient pass where the value is strictly between the
+// bounds, as torch's relu and relu6.
+class Activated {
  public:
-  ActivationGradient(Tensor gradient, Tensor raw, Tensor factor, Tensor offset, double low, double high)
-      : gradient_(gradient.data_ptr<float>()), raw_(raw.data_ptr<float>()), factor_(factor.data_ptr<float>()),
-        offset_(offset.data_ptr<float>()), channels_(raw.size(-1)), low_(low), high_(high) {}
+  Activated(const Tensor& raw, const Tensor& factor, const Tensor& offset, double low, double high)
+      : raw_(raw.data_ptr<float>()), factor_(factor.data_ptr<float>()), offset_(offset.data_ptr<float>()),
+        channels_(raw.size(-1)), low_(low), high_(high) {}
   template <class Count>
   Floats raw(int64_t row, int64_t c, Count count) const { return load<Floats>(raw_ + row * channels_ + c, count); }
   template <class Count>
-  Floats operator()(int64_t row, int64_t c, Count count) const {
+  Floats passed(Floats gradient, int64_t row, int64_t c, Count count) const {
     const Floats x = raw(row, c, count) * load<Floats>(factor_ + c, count) + load<Floats>(offset_ + c, count);
-    const Floats gradient = load<Floats>(gradient_ + row * channels_ + c, count);
     return ((x > fill(low_)) & (x < fill(high_))) ? gradient : Floats{};
   }
 
  private:
-  const float *gradient_, *raw_, *factor_, *offset_;
+  const float *raw_, *factor_, *offset_;
   int64_t channels_;
   float low_, high_;
+};
+
+// Per channel: the sum of the activation's gradient, and of its product with the raw output.
+class GradientSums {
+ public:
+  struct Column {
+    Activated activated;
+    Floats sum, product;
+
+    template <class Count>
+    void add(Floats gradient, int64_t row, int64_t c, Count count) {
+      const Floats value = activated.passed(gradient, row, c, count);
+      sum += value;
+      product += value * activated.raw(row, c, count);
+    }
+  };
+  struct Worker {
+    Activated activated;
+    ColumnSums::Part sum, product;
+
+    Column column() const { return {activated, Floats{}, Floats{}}; }
+    template <class Count>
+    void end_column(const Column& column, int64_t c, Count count) {
+      add_to(sum.block + c, column.sum, count);
+      add_to(product.block + c, column.product, count);
+    }
+    void end_block() {
+      sum.end_block();
+      product.end_block();
+    }
+  };
+
+  GradientSums(Activated activated, int64_t channels) : activated_(activated), sum_(channels), product_(channels) {}
+  Worker worker(int thread) { return {activated_, sum_.part(thread), product_.part(thread)}; }
+  Tensor sum() const { return sum_.sum(); }
+  Tensor product() const { return product_.sum(); }
+
+ private:
+  Activated activated_;
+  ColumnSums sum_, product_;
 };
 
 // Of batch norm and activation: a per-channel combination of the activation's gradient, the raw output, and 1.
 class BatchNormGradient {
  public:
-  BatchNormGradient(ActivationGradient inner, Tensor coefficients)
-      : inner_(inner), coefficients_(coefficients.data_ptr<float>()), channels_(coefficients.size(1)) {}
+  BatchNormGradient(const Tensor& gradient, Activated activated, const Tensor& coefficients)
+      : gradient_(gradient.data_ptr<float>()), activated_(activated), coefficients_(coefficients.data_ptr<float>()),
+        channels_(coefficients.size(1)) {}
   template <class Count>
   Floats operator()(int64_t row, int64_t c, Count count) const {
     const float* of = coefficients_ + c;
-    return inner_(row, c, count) * load<Floats>(of, count) +
-           inner_.raw(row, c, count) * load<Floats>(of + channels_, count) + load<Floats>(of + 2 * channels_, count);
+    const Floats gradient = load<Floats>(gradient_ + row * channels_ + c, count);
+    return activated_.passed(gradient, row, c, count) * load<Floats>(of, count) +
+           activated_.raw(row, c, count) * load<Floats>(of + channels_, count) +
+           load<Floats>(of + 2 * channels_, count);
   }
 
  private:
-  ActivationGradient inner_;
+  const float* gradient_;
+  Activated activated_;
   const float* coefficients_;  // (3, C)
   int64_t channels_;
 };
@@ -111,7 +155,7 @@ std::tuple<Tensor, Tensor, Tensor> raw_layer_of_raw(const Tensor& before, const 
 // The sums of what was convolved elsewhere.
 std::tuple<Tensor, Tensor> raw_statistics(const Tensor& raw) {
   Statistics finish(raw.size(3));
-  finish_all(as_rows(raw), finish);
+  finish_all(as_rows(raw), as_rows(raw), finish);
   return {finish.sum(), finish.square()};
 }
 
@@ -174,52 +218,50 @@ Tensor normalise(const Tensor& raw, const Tensor& factor, const Tensor& offset, 
   return y;
 }
 
-// Per channel: the sum of the activation's gradient, and of its product with the raw output.
+// The sums of `GradientSums` of a gradient that was made elsewhere.
 std::tuple<Tensor, Tensor> batch_norm_sums(const Tensor& gradient, const Tensor& raw, const Tensor& factor,
                                            const Tensor& offset, double low, double high) {
   const int64_t channels = raw.size(3);
-  const ActivationGradient shared(gradient, raw, factor, offset, low, high);
-  ColumnSums sum(channels), product(channels);
+  const float* from = gradient.data_ptr<float>();
+  GradientSums sums({raw, factor, offset, low, high}, channels);
   each_block(raw.numel() / channels, channels, [&](int thread, int64_t first, int64_t count) {
-    const ActivationGradient inner = shared;
-    ColumnSums::Part sums = sum.part(thread), products = product.part(thread);
+    auto worker = sums.worker(thread);
     for (int64_t row = first; row < first + count; ++row)
       each_vector(channels, [&](int64_t c, auto lanes) {
-        const Floats value = inner(row, c, lanes);
-        add_to(sums.block + c, value, lanes);
-        add_to(products.block + c, value * inner.raw(row, c, lanes), lanes);
+        auto column = worker.column();
+        column.add(load<Floats>(from + row * channels + c, lanes), row, c, lanes);
+        worker.end_column(column, c, lanes);
       });
-    sums.end_block();
-    products.end_block();
+    worker.end_block();
   });
-  return {sum.sum(), product.sum()};
+  return {sums.sum(), sums.product()};
 }
 
 // Of convolution, batch norm and activation; `coefficients` as `batch_norm_coefficients` gives them.
 Gradients normalised_layer_backward(const Tensor& gradient, const Tensor& raw, const Tensor& factor,
                                     const Tensor& offset, double low, double high, const Tensor& coefficients,
                                     const Tensor& x, const Tensor& weight, int64_t stride) {
-  const BatchNormGradient inner({gradient, raw, factor, offset, low, high}, coefficients);
+  const BatchNormGradient inner(gradient, {raw, factor, offset, low, high}, coefficients);
   return layer_gradients(inner, gradient, x, weight, Geometry(x, stride), true, true);
 }
 
-// Of what `raw_layer_of_raw` computes, and of the batch norm and activation after it. The input's gradient is that of
-// what batch norm and activation made of `before`.
-Gradients normalised_layer_of_raw_backward(const Tensor& gradient, const Tensor& raw, const Tensor& factor,
-                                           const Tensor& offset, double low, double high, const Tensor& coefficients,
-                                           const Tensor& before, const Tensor& factor_before,
-                                           const Tensor& offset_before, double low_before, double high_before,
-                                           const Tensor& weight, int64_t stride) {
-  const BatchNormGradient inner({gradient, raw, factor, offset, low, high}, coefficients);
+// Of what `raw_layer_of_raw` computes, and of the batch norm and activation after it: the gradients of what batch norm
+// and activation made of `before` and of the weight, and `GradientSums` of the former.
+std::tuple<Tensor, Tensor, Tensor, Tensor> normalised_layer_of_raw_backward(
+    const Tensor& gradient, const Tensor& raw, const Tensor& factor, const Tensor& offset, double low, double high,
+    const Tensor& coefficients, const Tensor& before, const Tensor& factor_before, const Tensor& offset_before,
+    double low_before, double high_before, const Tensor& weight, int64_t stride) {
+  const BatchNormGradient inner(gradient, {raw, factor, offset, low, high}, coefficients);
   const Normalised x(before, factor_before, offset_before, low_before, high_before);
+  GradientSums sums({before, factor_before, offset_before, low_before, high_before}, before.size(3));
   auto [of_x, of_taps, of_bias] =
-      depthwise_gradients(inner, x, as_taps(weight), Geometry(before, stride), true, true);
-  return {of_x, from_taps(of_taps, weight), of_bias};
+      depthwise_gradients<true, true>(inner, x, as_taps(weight), Geometry(before, stride), sums);
+  return {of_x, from_taps(of_taps, weight), sums.sum(), sums.product()};
 }
 
 Tensor normalised_rows_backward(const Tensor& gradient, const Tensor& raw, const Tensor& factor, const Tensor& offset,
                                 double low, double high, const Tensor& coefficients) {
-  const BatchNormGradient inner({gradient, raw, factor, offset, low, high}, coefficients);
+  const BatchNormGradient inner(gradient, {raw, factor, offset, low, high}, coefficients);
   const Tensor rows = as_rows(raw);
   return like_rows(std::get<0>(raw_gradient(inner, rows.size(0), rows.size(1))), raw);
 }

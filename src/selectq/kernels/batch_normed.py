@@ -33,9 +33,13 @@ class _Normalised:
         self._mean, self._inverse_deviation, factor, offset = fit
         self.norm = Normalisation(factor, offset, bounds.low, bounds.high)
 
-    def gradients(self, gradient: Tensor, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def sums(self, gradient: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Per channel, of the activation's gradient, and of its product with the raw output: (O,) each."""
+        result: tuple[Tensor, Tensor] = operators.batch_norm_sums(gradient, raw, *self.norm)
+        return result
+
+    def gradients(self, sums: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Of the batch norm's weight and bias (O,), and the coefficients (3, O) of the raw output's gradient."""
-        sums = operators.batch_norm_sums(gradient, raw, *self.norm)
         moments = (self._mean, self._inverse_deviation, self._weight, self._count)
         result: tuple[Tensor, Tensor, Tensor] = operators.batch_norm_coefficients(*sums, *moments)
         return result
@@ -67,7 +71,7 @@ class NormalisedLayer(torch.autograd.Function):
         """The gradients of input, weight, and the batch norm's weight and bias."""
         x, weight, raw = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        of_norm_weight, of_norm_bias, coefficients = ctx.normalised.gradients(gradient, raw)
+        of_norm_weight, of_norm_bias, coefficients = ctx.normalised.gradients(ctx.normalised.sums(gradient, raw))
         parts = (gradient, raw, *ctx.normalised.norm, coefficients, x, weight, ctx.stride)
         of_x, of_weight, _ = operators.normalised_layer_backward(*parts)
         return of_x, of_weight, of_norm_weight, of_norm_bias, None, None, None
@@ -107,12 +111,12 @@ class NormalisedPair(torch.autograd.Function):
         """The gradients of input, and of each convolution's weight and batch norm's weight and bias."""
         x, weight1, raw1, weight2, raw2 = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        *of_norm2, coefficients = ctx.second.gradients(gradient, raw2)
+        *of_norm2, coefficients = ctx.second.gradients(ctx.second.sums(gradient, raw2))
         after = (gradient, raw2, *ctx.second.norm, coefficients)
-        between, of_weight2, _ = operators.normalised_layer_of_raw_backward(
+        between, of_weight2, *sums = operators.normalised_layer_of_raw_backward(
             *after, raw1, *ctx.first.norm, weight2, ctx.stride
         )
-        *of_norm1, coefficients = ctx.first.gradients(between, raw1)
+        *of_norm1, coefficients = ctx.first.gradients((sums[0], sums[1]))
         before = (between, raw1, *ctx.first.norm, coefficients)
         of_x, of_weight1, _ = operators.normalised_layer_backward(*before, x, weight1, 1)
         return of_x, of_weight1, *of_norm1, of_weight2, *of_norm2, None, None, None
@@ -136,6 +140,6 @@ class NormalisedRows(torch.autograd.Function):
         """The gradients of the raw values, and of the batch norm's weight and bias."""
         (raw,) = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        of_norm_weight, of_norm_bias, coefficients = ctx.normalised.gradients(gradient, raw)
+        of_norm_weight, of_norm_bias, coefficients = ctx.normalised.gradients(ctx.normalised.sums(gradient, raw))
         of_raw = operators.normalised_rows_backward(gradient, raw, *ctx.normalised.norm, coefficients)
         return of_raw, of_norm_weight, of_norm_bias, None, None

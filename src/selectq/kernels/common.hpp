@@ -127,12 +127,13 @@ inline void add_to(float* sums, Floats values, Count count) {
 // -------------------------------------------------------------------------------------------------- pointwise
 Tensor rows_of(float* start, int64_t rows, int64_t columns) { return at::from_blob(start, {rows, columns}, at::kFloat); }
 
+// Finishes `rows` rows from `first` on; `raw` and `y` may be the same place.
 template <class Worker>
-void finish_rows(Worker& worker, float* y, int64_t first, int64_t rows, int64_t channels) {
-  for (int64_t row = 0; row < rows; ++row)
+void finish_rows(Worker& worker, const float* raw, float* y, int64_t first, int64_t rows, int64_t channels) {
+  for (int64_t row = first; row < first + rows; ++row)
     each_vector(channels, [&](int64_t c, auto count) {
-      float* place = y + row * channels + c;
-      store(place, worker(load<Floats>(place, count), first + row, c, count), count);
+      const int64_t at = row * channels + c;
+      store(y + at, worker(load<Floats>(raw + at, count), row, c, count), count);
     });
   worker.end_block();
 }
@@ -163,7 +164,7 @@ Tensor pointwise(const Tensor& x, const Tensor& weight, Finish& finish) {
       const int64_t first = block * step, count = std::min(step, rows - first);
       Tensor part = rows_of(to + first * out, count, out);
       at::mm_out(part, rows_of(from + first * in, count, in), right);
-      finish_rows(worker, to + first * out, first, count, out);
+      finish_rows(worker, to, to, first, count, out);
     }
     finish.done(thread, worker);
   });
@@ -288,13 +289,26 @@ Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, 
   return y;
 }
 
+// What watches a depthwise convolution's input gradient: nothing. A column is what a few channels keep in registers.
+struct NothingSeen {
+  struct Column {
+    template <class Count>
+    void add(Floats, int64_t, int64_t, Count) {}
+  };
+  Column column() const { return {}; }
+  template <class Count>
+  void end_column(const Column&, int64_t, Count) {}
+  void end_block() {}
+  NothingSeen worker(int) const { return {}; }
+};
+
 // Gradients of input (N, H, W, C), of weight (9, C), of what is added to every pixel (C). Empty where not asked for.
 //
 // With the raw gradient spread out to the input's pixels (zeros between, for a stride of 2), both are sums over the
-// same nine neighbours of a pixel.
-template <bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source>
+// same nine neighbours of a pixel. `seen` watches the input's gradient.
+template <bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source, class Seen>
 std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
-    Gradient gradient, const Source& source, const Tensor& weight, const Geometry& g) {
+    Gradient gradient, const Source& source, const Tensor& weight, const Geometry& g, Seen& seen) {
   const int64_t channels = g.channels;
   Tensor of_x = FOR_INPUT ? empty_behind(source.tensor, {g.images, g.height, g.width, channels}) : at::empty({0});
   ColumnSums of_weight(TAPS * channels), of_bias(channels);
@@ -303,6 +317,7 @@ std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
   share(g.images, [&](int thread, int64_t begin, int64_t end) {
     Planes planes(g);
     ColumnSums::Part weight_sums = of_weight.part(thread), bias_sums = of_bias.part(thread);
+    auto input_seen = seen.worker(thread);
     for (int64_t n = begin; n < end; ++n) {
       for (int64_t h = 0; h < g.out_height; ++h)
         for (int64_t w = 0; w < g.out_width; ++w)
@@ -332,10 +347,19 @@ std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
             }
           for (int64_t tap = 0; tap < TAPS && FOR_WEIGHT; ++tap)
             add_to(weight_sums.block + (TAPS - 1 - tap) * channels + c, sums[tap], count);
+          if (!FOR_INPUT) return;
+          auto column = input_seen.column();  // in a loop of its own: the one above needs all registers
+          for (int64_t h = first; h < last; ++h)
+            for (int64_t w = 0; w < g.width; ++w) {
+              const int64_t row = g.in_row(n, h, w);
+              column.add(load<Floats>(to + row * channels + c, count), row, c, count);
+            }
+          input_seen.end_column(column, c, count);
         });
       });
       weight_sums.end_block();
       bias_sums.end_block();
+      input_seen.end_block();
     }
   });
   return {of_x, of_weight.sum().view({TAPS, channels}), of_bias.sum()};
@@ -345,10 +369,11 @@ template <class Gradient, class Source>
 std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(const Gradient& gradient, const Source& source,
                                                        const Tensor& weight, const Geometry& g, bool for_input,
                                                        bool for_weight) {
-  if (for_input && for_weight) return depthwise_gradients<true, true>(gradient, source, weight, g);
-  if (for_input) return depthwise_gradients<true, false>(gradient, source, weight, g);
-  if (for_weight) return depthwise_gradients<false, true>(gradient, source, weight, g);
-  return depthwise_gradients<false, false>(gradient, source, weight, g);
+  NothingSeen seen;
+  if (for_input && for_weight) return depthwise_gradients<true, true>(gradient, source, weight, g, seen);
+  if (for_input) return depthwise_gradients<true, false>(gradient, source, weight, g, seen);
+  if (for_weight) return depthwise_gradients<false, true>(gradient, source, weight, g, seen);
+  return depthwise_gradients<false, false>(gradient, source, weight, g, seen);
 }
 
 // -------------------------------------------------------------------------------------- done elsewhere, row by row
@@ -361,15 +386,16 @@ void each_block(int64_t rows, int64_t channels, Work work) {
   });
 }
 
-// Finishes raw (M, C) in place.
+// Finishes raw (M, C) to y, which may be the same.
 template <class Finish>
-void finish_all(const Tensor& raw, Finish& finish) {
+void finish_all(const Tensor& raw, const Tensor& y, Finish& finish) {
   const int64_t rows = raw.size(0), channels = raw.size(1), step = block_rows(2 * channels);
-  float* values = raw.data_ptr<float>();
+  const float* from = raw.data_ptr<float>();
+  float* to = y.data_ptr<float>();
   share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
     auto worker = finish.worker(thread);
     for (int64_t first = begin * step; first < std::min(end * step, rows); first += step)
-      finish_rows(worker, values + first * channels, first, std::min(step, rows - first), channels);
+      finish_rows(worker, from, to, first, std::min(step, rows - first), channels);
     finish.done(thread, worker);
   });
 }

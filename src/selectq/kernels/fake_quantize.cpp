@@ -2,6 +2,9 @@
 
 #include "common.hpp"
 
+#include <cmath>
+#include <optional>
+
 namespace {
 
 // Bias, activation function and fake quantization. Keeps, for the gradient, which values are on the grid.
@@ -41,17 +44,17 @@ class FakeQuantize {
         done_(at::get_num_threads(), start_) {}
   Worker worker(int) const { return start_; }
   void done(int thread, const Worker& worker) { done_[thread] = worker; }
-  double lowest() const {
+  Tensor lowest() const {
     float found = std::numeric_limits<float>::infinity();
     for (const Worker& worker : done_)
       for (int64_t lane = 0; lane < LANES; ++lane) found = std::min(found, worker.lowest[lane]);
-    return found;
+    return at::scalar_tensor(found, at::kFloat);
   }
-  double highest() const {
+  Tensor highest() const {
     float found = -std::numeric_limits<float>::infinity();
     for (const Worker& worker : done_)
       for (int64_t lane = 0; lane < LANES; ++lane) found = std::max(found, worker.highest[lane]);
-    return found;
+    return at::scalar_tensor(found, at::kFloat);
   }
 
  private:
@@ -77,7 +80,8 @@ class MaskedGradient {
   int64_t channels_;
 };
 
-using Quantized = std::tuple<Tensor, Tensor, double, double>;  // y, mask (M, C), smallest and largest value before
+// y, mask (M, C), smallest and largest value (scalars) before
+using Quantized = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
 // Convolution, bias, activation, fake quantization. `low` and `high` are the lowest and highest level.
 Quantized quantized_layer(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t stride, double scale,
@@ -98,9 +102,9 @@ Gradients quantized_layer_backward(const Tensor& gradient, const Tensor& mask, c
 // Bias, activation, fake quantization of what was computed elsewhere.
 Quantized quantized_rows(const Tensor& raw, const Tensor& bias, double scale, double zero_point, double low,
                          double high) {
-  const Tensor y = raw.clone(), rows = as_rows(y), mask = at::empty(rows.sizes(), at::kByte);
+  const Tensor y = at::empty_like(raw), rows = as_rows(raw), mask = at::empty(rows.sizes(), at::kByte);
   FakeQuantize finish(bias, mask, scale, zero_point, low, high);
-  finish_all(rows, finish);
+  finish_all(rows, as_rows(y), finish);
   return {y, mask, finish.lowest(), finish.highest()};
 }
 
@@ -109,11 +113,74 @@ std::tuple<Tensor, Tensor> quantized_rows_backward(const Tensor& gradient, const
   return {like_rows(of_raw, gradient), of_bias};
 }
 
+// ------------------------------------------------------------------------------------------------- parameters
+// A scale, made a little coarser so that no output is near a rounding tie: as `tie_free_scale` in
+// quantization/scales.py, operation by operation.
+float tie_free(float scale, float input_scale, float output_scale, float resolution, float largest_denominator) {
+  const float factor = input_scale * scale / output_scale;
+  const float numerator = std::ceil(factor * resolution);
+  const float largest = std::min(numerator / factor, largest_denominator);
+  const float denominator = 2 * std::floor((largest - 1) / 2) + 1;
+  return numerator / denominator * (output_scale / input_scale);
+}
+
+float largest_magnitude(const float* values, int64_t count) {
+  Floats largest{};
+  for (int64_t i = 0; i < count; i += LANES) {
+    const Floats x = load<Floats>(values + i, std::min(LANES, count - i));
+    largest = larger(largest, larger(x, -x));
+  }
+  float found = 0;
+  for (int64_t lane = 0; lane < LANES; ++lane) found = std::max(found, largest[lane]);
+  return found;
+}
+
+// `to` gets the nearest values on a grid of `count` values with levels up to `last` either way.
+void on_grid(const float* values, float* to, int64_t count, float scale, float last) {
+  const float inverse = 1 / scale;
+  for (int64_t i = 0; i < count; i += LANES) {
+    const int64_t lanes = std::min(LANES, count - i);
+    const Floats level = larger(fill(-last), smaller(fill(last), load<Floats>(values + i, lanes) * inverse));
+    store(to + i, nearest(level) * scale, lanes);  // a clamp between product and sum: they must not become one operation
+  }
+}
+
+// A layer's fake-quantized weight (O, ...) and bias (O), as `LayerQuantizer` in quantization/quantizers.py gives them,
+// operation by operation. `output_scale` is missing where the output is not quantized.
+std::tuple<Tensor, Tensor> quantized_parameters(const Tensor& weight, const Tensor& bias, bool per_channel,
+                                                double last_level, double last_bias_level, double smallest_scale,
+                                                double resolution, double largest_denominator, double input_scale,
+                                                std::optional<double> output_scale) {
+  const int64_t outputs = bias.numel(), per_output = weight.numel() / outputs;
+  TORCH_CHECK(weight.is_non_overlapping_and_dense() && weight.stride(0) == per_output);
+  const Tensor levels = at::empty_like(weight), bias_levels = at::empty_like(bias);
+  const float *from = weight.data_ptr<float>(), *biases = bias.data_ptr<float>(), into = input_scale;
+  std::vector<float> largest(outputs), room(outputs);
+  share(outputs, [&](int, int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) largest[o] = largest_magnitude(from + o * per_output, per_output);
+  });
+  for (int64_t o = 0; o < outputs; ++o) room[o] = std::abs(biases[o]) / (into * static_cast<float>(last_bias_level));
+  if (!per_channel)
+    for (auto* all : {&largest, &room}) std::fill(all->begin(), all->end(), *std::max_element(all->begin(), all->end()));
+  share(outputs, [&](int, int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      const float covering = std::max(largest[o] / static_cast<float>(last_level), static_cast<float>(smallest_scale));
+      float scale = std::max(covering, room[o]);
+      if (output_scale) scale = tie_free(scale, into, *output_scale, resolution, largest_denominator);
+      on_grid(from + o * per_output, levels.data_ptr<float>() + o * per_output, per_output, scale, last_level);
+      const float bias_scale = scale * into, level = std::rint(biases[o] * (1 / bias_scale)), last = last_bias_level;
+      bias_levels.data_ptr<float>()[o] = std::clamp(level, -last, last) * bias_scale;
+    }
+  });
+  return {levels, bias_levels};
+}
+
 }  // namespace
 
 TORCH_LIBRARY(selectq_fake_quantize, library) {
   library.def("quantized_layer", &quantized_layer);
   library.def("quantized_layer_backward", &quantized_layer_backward);
+  library.def("quantized_parameters", &quantized_parameters);
   library.def("quantized_rows", &quantized_rows);
   library.def("quantized_rows_backward", &quantized_rows_backward);
 }

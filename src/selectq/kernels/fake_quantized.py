@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from selectq.quantization.fake_quantize import BIAS_GRID, Range, weight_grid
+from selectq.quantization.fused import FusedLayer
+from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.scales import LARGEST_TIE_FREE_DENOMINATOR, SMALLEST_SCALE, TIE_FREE_RESOLUTION
+
 operators = torch.ops.selectq_fake_quantize
 
 
@@ -20,10 +25,9 @@ class StoredGrid(NamedTuple):
 
 @dataclass
 class Seen:
-    """Takes the smallest and the largest value that a step saw before quantization."""
+    """Takes the smallest and the largest value (scalars) that a step saw before quantization."""
 
-    low: float = 0.0
-    high: float = 0.0
+    range: Range | None = None
 
 
 class QuantizedLayer(torch.autograd.Function):
@@ -45,7 +49,8 @@ class QuantizedLayer(torch.autograd.Function):
         seen: Seen,
     ) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O), on the grid."""
-        y, mask, seen.low, seen.high = operators.quantized_layer(x, *levels, stride, *grid)
+        y, mask, *ends = operators.quantized_layer(x, *levels, stride, *grid)
+        seen.range = (ends[0], ends[1])
         ctx.geometry = (x.shape[1], x.shape[2], stride)
         ctx.save_for_backward(mask, x if ctx.needs_input_grad[1] else x.new_empty(0), levels[0])
         return y
@@ -65,7 +70,8 @@ class QuantizedRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, raw: Tensor, bias: Tensor, levels: Tensor, grid: StoredGrid, seen: Seen) -> Tensor:
         """(N, H, W, C) to the same shape, on the grid; `levels` are the bias's."""
-        y, mask, seen.low, seen.high = operators.quantized_rows(raw, levels, *grid)
+        y, mask, *ends = operators.quantized_rows(raw, levels, *grid)
+        seen.range = (ends[0], ends[1])
         ctx.save_for_backward(mask)
         return y
 
@@ -88,3 +94,21 @@ class StraightThrough(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """The gradient as it is."""
         return gradients[0], None
+
+
+def fake_quantized_parameters(
+    layer: FusedLayer, input_scale: float, output_scale: float | None
+) -> tuple[Tensor, Tensor]:
+    """A layer's weight and bias as its `LayerQuantizer` gives them, under the scales of what it reads and stores.
+
+    `output_scale` is None where the output is not quantized.
+    """
+    quantizer = layer.read_parameters
+    assert isinstance(quantizer, LayerQuantizer), f"{layer.name} is not quantized"
+    scheme = quantizer.scheme
+    last_levels = float(weight_grid(scheme).quant_max), float(BIAS_GRID.quant_max)
+    tie_free = SMALLEST_SCALE, float(TIE_FREE_RESOLUTION), float(LARGEST_TIE_FREE_DENOMINATOR)
+    scales = input_scale, output_scale
+    parameters = layer.weight, layer.bias, scheme.granularity == "channel"
+    result: tuple[Tensor, Tensor] = operators.quantized_parameters(*parameters, *last_levels, *tie_free, *scales)
+    return result

@@ -4,12 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selectq.data.augment import PIXEL_SCALE
 from selectq.kernels.convolutions import convolve, has_kernel
-from selectq.kernels.fake_quantized import QuantizedLayer, QuantizedRows, Seen, StoredGrid, StraightThrough
-from selectq.quantization.fake_quantize import BIAS_GRID, fake_quantize, weight_grid
-from selectq.quantization.fused import FusedBlock, FusedConv2d, FusedLayer, FusedMobileNetV2, Place
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer, per_output
-from selectq.quantization.scales import tie_free_scale
+from selectq.kernels.fake_quantized import (
+    QuantizedLayer,
+    QuantizedRows,
+    Seen,
+    StoredGrid,
+    StraightThrough,
+    fake_quantized_parameters,
+)
+from selectq.quantization.fused import FusedBlock, FusedConv2d, FusedLayer, FusedLinear, FusedMobileNetV2, Place, Watch
+from selectq.quantization.quantizers import ActivationQuantizer
 
 Parameters = tuple[Tensor, Tensor]
 """A layer's fake-quantized weight and bias."""
@@ -33,23 +39,41 @@ class QuantizedStep:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Float (N, 3, H, W) -> logits (N, classes)."""
+        return self.watched(images, _look_away)
+
+    def watched(self, images: Tensor, watch: Watch) -> Tensor:
+        """As `FusedMobileNetV2.watched`."""
         self._bring_up_to_date()
         x = images.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3)
         for block in self._network.blocks():
-            x = self._block(block, x) if isinstance(block, FusedBlock) else self._convolution(block, x)
+            x = self._any(block, x, watch)
         x = F.avg_pool2d(x.permute(0, 3, 1, 2), x.shape[1:3]).permute(0, 2, 3, 1).contiguous()  # (N, 1, 1, C)
         pooled = self._stored(self._network.pool, x).flatten(1)
         weight, bias = self._parameters[self._network.classifier]
         classifier, straight = self._network.classifier, StraightThrough.apply
-        return F.linear(pooled, straight(classifier.weight, weight), straight(classifier.bias, bias))
+        logits = F.linear(pooled, straight(classifier.weight, weight), straight(classifier.bias, bias))
+        watch(classifier, logits)
+        return logits
 
-    def _block(self, block: FusedBlock, x: Tensor) -> Tensor:
+    def part(self, module: FusedConv2d | FusedBlock | FusedLinear, x: Tensor) -> Tensor:
+        """As `FusedMobileNetV2.part`, with the scales and levels of the last pass through the whole network."""
+        if isinstance(module, FusedLinear):
+            return F.linear(x, *self._parameters[module])
+        rows = x.permute(0, 2, 3, 1).contiguous()
+        return self._any(module, rows, _look_away).permute(0, 3, 1, 2)
+
+    def _any(self, module: FusedConv2d | FusedBlock, x: Tensor, watch: Watch) -> Tensor:
+        return self._block(module, x, watch) if isinstance(module, FusedBlock) else self._convolution(module, x, watch)
+
+    def _block(self, block: FusedBlock, x: Tensor, watch: Watch) -> Tensor:
         y = x
         for layer in block.convolutions():
-            y = self._convolution(layer, y)
-        return self._stored(block, x + y) if block.residual else y
+            y = self._convolution(layer, y, watch)
+        y = self._stored(block, x + y) if block.residual else y
+        watch(block, y.permute(0, 3, 1, 2))
+        return y
 
-    def _convolution(self, layer: FusedConv2d, x: Tensor) -> Tensor:
+    def _convolution(self, layer: FusedConv2d, x: Tensor, watch: Watch) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O)."""
         levels, grid, seen = self._parameters[layer], self._grids[layer], Seen()
         y: Tensor
@@ -59,6 +83,7 @@ class QuantizedStep:
             raw = convolve(x, StraightThrough.apply(layer.weight, levels[0]), layer)
             y = QuantizedRows.apply(raw, layer.bias, levels[1], grid, seen)
         _show(layer, seen)
+        watch(layer, y.permute(0, 3, 1, 2))
         return y
 
     def _stored(self, place: Place, raw: Tensor) -> Tensor:
@@ -72,12 +97,14 @@ class QuantizedStep:
     def _bring_up_to_date(self) -> None:
         moved = {place for place in self._network.places() if self._was_written(_quantizer(place))}
         self._grids |= {place: _grid(place) for place in moved}
-        stale = [
-            layer
-            for layer, source in self._inputs
-            if self._was_written(layer) or self._may_have_learnt(layer) or layer in moved or source in moved
-        ]
-        self._parameters |= quantized_parameters(stale) if stale else {}
+        for layer, source in self._inputs:
+            if self._was_written(layer) or self._may_have_learnt(layer) or layer in moved or source in moved:
+                self._parameters[layer] = self._fake_quantized(layer, source)
+
+    def _fake_quantized(self, layer: FusedLayer, source: Place | None) -> Parameters:
+        input_scale = PIXEL_SCALE if source is None else self._grids[source].scale
+        output_scale = self._grids[layer].scale if isinstance(layer, Place) else None
+        return fake_quantized_parameters(layer, input_scale, output_scale)
 
     def _was_written(self, module: nn.Module) -> bool:
         """Whether a tensor of the module itself was written to since this was asked last; True the first time."""
@@ -92,27 +119,8 @@ class QuantizedStep:
         return layer.weight.requires_grad or layer.bias.requires_grad
 
 
-def quantized_parameters(layers: list[FusedLayer]) -> dict[FusedLayer, Parameters]:
-    """The fake-quantized parameters of many layers, as their `LayerQuantizer` gives them, in few operations."""
-    covering, inputs, outputs = [], [], []
-    for layer in layers:
-        quantizer = layer.read_parameters
-        assert isinstance(quantizer, LayerQuantizer)
-        input_scale, output_scale = quantizer.neighbour_scales()
-        scale = quantizer.covering_scale(layer.weight, layer.bias, input_scale)
-        covering.append(scale)
-        inputs.append(input_scale.expand_as(scale))
-        outputs.append(torch.full_like(scale, torch.nan) if output_scale is None else output_scale.expand_as(scale))
-    sizes = [len(scale) for scale in covering]
-    flat, into, out = torch.cat(covering), torch.cat(inputs), torch.cat(outputs)
-    final = torch.where(out.isnan(), flat, tie_free_scale(flat, into, out))
-    none = torch.zeros(())
-    found = {}
-    for layer, scale, bias_scale in zip(layers, final.split(sizes), (final * into).split(sizes), strict=True):
-        grid = weight_grid(layer.read_parameters.scheme)  # type: ignore[arg-type]
-        weight = fake_quantize(layer.weight, per_output(scale, layer.weight), none, grid)
-        found[layer] = weight, fake_quantize(layer.bias, bias_scale, none, BIAS_GRID)
-    return found
+def _look_away(module: nn.Module, output: Tensor) -> None:
+    """Watch nothing."""
 
 
 def _quantizer(place: Place) -> ActivationQuantizer:
@@ -131,5 +139,4 @@ def _show(place: Place, seen: Seen) -> None:
     """Leave what was seen in the place's quantizer, if it is watching."""
     quantizer = _quantizer(place)
     if quantizer.training and quantizer.observing:
-        low, high = (torch.tensor(end) for end in (seen.low, seen.high))
-        quantizer.seen = low, high
+        quantizer.seen = seen.range

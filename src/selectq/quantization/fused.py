@@ -6,7 +6,7 @@ they are; calibration puts range estimators into the places, quantization puts q
 export stores integers and puts quantize and dequantize operators.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,6 +121,9 @@ class FusedLinear(nn.Module):
 
 FusedLayer = FusedConv2d | FusedLinear
 
+Watch = Callable[[nn.Module, Tensor], None]
+"""Is shown a block or a layer, and what it put out: (N, C, H, W), or logits."""
+
 
 class FusedMobileNetV2(nn.Module):
     """The whole network: float pixels (N, 3, H, W) -> logits (N, classes). Pixels lie on an 8-bit grid already."""
@@ -138,6 +141,22 @@ class FusedMobileNetV2(nn.Module):
     def pooled(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> what the classifier reads, (N, C)."""
         return self.pool(self.features(x)).flatten(1)
+
+    def watched(self, x: Tensor, watch: Watch) -> Tensor:
+        """The forward pass, in which `watch` is shown every block and layer."""
+        modules = {*self.blocks(), *self.fused_layers()}
+        handles = [
+            module.register_forward_hook(lambda module, inputs, output: watch(module, output)) for module in modules
+        ]
+        logits: Tensor = self(x)
+        for handle in handles:
+            handle.remove()
+        return logits
+
+    def part(self, module: FusedConv2d | FusedBlock | FusedLinear, x: Tensor) -> Tensor:
+        """What a block or layer of the network alone makes of its input: (N, C, H, W), or (N, C) for the classifier."""
+        y: Tensor = module(x)
+        return y
 
     def fused_layers(self) -> Iterator[FusedLayer]:
         """The convolutions and the classifier, in network order."""

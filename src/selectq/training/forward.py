@@ -17,17 +17,20 @@ REPAID_AFTER_STEPS = 3000
 """Compiling for a GPU takes a minute or more; shorter runs do without."""
 
 Network = TypeVar("Network", bound=nn.Module)
+Step = TypeVar("Step", bound=Forward)
 
 
 @dataclass(frozen=True)
-class Kernels(Generic[Network]):
+class Kernels(Generic[Network, Step]):
     """A way to compute a network's forward pass: what makes it, and the source files of the kernels it needs."""
 
-    step: Callable[[Network], Forward]
+    step: Callable[[Network], Step]
     sources: tuple[str, ...]
 
 
-def training_forward(network: Network, kernels: Kernels[Network], device: torch.device, steps: int) -> Forward:
+def training_forward(
+    network: Network, kernels: Kernels[Network, Step], device: torch.device, steps: int
+) -> Network | Step | Forward:
     """What to call on training batches instead of `network`: the same results up to rounding.
 
     On a CPU the project's own kernels, on a GPU a compiled graph if `steps` repay compiling it. Where neither can be
@@ -44,14 +47,14 @@ def training_forward(network: Network, kernels: Kernels[Network], device: torch.
     return kernel_forward(network, kernels, device)
 
 
-def kernel_forward(network: Network, kernels: Kernels[Network], device: torch.device) -> Forward:
+def kernel_forward(network: Network, kernels: Kernels[Network, Step], device: torch.device) -> Network | Step:
     """As `training_forward`, without compiling for a GPU."""
     if device.type != "cpu":
         return network
     try:
         load_kernels(*kernels.sources)
     except KernelsUnavailableError as error:
-        print(f"running without kernels, at about half the speed: {error}", file=sys.stderr)
+        print(f"running without kernels, at about two thirds of the speed: {error}", file=sys.stderr)
         return network
     return kernels.step(network)
 

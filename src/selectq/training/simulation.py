@@ -4,11 +4,11 @@ import torch
 
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.fused import FusedMobileNetV2
-from selectq.training.forward import Forward, Kernels, kernel_forward
+from selectq.training.forward import Kernels, kernel_forward
 
 QUANTIZED_KERNELS = Kernels(QuantizedStep, QuantizedStep.SOURCES)
 
 
-def quantized_forward(network: FusedMobileNetV2, device: torch.device) -> Forward:
+def quantized_forward(network: FusedMobileNetV2, device: torch.device) -> FusedMobileNetV2 | QuantizedStep:
     """What to call instead of a fake-quantized network on `device`, in evaluation mode."""
     return kernel_forward(network, QUANTIZED_KERNELS, device)
