@@ -4,11 +4,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-slow test-all lint bench bench-accuracy bench-int8 clean
+.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 clean
 
 help:
 	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
 	@echo "make study PROFILE=x [KEEP=1] the same pipeline under profiles/x.yaml; KEEP=1 keeps its tables in results/x/"
+	@echo "make share                    push everything that ran to the team's remote; make fetch: get it, without training"
+	@echo "make verify                   hash the cache and all outputs, and name what is damaged"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make lint                     style and types"
 	@echo "make bench                    speed, memory and start-up against the usual loops, and where a step's time goes"
@@ -25,7 +27,11 @@ $(READY): pyproject.toml
 		|| { echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up .venv (torch is a large download the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,executorch,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,remotes,executorch,dev]'
+	@if git rev-parse --git-dir > /dev/null 2>&1; then \
+		git config merge.selectq-lock.driver '.venv/bin/selectq merge-lock %O %A %B'; \
+		git config merge.selectq-written.driver true; \
+	fi
 	@touch $@
 
 demo: PROFILE := digits
@@ -34,6 +40,9 @@ demo: study
 study: $(READY)
 	@test -n "$(PROFILE)" || { echo "error: which profile? make study PROFILE=x, one of:" $(basename $(notdir $(wildcard profiles/*.yaml))) >&2; exit 2; }
 	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep)
+
+share fetch verify: $(READY)
+	@$(BIN)/selectq $@
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

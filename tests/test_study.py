@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selectq import study
 from selectq.errors import UserError
 from selectq.files import only_writer
 from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
+from selectq.team import dvc
 
 REAL = Path(__file__).resolve().parents[1]
 
@@ -186,7 +186,7 @@ def test_workspace_belongs_to_the_checkout_around_it(checkout: Path, monkeypatch
 
 
 def test_missing_dvc_is_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(dvc.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(
         UserError, match=r"^DVC is not installed for \S*; install selectq\[pipeline\], or run `make setup`$"
     ):

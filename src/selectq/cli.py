@@ -26,6 +26,33 @@ def _study(arguments: argparse.Namespace) -> None:
     run_study(find_checkout(), arguments.profile, arguments.keep)
 
 
+def _share(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout  # noqa: PLC0415
+    from selectq.team.share import share  # noqa: PLC0415
+
+    share(find_checkout())
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout  # noqa: PLC0415
+    from selectq.team.share import fetch  # noqa: PLC0415
+
+    fetch(find_checkout())
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout  # noqa: PLC0415
+    from selectq.team.verify import verify  # noqa: PLC0415
+
+    verify(find_checkout(), arguments.mend)
+
+
+def _merge_lock(arguments: argparse.Namespace) -> None:
+    from selectq.team.merge_lock import merge_files  # noqa: PLC0415
+
+    merge_files(arguments.base, arguments.ours, arguments.theirs)
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from selectq.commands.predict import json_lines, run_predict, text_lines  # noqa: PLC0415
 
@@ -67,6 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
     study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
     study.set_defaults(command=_study)
+    share = commands.add_parser("share", help="push everything that ran to the team's remote, with the run cache")
+    share.set_defaults(command=_share)
+    fetch = commands.add_parser("fetch", help="get everything that the team ran, without training")
+    fetch.set_defaults(command=_fetch)
+    verify = commands.add_parser("verify", help="hash the cache and the outputs, and name what is damaged")
+    verify.add_argument("--mend", action="store_true", help="remove it, or replace it where a healthy copy is at hand")
+    verify.set_defaults(command=_verify)
+    merge_lock = commands.add_parser("merge-lock", help="merge dvc.lock stage by stage (git's merge driver)")
+    for name in ("base", "ours", "theirs"):
+        merge_lock.add_argument(name, metavar=name.upper(), type=Path)
+    merge_lock.set_defaults(command=_merge_lock)
     _add_predict(commands.add_parser("predict", help="name the class of each image"))
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))

@@ -2,11 +2,15 @@
 
 import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
 
 from selectq.errors import UserError
+
+ONLY_RESTORE = "SELECTQ_ONLY_RESTORE"
+"""Environment variable: where it is set, no stage does any work, because what ran elsewhere is to be fetched."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -17,6 +21,7 @@ def run(main: Callable[[], None]) -> None:
     gc.enable()  # held while the modules loaded, by those who want to start fast
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        _refuse_work_that_ran_elsewhere()
         main()
     except UserError as error:
         _fail(str(error))
@@ -26,6 +31,11 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         _fail(f"{error.filename or 'an output'}: {error.strerror}")
+
+
+def _refuse_work_that_ran_elsewhere() -> None:
+    if os.environ.get(ONLY_RESTORE):
+        raise UserError(f"{' '.join(sys.argv)}: its outputs are neither in the cache nor on the remote")
 
 
 def _fail(message: str) -> None:

@@ -4,12 +4,8 @@ Workspaces share the checkout's DVC cache, so a stage that ran anywhere under th
 restored, not run again. Parameters therefore stay free of paths that differ between the two.
 """
 
-import importlib.util
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ import yaml
 from selectq.errors import UserError
 from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
+from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
@@ -113,7 +110,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     """
     for source in SOURCES:
         _mirror(study.checkout / source, study.workspace / source)
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {_cache_folder(study.checkout)}\n"
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {ask_dvc(study.checkout, 'cache', 'dir')}\n"
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
     write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
@@ -129,17 +126,7 @@ def reproduce(study: Study) -> None:
     Raises:
         UserError: a stage failed.
     """
-    # A process group of its own: ending DVC alone would leave the stage that it runs behind.
-    command = [sys.executable, "-m", "dvc", "repro"]
-    environment = _environment(study.checkout)
-    with subprocess.Popen(
-        command, cwd=study.workspace, env=environment, stdin=subprocess.DEVNULL, process_group=0
-    ) as process:
-        try:
-            status = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+    status = run_dvc(study.workspace, ("repro",), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
 
@@ -158,28 +145,3 @@ def _mirror(source: Path, target: Path) -> None:
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-
-
-def _cache_folder(checkout: Path) -> str:
-    if importlib.util.find_spec("dvc") is None:
-        raise UserError(f"DVC is not installed for {sys.executable}; install selectq[pipeline], or run `make setup`")
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    answer = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise UserError(f"dvc cache dir: {answer.stderr}")
-    return answer.stdout.strip()
-
-
-def _environment(checkout: Path) -> dict[str, str]:
-    """The stages' environment: this Python first, and data looked up in the checkout and in SELECTQ_DATA.
-
-    A relative path in the parameters means the checkout. It is found there through SELECTQ_DATA and
-    not rewritten, because a rewritten parameter would not match the checkout's own runs in the cache.
-    """
-    folders = [str(checkout), *filter(None, os.environ.get("SELECTQ_DATA", "").split(os.pathsep))]
-    path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    return {
-        **os.environ,
-        "SELECTQ_DATA": os.pathsep.join(map(os.path.abspath, folders)),
-        "PATH": os.pathsep.join(path),
-    }

@@ -1,0 +1,1 @@
+"""A pipeline of several people: running DVC, sharing results, mending the cache, merging locks."""

@@ -1,0 +1,147 @@
+"""Reading everything that DVC keeps, to find what no longer is what its name says: DVC itself trusts its cache."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selectq.errors import UserError
+from selectq.files import written_whole
+from selectq.params.load import read_yaml
+from selectq.progress import progress
+from selectq.team.dvc import ask_dvc
+
+OBJECTS = Path("files") / "md5"
+DIRECTORY = ".dir"
+READ_ONLY = 0o444
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a stage wrote, in the workspace, and the hash that the lock has for it."""
+
+    path: Path
+    md5: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is damaged: objects of the cache, and outputs in the workspace, with what each belongs to."""
+
+    objects: dict[Path, list[Output]]
+    outputs: list[Output]
+    checked: int
+
+
+def verify(checkout: Path, mend: bool) -> None:
+    """Hash every object of the cache and every output in the workspace; name what is damaged.
+
+    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched.
+
+    Raises:
+        UserError: something is damaged; says how to restore it.
+    """
+    cache = Path(os.path.relpath(checkout / ask_dvc(checkout, "cache", "dir")))
+    findings = examine(cache, list(locked_outputs(checkout, cache)))
+    for path, outputs in findings.objects.items():
+        print(f"damaged object: {path}{_whose(outputs)}")
+    for output in findings.outputs:
+        print(f"differs from dvc.lock: {output.path} ({output.stage})")
+    if not findings.objects and not findings.outputs:
+        print(f"{findings.checked} files hold what their hashes say")
+        return
+    if not mend:
+        raise UserError(
+            f"{len(findings.objects)} objects of {cache} and {len(findings.outputs)} outputs are damaged; "
+            "`selectq verify --mend` removes them, then `selectq fetch` or `dvc repro` restores them"
+        )
+    for line in mend_all(cache, findings):
+        print(line)
+    print("now `selectq fetch` or `dvc repro` restores what was removed")
+
+
+def examine(cache: Path, outputs: list[Output]) -> Findings:
+    """Hash the cache's objects, and those of `outputs` that are there."""
+    objects = sorted(path for path in (cache / OBJECTS).glob("??/*") if path.is_file() and _names_a_hash(path))
+    present = [output for output in outputs if output.path.is_file()]
+    bar = iter(progress([*objects, *(output.path for output in present)], len(objects) + len(present), "verify"))
+    hashes = {path: file_md5(path) for path in bar}
+    damaged = [path for path in objects if hashes[path] != _name(path)]
+    return Findings(
+        objects={path: [output for output in outputs if output.md5 == _name(path)] for path in damaged},
+        outputs=[output for output in present if hashes[output.path] != output.md5],
+        checked=len(hashes),
+    )
+
+
+def mend_all(cache: Path, findings: Findings) -> Iterator[str]:
+    """Remove or replace what is damaged, and say what was done, line by line."""
+    differing = {output.path for output in findings.outputs}
+    for path, outputs in findings.objects.items():
+        path.chmod(0o644)
+        path.unlink()
+        healthy = [output.path for output in outputs if output.path.is_file() and output.path not in differing]
+        if healthy:
+            _keep(healthy[0], path)
+        yield f"{'replaced by ' + str(healthy[0]) if healthy else 'removed'}: {path}"
+    for output in findings.outputs:
+        output.path.unlink()
+        stored = object_path(cache, output.md5)
+        if stored.is_file():
+            with written_whole(output.path) as partial:
+                partial.write_bytes(stored.read_bytes())
+        yield f"{'replaced from the cache' if stored.is_file() else 'removed'}: {output.path}"
+
+
+def locked_outputs(checkout: Path, cache: Path) -> Iterator[Output]:
+    """Every file and folder that `dvc.lock` says a stage wrote; what is in a folder only if the cache has its list."""
+    lock = checkout / "dvc.lock"
+    stages: dict[str, Any] = read_yaml(lock)["stages"] if lock.exists() else {}
+    for name, stage in stages.items():
+        for out in stage.get("outs", []):
+            path, md5 = checkout / out["path"], out["md5"]
+            yield Output(path, md5.removesuffix(DIRECTORY), name)
+            if md5.endswith(DIRECTORY):
+                yield from (Output(path / file, of_file, name) for file, of_file in _listed(cache, md5))
+
+
+def _listed(cache: Path, md5: str) -> Iterator[tuple[str, str]]:
+    """The files of a folder, and their hashes, as its object in the cache lists them; none if that is damaged."""
+    path = object_path(cache, md5)
+    if path.is_file() and file_md5(path) == _name(path):
+        yield from ((entry["relpath"], entry["md5"]) for entry in json.loads(path.read_text(encoding="utf-8")))
+
+
+def object_path(cache: Path, md5: str) -> Path:
+    """Where the cache keeps the object with this hash."""
+    return cache / OBJECTS / md5[:2] / md5[2:]
+
+
+def file_md5(path: Path) -> str:
+    """The MD5 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _name(path: Path) -> str:
+    return path.parent.name + path.name.removesuffix(DIRECTORY)
+
+
+def _names_a_hash(path: Path) -> bool:
+    name = _name(path)
+    return len(name) == 32 and set(name) <= set("0123456789abcdef")
+
+
+def _whose(outputs: list[Output]) -> str:
+    names = sorted({f"{output.path} ({output.stage})" for output in outputs})
+    return f", which is {', '.join(names)}" if names else ", of an earlier run"
+
+
+def _keep(healthy: Path, path: Path) -> None:
+    with written_whole(path) as partial:
+        partial.write_bytes(healthy.read_bytes())
+        os.chmod(partial, READ_ONLY)

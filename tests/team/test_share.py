@@ -1,0 +1,136 @@
+"""A colleague gets everything that ran, from remotes of every kind, without a stage doing its work again."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from people import Remote, message, selectq
+from trivial_pipeline import FEW, Repository, set_parameter
+
+Clone = Callable[[Repository, str], Repository]
+
+MODELS = [f"models/quantized/{name}.safetensors" for name in (*FEW["ptq"], *FEW["qat"])]
+RESULTS = ["data/images.safetensors", "models/fp32.safetensors", *MODELS, "metrics/fp32.json"]
+
+
+def same_results(one: Repository, other: Repository) -> bool:
+    return all(one.read(path) == other.read(path) for path in RESULTS)
+
+
+def test_colleague_gets_everything_with_one_command(work: Repository, clone: Clone, remote: Remote) -> None:
+    remote.add_to(work)
+    selectq(work, "share")
+    colleague = clone(work, "colleague")
+    remote.add_to(colleague)
+    selectq(colleague, "fetch")
+    assert same_results(work, colleague)
+    assert colleague.repro() == set(), "nothing is left to run"
+
+
+def test_run_cache_stands_in_for_the_lock(work: Repository, clone: Clone, remote: Remote) -> None:
+    """A colleague who has parameters and code, but not the lock of the run."""
+    work.git("rm", "--quiet", "--cached", "dvc.lock")
+    work.git("commit", "--quiet", "--message", "no lock")
+    remote.add_to(work)
+    selectq(work, "share")
+    colleague = clone(work, "colleague")
+    assert not (colleague.root / "dvc.lock").exists()
+    remote.add_to(colleague)
+    selectq(colleague, "fetch")
+    assert same_results(work, colleague)
+
+
+def local(work: Repository) -> Path:
+    """A folder as the remote of a repository and of its clones."""
+    folder = work.root.parent / "remote"
+    folder.mkdir()
+    Remote(str(folder)).add_to(work)
+    work.git("commit", "--quiet", "--all", "--message", "a remote")
+    return folder
+
+
+def test_two_people_change_different_parameters_at_once(work: Repository, clone: Clone) -> None:
+    local(work)
+    selectq(work, "share")
+    changes = {"one": set_parameter("qat.dw.lr", 0.00077), "two": set_parameter("qat.clf.lr", 0.00077)}
+    people = {name: clone(work, name) for name in changes}
+    for name, person in people.items():
+        selectq(person, "fetch")
+        person.edit_parameters(changes[name])
+        person.repro()
+    for person in people.values():
+        selectq(person, "share")
+
+    def both(parameters: dict[str, object]) -> None:
+        for change in changes.values():
+            change(parameters)
+
+    third = clone(work, "third")
+    third.edit_parameters(both)
+    selectq(third, "fetch")
+    for name, model in (("one", "dw"), ("two", "clf")):
+        path = f"models/quantized/{model}.safetensors"
+        assert third.read(path) == people[name].read(path) != work.read(path)
+
+
+def test_half_pushed_cache_is_completed_by_sharing_again(work: Repository, clone: Clone) -> None:
+    folder = local(work)
+    selectq(work, "share")
+    objects = sorted((folder / "files" / "md5").rglob("*/*"))
+    listings = [path for path in objects if path.suffix == ".dir"]  # a folder's list is pushed after its files
+    for path in {*objects[::2], *listings}:
+        path.unlink()
+    colleague = clone(work, "colleague")
+    refused = message(colleague, "fetch")
+    assert refused.startswith("error: some stages' outputs could not be had from the remote 'team', see above; ")
+    selectq(work, "share")
+    selectq(colleague, "fetch")
+    assert same_results(work, colleague)
+
+
+def test_remote_that_is_gone_loses_nothing(work: Repository, clone: Clone) -> None:
+    folder = local(work)
+    colleague = clone(work, "colleague")
+    shutil.rmtree(folder)
+    folder.write_text("not a folder any more")
+    assert message(work, "share").startswith("error: not everything reached the remote 'team', see above; nothing is")
+    assert message(colleague, "fetch").startswith("error: some stages' outputs could not be had from the remote 'team'")
+    assert work.repro() == set(), "one's own results are where they were"
+    folder.unlink()
+    selectq(work, "share")
+    selectq(colleague, "fetch")
+    assert same_results(work, colleague)
+
+
+@pytest.mark.parametrize("remote", ["ssh"], indirect=True)
+def test_wrong_key_loses_nothing(work: Repository, clone: Clone, remote: Remote) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(work.root.parent / "other")], check=True)
+    stranger = {**remote.settings, "keyfile": str(work.root.parent / "other")}
+    Remote(remote.url, stranger).add_to(work)
+    refused = work.selectq("share")
+    assert refused.returncode == 2 and "Permission denied" in refused.stderr and "Traceback" not in refused.stderr
+    assert work.repro() == set()
+    remote.add_to(work)
+    selectq(work, "share")
+
+
+def test_fetching_runs_no_stage(work: Repository, clone: Clone) -> None:
+    local(work)
+    selectq(work, "share")
+    colleague = clone(work, "colleague")
+    colleague.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
+    refused = colleague.selectq("fetch")
+    assert refused.returncode == 2
+    assert "its outputs are neither in the cache nor on the remote" in refused.stderr + refused.stdout
+    assert not (colleague.root / "models/quantized/dw.safetensors").exists()
+    assert colleague.read("models/quantized/clf.safetensors") == work.read("models/quantized/clf.safetensors")
+    assert "qat@dw" in colleague.repro(), "running it is one's own decision"
+
+
+def test_without_a_remote_both_say_how_to_name_one(work: Repository) -> None:
+    for command in ("share", "fetch"):
+        assert message(work, command) == ("error: no remote is the default; add one: dvc remote add --default NAME URL")
+    assert work.dvc("remote", "add", "other", "/tmp").returncode == 0
+    assert message(work, "share") == "error: no remote is the default; name one of other: dvc remote default NAME"

@@ -1,0 +1,139 @@
+"""The checkout's pipeline in which no stage does real work: what DVC makes of it, in seconds."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pipeline_deps import output_paths, read_stages
+
+from selectq.params.load import read_yaml
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PARAMETERS = read_yaml(CHECKOUT / "params.yaml")
+SELECTQ = Path(sys.executable).parent / "selectq"
+ENVIRONMENT = {
+    **os.environ,
+    "DVC_NO_ANALYTICS": "1",
+    "SHELL": "/bin/sh",
+    "PYTHONPATH": str(CHECKOUT / "src"),
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+def _with_few_configurations(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Two configurations of QAT instead of all: DVC's time goes with the square of the number of stages."""
+    qat = {name: parameters["qat"][name] for name in ("clf", "dw")}
+    return {**parameters, "qat": qat, "convert": [*parameters["ptq"], *qat], "ship": ["dw"]}
+
+
+FEW = _with_few_configurations(PARAMETERS)
+
+
+STAGE = """
+import sys, uuid
+from pathlib import Path
+from selectq.stage import run
+
+def main():
+    content = uuid.uuid4().hex  # something new, so that every change spreads, and work done twice shows
+    for path in map(Path, sys.argv[1:]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content} {path}")
+
+run(main)
+"""
+"""A stage that writes something new to every output."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A DVC repository with the pipeline of the checkout, in which no stage does real work."""
+
+    root: Path
+
+    def repro(self, *options: str) -> set[str]:
+        """Run `dvc repro`; the full names of the stages that were run, or restored from the cache."""
+        result = self.dvc("repro", *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return set(re.findall(r"^(?:Running stage|Stage) '(\S+)'(?::| is cached)", result.stdout, re.MULTILINE))
+
+    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-W", "ignore", "-m", "dvc", *arguments)
+
+    def edit_parameters(self, edit: Callable[[dict[str, Any]], None]) -> None:
+        parameters = copy.deepcopy(FEW)
+        edit(parameters)
+        assert parameters != FEW, "the edit changes nothing"
+        self.write("params.yaml", yaml.safe_dump(parameters, sort_keys=False))
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+        command = ["git", *identity, *arguments]
+        result = subprocess.run(command, cwd=self.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    def selectq(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(str(SELECTQ), *arguments)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=self.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text()
+
+    def write(self, path: str, content: str) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+
+
+def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
+    """The checkout's pipeline with nothing run yet.
+
+    Of the sources that stages depend on, only `sources` are there: the others only cost DVC time.
+    """
+    kept = set(sources)
+    document = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
+    for name, body in document["stages"].items():
+        document["stages"][name] = {**body, "do": _trivial(body["do"], kept)} if "do" in body else _trivial(body, kept)
+    del document["plots"], document["artifacts"]
+    repository = Repository(root)
+    for path in [*kept, *(stage.script for stage in read_stages(CHECKOUT).values())]:
+        repository.write(path, "as committed")
+    repository.write("trivial.py", STAGE)
+    repository.write("dvc.yaml", yaml.safe_dump(document, sort_keys=False))
+    repository.write("params.yaml", yaml.safe_dump(FEW, sort_keys=False))
+    repository.write("benchmarks/results/int8.csv", "case")
+    repository.write("profiles/some.yaml", "seed: 1\n")
+    for path in (".dvcignore", ".gitignore", ".gitattributes"):
+        repository.write(path, (CHECKOUT / path).read_text())
+    repository.write(".dvc/config", "[core]\n    no_scm = true\n")
+    return repository
+
+
+def _trivial(body: dict[str, Any], kept: set[str]) -> dict[str, Any]:
+    """The stage with `STAGE` for a command."""
+    files = [path if Path(path).suffix else f"{path}/file.txt" for path in output_paths(body)]
+    dependencies = [path for path in body["deps"] if not path.startswith("src/") or path in kept]
+    return {**body, "cmd": " ".join([sys.executable, "trivial.py", *files]), "deps": dependencies}
+
+
+def set_parameter(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit of one parameter, named by its dotted key."""
+
+    def edit(parameters: dict[str, Any]) -> None:
+        *sections, name = key.split(".")
+        for section in sections:
+            parameters = parameters[section]
+        assert name in parameters, key
+        parameters[name] = value
+
+    return edit
