@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Repository:
     """A DVC repository with the pipeline of the checkout, in which no stage does real work."""
 
     root: Path
+    environment: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
 
     def repro(self, *options: str) -> set[str]:
         """Run `dvc repro`; the full names of the stages that were run, or restored from the cache."""
@@ -74,17 +75,16 @@ class Repository:
         self.write("params.yaml", yaml.safe_dump(parameters, sort_keys=False))
 
     def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
-        command = ["git", *identity, *arguments]
-        result = subprocess.run(command, cwd=self.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        identity = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
+        result = self.run("git", *identity, *arguments)
+        assert result.returncode == 0, f"git {arguments}: {result.stdout}{result.stderr}"
         return result.stdout
 
     def selectq(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run(str(SELECTQ), *arguments)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=self.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
 
     def read(self, path: str) -> str:
         return (self.root / path).read_text()

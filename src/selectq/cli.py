@@ -47,6 +47,22 @@ def _verify(arguments: argparse.Namespace) -> None:
     verify(find_checkout(), arguments.mend)
 
 
+def _fanout(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout  # noqa: PLC0415
+    from selectq.team import fanout  # noqa: PLC0415
+
+    checkout = find_checkout()
+    if arguments.engine == "ray":
+        from selectq.team.ray_engine import ray_engine  # noqa: PLC0415
+
+        template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
+        fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
+    else:
+        from selectq.team.job import work  # noqa: PLC0415
+
+        fanout.fan_out(checkout, work, arguments.jobs, fanout.local_template(checkout, arguments.threads))
+
+
 def _merge_lock(arguments: argparse.Namespace) -> None:
     from selectq.team.merge_lock import merge_files  # noqa: PLC0415
 
@@ -101,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="hash the cache and the outputs, and name what is damaged")
     verify.add_argument("--mend", action="store_true", help="remove it, or replace it where a healthy copy is at hand")
     verify.set_defaults(command=_verify)
+    _add_fanout(commands.add_parser("fanout", help="run independent stages at the same time, here or on a Ray cluster"))
     merge_lock = commands.add_parser("merge-lock", help="merge dvc.lock stage by stage (git's merge driver)")
     for name in ("base", "ours", "theirs"):
         merge_lock.add_argument(name, metavar=name.upper(), type=Path)
@@ -109,6 +126,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     return parser
+
+
+def _add_fanout(fanout: argparse.ArgumentParser) -> None:
+    fanout.add_argument("--engine", choices=("local", "ray"), default="local", help="where jobs run (default local)")
+    fanout.add_argument("--jobs", metavar="N", type=_positive, default=2, help="how many at a time (default 2)")
+    fanout.add_argument("--threads", metavar="N", type=_positive, default=1, help="threads of each job (default 1)")
+    fanout.add_argument("--address", default="auto", help="of the Ray cluster (default: this machine's)")
+    fanout.add_argument("--repository", metavar="URL", default=".", help="what the cluster's machines clone")
+    fanout.add_argument("--folder", default="/tmp/selectq-fanout", help="where they put clones and logs")
+    fanout.set_defaults(command=_fanout)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
 
 
 def _add_predict(predict: argparse.ArgumentParser) -> None:

@@ -1,0 +1,140 @@
+"""The pipeline's independent stages at the same time: on one machine, or on a Ray cluster.
+
+`dvc repro` runs one stage after another. Here every stage runs as a job of its own in a clone of the commit, as soon as
+the stages that it depends on are done; what it wrote reaches the others through the cache (on one machine) or the
+remote (on many). No job commits anything: in the end one `dvc repro` in the checkout finds every stage's outputs in the
+cache and writes one lock.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from selectq.errors import UserError
+from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.team.job import Job, Outcome
+from selectq.team.share import share
+
+Engine = Callable[[Job], Outcome]
+"""Does a job somewhere and waits for it; called from many threads."""
+
+WORKERS = Path(".workspaces") / "fanout"
+COMMITTED = ("params.yaml", "dvc.yaml", "stages", "src")
+
+
+def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
+    """Run every stage, `jobs` at a time, then bring the checkout to the result.
+
+    Args:
+        checkout: a git repository whose code and parameters are committed.
+        engine: does the jobs.
+        jobs: how many at a time.
+        template: the job of every stage but for the stage's name.
+
+    Raises:
+        UserError: something is uncommitted, or stages failed (the others have run).
+    """
+    if template.push:
+        share(checkout)  # what has run already is not to run again elsewhere
+    upstream = dependencies(ask_dvc(checkout, "dag", "--dot"))
+    outcomes = run_all(upstream, engine, jobs, template)
+    failed = [outcome for outcome in outcomes.values() if not outcome.done]
+    for outcome in failed:
+        print(f"--- {outcome.stage}, the end of its log:\n{outcome.log}", flush=True)
+    if failed:
+        left = len(upstream) - len(outcomes)
+        names = ", ".join(outcome.stage for outcome in failed)
+        raise UserError(f"failed: {names} (logs above); {left} stages that need them were left; run again to go on")
+    if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
+        raise UserError("the checkout could not be brought to the jobs' result, see above")
+
+
+def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, template: Job) -> dict[str, Outcome]:
+    """Do every stage's job once those it depends on are done; the outcomes, without stages behind a failed one."""
+    outcomes: dict[str, Outcome] = {}
+    running: dict[Future[Outcome], str] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            done = {stage for stage, outcome in outcomes.items() if outcome.done}
+            started = {*outcomes, *running.values()}
+            for stage in sorted(stage for stage, needed in upstream.items() if stage not in started and needed <= done):
+                running[pool.submit(engine, template.of(stage))] = stage
+            if not running:
+                return outcomes
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage = running.pop(future)
+                outcomes[stage] = future.result()
+                said = "done" if outcomes[stage].done else "FAILED"
+                print(f"[{len(outcomes)}/{len(upstream)}] {said}: {stage}", flush=True)
+
+
+def dependencies(dot: str) -> dict[str, set[str]]:
+    """Stage -> the stages it depends on, from what `dvc dag --dot` prints."""
+    upstream: dict[str, set[str]] = {}
+    for before, after in re.findall(r'"([^"]+)"(?:\s*->\s*"([^"]+)")?', dot):
+        upstream.setdefault(before, set())
+        if after:
+            upstream.setdefault(after, set()).add(before)
+    return upstream
+
+
+def committed_head(checkout: Path) -> str:
+    """The commit that jobs run.
+
+    Raises:
+        UserError: the checkout is no git repository, or code or parameters differ from the commit.
+    """
+    head = _git(checkout, "rev-parse", "HEAD")
+    changed = _git(checkout, "status", "--porcelain", "--", *COMMITTED).splitlines()
+    if changed:
+        names = ", ".join(line[3:] for line in changed)
+        raise UserError(f"not committed: {names}; jobs run the commit, so commit first")
+    return head
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    answer = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise UserError(f"git {arguments[0]} in {checkout}: {answer.stderr}")
+    return answer.stdout.rstrip()
+
+
+def local_template(checkout: Path, threads: int) -> Job:
+    """A job on this machine: a clone that shares the checkout's cache."""
+    cache = (checkout / ask_dvc(checkout, "cache", "dir")).resolve()
+    return Job(
+        stage="",
+        repository=str(checkout.resolve()),
+        commit=committed_head(checkout),
+        folder=str((checkout / WORKERS).resolve()),
+        settings=f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n",
+        environment=_own(stage_environment(checkout)),
+        threads=threads,
+        push=False,
+    )
+
+
+def remote_template(checkout: Path, repository: str, folder: str, threads: int) -> Job:
+    """A job on some machine: a clone of `repository` that pulls what it needs from the remote, and pushes its outputs.
+
+    It reaches the remote with the checkout's own settings (`.dvc/config.local`).
+    """
+    settings = checkout / ".dvc" / "config.local"
+    return Job(
+        stage="",
+        repository=repository,
+        commit=committed_head(checkout),
+        folder=folder,
+        settings=settings.read_text(encoding="utf-8") if settings.exists() else "",
+        environment={},
+        threads=threads,
+        push=True,
+    )
+
+
+def _own(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a stage's environment adds to this process's."""
+    return {name: value for name, value in environment.items() if os.environ.get(name) != value}

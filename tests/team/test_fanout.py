@@ -1,0 +1,117 @@
+"""Stages at the same time, each in a clone of the commit; the checkout ends as after a `dvc repro`."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from people import message, selectq
+from trivial_pipeline import FEW, STAGE, Repository, set_parameter
+
+from selectq.team.fanout import dependencies, run_all
+from selectq.team.job import Job, Outcome
+
+TEMPLATE = Job("", "repository", "commit", "folder", "", {}, 1, False)
+
+MEETING = """
+import os, time
+from pathlib import Path
+meeting = Path(os.environ["MEETING"])
+for name, other in (("dw", "clf"), ("clf", "dw")):
+    if f"models/quantized/{name}.safetensors" in sys.argv:
+        (meeting / name).touch()
+        deadline = time.monotonic() + 60
+        while not (meeting / other).exists():
+            assert time.monotonic() < deadline, f"{name} runs alone"
+            time.sleep(0.05)
+"""
+"""The two configurations of QAT wait for each other: one after the other, they would wait for ever."""
+
+FAILING = """
+if "models/quantized/dw.safetensors" in sys.argv:
+    sys.exit("out of luck")
+"""
+
+
+def with_stage(extra: str) -> str:
+    return STAGE.replace("run(main)", extra + "\nrun(main)")
+
+
+def commit_new_rates(work: Repository) -> None:
+    def both(parameters: dict[str, object]) -> None:
+        set_parameter("qat.dw.lr", 0.00077)(parameters)
+        set_parameter("qat.clf.lr", 0.00077)(parameters)
+
+    work.edit_parameters(both)
+    work.git("commit", "--quiet", "--all", "--message", "new rates")
+
+
+def test_independent_stages_run_at_the_same_time(work: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = work.root.parent / "meeting"
+    meeting.mkdir()
+    work.write("trivial.py", with_stage(MEETING))
+    commit_new_rates(work)
+    before, head = work.read("models/quantized/dw.safetensors"), work.git("rev-parse", "HEAD")
+    kept = work.read("models/quantized/tensor.safetensors")
+    monkeypatch.setitem(work.environment, "MEETING", str(meeting))
+    said = selectq(work, "fanout", "--jobs", "2")
+    assert "done: qat@dw" in said and "done: table" in said
+    assert work.read("models/quantized/dw.safetensors") != before
+    assert work.read("models/quantized/tensor.safetensors") == kept, "what was not affected was not run"
+    assert work.repro() == set(), "one lock, in the checkout, answers for everything"
+    assert work.git("rev-parse", "HEAD") == head, "no job commits"
+    assert not [path for path in (work.root / ".workspaces/fanout").iterdir() if path.is_dir()], "no clone is left"
+
+
+def test_failed_stage_is_reported_with_its_log_and_the_others_run(work: Repository) -> None:
+    work.write("trivial.py", with_stage(FAILING))
+    commit_new_rates(work)
+    refused = work.selectq("fanout")
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "FAILED: qat@dw" in refused.stdout and "out of luck" in refused.stdout
+    assert "done: qat@clf" in refused.stdout and "done: parity@clf" in refused.stdout
+    assert refused.stderr.splitlines()[-1].startswith("error: failed: qat@dw (logs above); 4 stages that need them")
+    log = work.read(".workspaces/fanout/qat@dw.log")
+    assert "out of luck" in log
+
+    work.write("trivial.py", STAGE)
+    work.git("commit", "--quiet", "--all", "--message", "mended")
+    clf = sorted((work.root / ".dvc/cache/runs").rglob("*"))
+    selectq(work, "fanout")
+    assert set(clf) <= set((work.root / ".dvc/cache/runs").rglob("*")), "what had run was found, not run again"
+    assert work.repro() == set()
+
+
+def test_uncommitted_parameters_are_refused(work: Repository) -> None:
+    work.edit_parameters(set_parameter("seed", 7))
+    assert message(work, "fanout") == "error: not committed: params.yaml; jobs run the commit, so commit first"
+
+
+def test_dependencies_are_those_of_dvc(work: Repository) -> None:
+    upstream = dependencies(work.dvc("dag", "--dot").stdout)
+    assert upstream["download"] == set()
+    assert upstream["qat@dw"] == {"download", "finetune_fp32"}
+    assert {f"parity@{name}" for name in FEW["convert"]} <= upstream["table"]
+
+
+GRAPHS = st.dictionaries(st.integers(0, 9), st.sets(st.integers(0, 9))).map(
+    lambda graph: {str(node): {str(n) for n in needed if n < node and n in graph} for node, needed in graph.items()}
+)
+
+
+@given(upstream=GRAPHS, failing=st.sets(st.integers(0, 9).map(str)))
+def test_every_stage_runs_after_what_it_needs_and_none_behind_a_failure(
+    upstream: Mapping[str, set[str]], failing: set[str]
+) -> None:
+    finished: list[str] = []
+
+    def engine(job: Job) -> Outcome:
+        assert upstream[job.stage] <= set(finished)
+        if job.stage not in failing:
+            finished.append(job.stage)
+        return Outcome(job.stage, job.stage not in failing, "")
+
+    outcomes = run_all(upstream, engine, 3, TEMPLATE)
+    for stage, needed in upstream.items():
+        assert (stage in outcomes) == all(one in outcomes and outcomes[one].done for one in needed)
+        assert stage not in outcomes or outcomes[stage].done == (stage not in failing)
