@@ -32,6 +32,7 @@ $(READY): pyproject.toml
 		git config merge.selectq-lock.driver '.venv/bin/selectq merge-lock %O %A %B'; \
 		git config merge.selectq-written.driver true; \
 	fi
+	@$(BIN)/selectq plots-page
 	@touch $@
 
 demo: PROFILE := digits

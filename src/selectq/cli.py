@@ -47,6 +47,13 @@ def _verify(arguments: argparse.Namespace) -> None:
     verify(find_checkout(), arguments.mend)
 
 
+def _plots_page(arguments: argparse.Namespace) -> None:
+    from selectq.study import find_checkout  # noqa: PLC0415
+    from selectq.team.plots_page import install_plots_page  # noqa: PLC0415
+
+    install_plots_page(find_checkout())
+
+
 def _fanout(arguments: argparse.Namespace) -> None:
     from selectq.study import find_checkout  # noqa: PLC0415
     from selectq.team import fanout  # noqa: PLC0415
@@ -117,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="hash the cache and the outputs, and name what is damaged")
     verify.add_argument("--mend", action="store_true", help="remove it, or replace it where a healthy copy is at hand")
     verify.set_defaults(command=_verify)
+    plots_page = commands.add_parser("plots-page", help="have `dvc plots show` work without a network")
+    plots_page.set_defaults(command=_plots_page)
     _add_fanout(commands.add_parser("fanout", help="run independent stages at the same time, here or on a Ray cluster"))
     merge_lock = commands.add_parser("merge-lock", help="merge dvc.lock stage by stage (git's merge driver)")
     for name in ("base", "ours", "theirs"):
