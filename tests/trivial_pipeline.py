@@ -37,7 +37,7 @@ FEW = _with_few_configurations(PARAMETERS)
 
 
 STAGE = """
-import sys, uuid
+import json, sys, uuid
 from pathlib import Path
 from selectq.stage import run
 
@@ -45,7 +45,8 @@ def main():
     content = uuid.uuid4().hex  # something new, so that every change spreads, and work done twice shows
     for path in map(Path, sys.argv[1:]):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content} {path}")
+        text = f"{content} {path}"
+        path.write_text(json.dumps({"value": int(content, 16) % 10**6}) if path.suffix == ".json" else text)
 
 run(main)
 """

@@ -54,4 +54,4 @@ def _vega() -> str:
         import vl_convert  # noqa: PLC0415  # half a second that no other command needs
     except ImportError:
         raise UserError("Vega is not installed; install selectq[pipeline], or run `make setup`") from None
-    return vl_convert.javascript_bundle(None, VEGA_LITE)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
