@@ -1,16 +1,22 @@
 """How a stage script or a command runs: errors as one line, and the exit status that goes with them."""
 
+import contextlib
 import errno
 import gc
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from selectq.errors import UserError
 
 ONLY_RESTORE = "SELECTQ_ONLY_RESTORE"
 """Environment variable: where it is set, no stage does any work, because what ran elsewhere is to be fetched."""
+
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -20,6 +26,7 @@ def run(main: Callable[[], None]) -> None:
     """
     gc.enable()  # held while the modules loaded, by those who want to start fast
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _end_with_dvc()
     try:
         _refuse_work_that_ran_elsewhere()
         main()
@@ -31,6 +38,22 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         _fail(f"{error.filename or 'an output'}: {error.strerror}")
+
+
+def _end_with_dvc() -> None:
+    """Where DVC runs this stage, end when it is killed: left behind, the stage would meet the next `dvc repro`."""
+    if "DVC_STAGE" not in os.environ or not hasattr(os, "pidfd_open"):
+        return
+    dvc = os.getppid()
+    if Path(f"/proc/{dvc}/comm").read_text(encoding="utf-8").strip() in SHELLS:  # some stay between DVC and the stage
+        dvc = int(Path(f"/proc/{dvc}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+
+    def end_with(process: int) -> None:
+        select.select([process], [], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with contextlib.suppress(OSError):  # it is gone already
+        threading.Thread(target=end_with, args=[os.pidfd_open(dvc)], daemon=True).start()
 
 
 def _refuse_work_that_ran_elsewhere() -> None:

@@ -1,0 +1,85 @@
+"""What is left after DVC or a stage is killed: nothing that the next `dvc repro` stumbles over."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from people import selectq
+from trivial_pipeline import STAGE, Repository, set_parameter
+
+SLEEPING = """
+import os, time
+from pathlib import Path
+if "models/quantized/dw.safetensors" in sys.argv and not Path("awake").exists():
+    Path("asleep").write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+TRIALS = 6
+
+
+def start(work: Repository) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dvc", "repro"]
+    return subprocess.Popen(command, cwd=work.root, env=work.environment, stdout=subprocess.DEVNULL, text=True)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of another process's end")
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_stage_ends_with_the_dvc_that_ran_it(work: Repository, shell: str) -> None:
+    work.environment["SHELL"] = shell
+    work.write("trivial.py", STAGE.replace("def main():", "def main():" + _indented(SLEEPING)))
+    work.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
+    with start(work) as dvc:
+        wait_for(lambda: bool((work.root / "asleep").exists() and work.read("asleep")), "the stage has not started")
+        stage = int(work.read("asleep"))
+        assert alive(stage)
+        dvc.kill()
+    wait_for(lambda: not alive(stage), "the stage has outlived DVC")
+    work.write("awake", "")
+    assert "qat@dw" in work.repro()
+    assert work.repro() == set()
+
+
+def _indented(code: str) -> str:
+    return code.replace("\n", "\n    ")
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_ends_as_undisturbed(work: Repository) -> None:
+    """DVC and its stage are killed together, again and again, while a change runs through the pipeline."""
+    work.edit_parameters(set_parameter("range_skew", 0.77))
+    moments = random.Random(0)
+    for _ in range(TRIALS):
+        with subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=work.root,
+            env=work.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as dvc:
+            time.sleep(moments.uniform(0.5, 3.0))
+            if dvc.poll() is None:
+                os.killpg(dvc.pid, signal.SIGKILL)
+        work.selectq("verify", "--mend")  # of DVC's own lock, which it writes in place
+    work.repro()
+    assert work.repro() == set()
+    selectq(work, "verify")
