@@ -96,13 +96,13 @@ def main() -> None:
     sections: list[Callable[[], list[Comparison]]] = [
         lambda: _training(workload, effort, arguments.repeats or effort.repeats),
         lambda: growth(workload, effort.variants, effort.growth_repeats, effort.growth_steps),
-        lambda: _costs(effort, arguments.dvc),
     ]
+    other = _announce(_costs(effort, arguments.dvc))  # first, while this process has the machine's memory to spare
     results: list[Comparison] = []
     for section in sections:  # what was measured stays, whatever comes after
         results += _announce(section())
-        write_csv(path, table(results))
-        draw(results, hardware.replace("_", ", "), path.with_suffix(".png"))
+        write_csv(path, table([*results, *other]))
+        draw([*results, *other], hardware.replace("_", ", "), path.with_suffix(".png"))
     print(f"written: {path} and .png")
 
 

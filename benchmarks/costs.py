@@ -1,6 +1,5 @@
 """What the pipeline costs beside training: each stage's memory and start, and a run in which nothing is to be done."""
 
-import os
 import re
 import subprocess
 import sys
@@ -64,16 +63,22 @@ def prepare(workspace: Path, images: int) -> None:
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+"""In a process of its own: Linux counts what a process was when it was forked, and the benchmark's is large."""
+
+
 def _peak(workspace: Path, stage: tuple[str, ...]) -> float:
     command = [sys.executable, str(CHECKOUT / "stages" / f"{stage[0]}.py"), *stage[1:]]
-    with subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise UserError(f"{' '.join(stage)} failed: {said.decode().splitlines()[-1]}")
-    return usage.ru_maxrss / 1000  # Linux counts in kB
+    measured = [sys.executable, "-c", MEASURE, *command]
+    done = subprocess.run(measured, cwd=workspace, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(stage)} failed: {done.stderr.splitlines()[-1]}")
+    return int(done.stdout) / 1000  # Linux counts in kB
 
 
 def start_up(repeats: int) -> Comparison:
