@@ -46,6 +46,7 @@ def commit_new_rates(work: Repository) -> None:
     work.git("commit", "--quiet", "--all", "--message", "new rates")
 
 
+@pytest.mark.slow
 def test_independent_stages_run_at_the_same_time(work: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = work.root.parent / "meeting"
     meeting.mkdir()
@@ -63,6 +64,7 @@ def test_independent_stages_run_at_the_same_time(work: Repository, monkeypatch: 
     assert not [path for path in (work.root / ".workspaces/fanout").iterdir() if path.is_dir()], "no clone is left"
 
 
+@pytest.mark.slow
 def test_failed_stage_is_reported_with_its_log_and_the_others_run(work: Repository) -> None:
     work.write("trivial.py", with_stage(FAILING))
     commit_new_rates(work)

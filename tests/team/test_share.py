@@ -9,6 +9,8 @@ import pytest
 from people import Remote, message, selectq
 from trivial_pipeline import FEW, Repository, set_parameter
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 Clone = Callable[[Repository, str], Repository]
 
 MODELS = [f"models/quantized/{name}.safetensors" for name in (*FEW["ptq"], *FEW["qat"])]
