@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 import torch
@@ -12,7 +13,6 @@ from workload import Workload, endless, prepared_batches
 from selectq.data.augment import image_batches, training_batches
 from selectq.drift.measure import measure_drift
 from selectq.kernels.float_step import FloatStep
-from selectq.kernels.quantized_step import QuantizedStep
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.fused import FusedMobileNetV2
@@ -117,8 +117,7 @@ def drift(workload: Workload) -> Callable[[], int]:
     network, _ = quantized(workload, workload.full_qat)
     parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images[:DRIFT_IMAGES]
 
-    def simulate(network: FusedMobileNetV2) -> FusedMobileNetV2 | QuantizedStep:
-        return quantized_forward(network, workload.device)
+    simulate = partial(quantized_forward, device=workload.device)
 
     def work() -> int:
         measure_drift(parent, {"full": network}, image_batches(images), simulate)

@@ -20,54 +20,53 @@ def main() -> None:
     run(lambda: arguments.command(arguments))
 
 
-def _study(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout, run_study  # noqa: PLC0415
+def _checkout() -> Path:
+    from selectq.study import find_checkout  # noqa: PLC0415
 
-    run_study(find_checkout(), arguments.profile, arguments.keep)
+    return find_checkout()
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    from selectq.study import run_study  # noqa: PLC0415
+
+    run_study(_checkout(), arguments.profile, arguments.keep)
 
 
 def _share(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout  # noqa: PLC0415
     from selectq.team.share import share  # noqa: PLC0415
 
-    share(find_checkout())
+    share(_checkout())
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout  # noqa: PLC0415
     from selectq.team.share import fetch  # noqa: PLC0415
 
-    fetch(find_checkout())
+    fetch(_checkout())
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout  # noqa: PLC0415
     from selectq.team.verify import verify  # noqa: PLC0415
 
-    verify(find_checkout(), arguments.mend)
+    verify(_checkout(), arguments.mend)
 
 
 def _plots_page(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout  # noqa: PLC0415
     from selectq.team.plots_page import install_plots_page  # noqa: PLC0415
 
-    install_plots_page(find_checkout())
+    install_plots_page(_checkout())
 
 
 def _fanout(arguments: argparse.Namespace) -> None:
-    from selectq.study import find_checkout  # noqa: PLC0415
-    from selectq.team import fanout  # noqa: PLC0415
+    from selectq.team import fanout, job  # noqa: PLC0415
 
-    checkout = find_checkout()
+    checkout = _checkout()
     if arguments.engine == "ray":
         from selectq.team.ray_engine import ray_engine  # noqa: PLC0415
 
         template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
         fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
     else:
-        from selectq.team.job import work  # noqa: PLC0415
-
-        fanout.fan_out(checkout, work, arguments.jobs, fanout.local_template(checkout, arguments.threads))
+        fanout.fan_out(checkout, job.work, arguments.jobs, fanout.local_template(checkout, arguments.threads))
 
 
 def _merge_lock(arguments: argparse.Namespace) -> None:

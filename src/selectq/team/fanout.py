@@ -35,7 +35,7 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
         template: the job of every stage but for the stage's name.
 
     Raises:
-        UserError: something is uncommitted, or stages failed (the others have run).
+        UserError: no remote to push to, or stages failed (the others have run).
     """
     if template.push:
         share(checkout)  # what has run already is not to run again elsewhere

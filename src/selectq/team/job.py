@@ -3,15 +3,14 @@
 import dataclasses
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from selectq.files import write_bytes
+from selectq.team.dvc import COMMAND
 
-DVC = (sys.executable, "-m", "dvc")
 LOG_LINES = 12
 
 
@@ -56,7 +55,7 @@ class Outcome:
 def work(job: Job) -> Outcome:
     """Do a job, its log in `<folder>/<stage>.log`; a command that fails ends it."""
     pulling = ["--pull", "--allow-missing"] if job.push else []
-    pushing = [[*DVC, "push", "--run-cache", job.stage]] if job.push else []
+    pushing = [[*COMMAND, "push", "--run-cache", job.stage]] if job.push else []
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{job.stage}.log"
@@ -64,7 +63,7 @@ def work(job: Job) -> Outcome:
         clone = Path(scratch) / "clone"
         with log.open("w", encoding="utf-8") as to:
             done = _clone(job, clone, to) and all(
-                _run(job, command, clone, to) for command in ([*DVC, "repro", *pulling, job.stage], *pushing)
+                _run(job, command, clone, to) for command in ([*COMMAND, "repro", *pulling, job.stage], *pushing)
             )
     return Outcome(job.stage, done, "\n".join(log.read_text(encoding="utf-8").rstrip().splitlines()[-LOG_LINES:]))
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from selectq.errors import UserError
+from selectq.params.load import read_yaml
 from selectq.stage import ONLY_RESTORE
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 
@@ -57,5 +56,5 @@ def default_remote(checkout: Path) -> str:
 
 def costly_stages(checkout: Path) -> list[str]:
     """The stages that DVC keeps the outputs of; the others only lay tables out anew."""
-    stages: dict[str, Any] = yaml.safe_load((checkout / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, Any] = read_yaml(checkout / "dvc.yaml")["stages"]
     return [name for name, body in stages.items() if all(isinstance(out, str) for out in body.get("do", body)["outs"])]

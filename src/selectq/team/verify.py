@@ -81,8 +81,8 @@ def examine(cache: Path, outputs: list[Output]) -> Findings:
     """Hash the cache's objects, and those of `outputs` that are there."""
     objects = sorted(path for path in (cache / OBJECTS).glob("??/*") if path.is_file() and _names_a_hash(path))
     present = [output for output in outputs if output.path.is_file()]
-    bar = iter(progress([*objects, *(output.path for output in present)], len(objects) + len(present), "verify"))
-    hashes = {path: file_md5(path) for path in bar}
+    files = [*objects, *(output.path for output in present)]
+    hashes = {path: file_md5(path) for path in progress(files, len(files), "verify", unit="file")}
     damaged = [path for path in objects if hashes[path] != _name(path)]
     return Findings(
         objects={path: [output for output in outputs if output.md5 == _name(path)] for path in damaged},
