@@ -21,6 +21,7 @@ SELECTQ = Path(sys.executable).parent / "selectq"
 ENVIRONMENT = {
     **os.environ,
     "DVC_NO_ANALYTICS": "1",
+    "PATH": os.pathsep.join([str(SELECTQ.parent), os.environ.get("PATH", os.defpath)]),  # as in an activated .venv
     "SHELL": "/bin/sh",
     "PYTHONPATH": str(CHECKOUT / "src"),
     "PYTHONWARNINGS": "ignore",
