@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from selectq.confusion import Confusion, count_confusion
 from selectq.data.packed import read_dataset
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
 from selectq.params.load import choose, load_params
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs, evenly_spread
-from selectq.parity.evidence import SHIPPED, parity_metrics, program_metrics
+from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
 from selectq.parity.forms import program_forms, reference_form, simulation_form
 from selectq.parity.gate import hold_to_tolerance
 from selectq.quantization.quantized import read_quantized
@@ -33,7 +34,8 @@ def main() -> None:
     folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
     choose_device()  # for its side effect: freed memory is kept, and passes over the images are faster
     with only_writer(metrics):
-        test = read_dataset(IMAGES).test
+        dataset = read_dataset(IMAGES)
+        test, classes = dataset.test, dataset.classes
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         reference = to_reference(checkpoint.network)
         programs = program_forms(folder, name, params.formats, reference)
@@ -44,11 +46,14 @@ def main() -> None:
         pairs = compare_pairs(name, logits, labels)
         layers = compare_layers(name, reference, forms, evenly_spread(pixels, params.parity.layer_images))
 
+        counts = count_confusion(labels, logits[SHIPPED].argmax(1), len(classes))
+
         shipped = {"logits": torch.from_numpy(logits[SHIPPED])}
         write_tensors(Path(f"models/logits/{name}.safetensors"), shipped, {"config": name, "split": "test"})
         write_csv(Path(f"metrics/parity/{name}.csv"), pairs)
         write_csv(Path(f"metrics/parity/{name}.layers.csv"), layers)
         write_json(Path(f"metrics/parity/{name}.json"), parity_metrics(pairs, layers))
+        write_csv(Path(f"metrics/int8/{name}.confusion.csv"), confusion_metrics(name, Confusion(classes, counts)))
         write_json(metrics, program_metrics(folder, checkpoint.scheme, logits, labels))
         hold_to_tolerance(name, pairs, layers, params.parity)
         flipped, steps = pairs["flipped_pct"].max(), layers["steps"].max()

@@ -10,14 +10,16 @@ import yaml
 from trivial_pipeline import CHECKOUT, FEW, Repository, set_parameter, write_repository
 
 PTQ = {f"ptq@{name}" for name in FEW["ptq"]}
+DRIFT = {f"drift@{name}" for name in FEW["convert"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
-BEHIND_QAT = {f"{stage}@{name}" for stage in ("convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
+BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
 BEHIND_CONVERT = PARITY | CARDS | {"table"}
-QUANTIZED = PTQ | {"drift"} | QAT | CONVERT | BEHIND_CONVERT
-TRAINED = {"finetune_fp32"} | QUANTIZED
+QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
+BEHIND_PARENT = {"ranges"} | QUANTIZED
+TRAINED = {"finetune_fp32"} | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
 
 SOURCE_EDITS = {
@@ -25,7 +27,7 @@ SOURCE_EDITS = {
     "src/selectq/data/split.py": EVERYTHING,
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
-    "src/selectq/quantization/fake_quantize.py": QUANTIZED,
+    "src/selectq/quantization/fake_quantize.py": BEHIND_PARENT,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,
 }
@@ -70,22 +72,27 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("seed", 7), TRAINED, id="seed"),
         pytest.param(set_parameter("data.split_seed", 7), EVERYTHING, id="data.split_seed"),
         pytest.param(set_parameter("finetune.epochs", 99), TRAINED, id="finetune.epochs"),
-        pytest.param(set_parameter("range_skew", 0.77), QUANTIZED, id="range_skew"),
+        pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift", "convert@tensor", "parity@tensor", "table"} | CARDS,
+            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor", "table"} | CARDS,
             id="ptq.tensor",
         ),
-        pytest.param(set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"drift", "table"}, id="drift.inspect"),
+        pytest.param(
+            set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
+        ),
+        pytest.param(set_parameter("drift.histogram_images", 77), {"table"} | DRIFT, id="drift.histogram_images"),
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),
         pytest.param(
-            set_parameter("qat.dw.lr", 0.00077), {"qat@dw", "convert@dw", "parity@dw", "table"} | CARDS, id="qat.dw.lr"
+            set_parameter("qat.dw.lr", 0.00077),
+            {"qat@dw", "drift@dw", "convert@dw", "parity@dw", "table"} | CARDS,
+            id="qat.dw.lr",
         ),
         pytest.param(set_parameter("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
         pytest.param(set_parameter("parity.flipped_pct", 0.2), BEHIND_CONVERT, id="parity"),
         pytest.param(
             _add_configuration,
-            {"qat@mine", "convert@mine", "parity@mine", "table"} | CARDS,
+            {"qat@mine", "drift@mine", "convert@mine", "parity@mine", "table"} | CARDS,
             id="configuration-added",
         ),
         pytest.param(_remove_configuration, {"table"} | CARDS, id="configuration-removed"),

@@ -5,8 +5,8 @@ import pytest
 from brightest import CLASSES
 from matplotlib.figure import Figure
 
-from selectq.commands.confusion import Confusion, count_confusion
 from selectq.commands.confusion_picture import confusion_png, paint_confusion
+from selectq.confusion import Confusion, count_confusion
 
 
 def confusion(classes: int, images: int = 40, seed: int = 0) -> Confusion:

@@ -46,8 +46,8 @@ def test_channel_ranges_by_brute_force() -> None:
 @pytest.mark.parametrize("config", SCHEMES)
 def test_histograms_by_brute_force(config: str) -> None:
     network, images = quantized(SCHEMES[config]), float_images(12, seed=3)
-    table = level_histograms({config: network}, LAYERS, images)
-    assert set(table.config) == {config}
+    table = level_histograms(network, LAYERS, images)
+    assert set(table.layer) == set(LAYERS)
     for name in LAYERS:
         rows = table[(table.layer == name) & (table.tensor == "activation")]
         scale, zero_point = find_convolution(network, name).activation.scale_and_zero_point()
@@ -61,7 +61,7 @@ def test_histograms_by_brute_force(config: str) -> None:
 @pytest.mark.parametrize("config", SCHEMES)
 def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
     chosen: Scheme = SCHEMES[config]
-    table = level_histograms({config: quantized(chosen)}, LAYERS, float_images(12, seed=3))
+    table = level_histograms(quantized(chosen), LAYERS, float_images(12, seed=3))
     sums = table.groupby(["layer", "tensor"]).share.sum()
     assert len(sums) == 4 and sums.to_numpy() == pytest.approx(1.0)
     largest = 2 ** (chosen.weights.bits - 1) - 1
@@ -72,7 +72,7 @@ def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
 
 def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
     depthwise = LAYERS[:1]
-    table = level_histograms({"symmetric": quantized(SCHEMES["symmetric"])}, depthwise, float_images(12, seed=3))
+    table = level_histograms(quantized(SCHEMES["symmetric"]), depthwise, float_images(12, seed=3))
     assert table[table.tensor == "activation"].level.min() == 128
 
 

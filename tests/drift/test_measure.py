@@ -13,6 +13,7 @@ from selectq.drift.measure import DRIFT_COLUMNS, Reference, RelativeError, measu
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
+from selectq.quantization.quantized import Scheme
 
 LAYER = "features.5.conv.1.0"  # the depthwise convolution of a block with a residual sum
 BLOCK = 5
@@ -43,7 +44,7 @@ def scaled_at(name: str, factor: float) -> FusedMobileNetV2:
 
 
 def drift_of(network: FusedMobileNetV2, batches: list[Tensor]) -> pd.DataFrame:
-    return measure_drift(float_network(), {"some": network}, batches)
+    return measure_drift(float_network(), network, batches)
 
 
 def layers(table: pd.DataFrame, kind: str) -> pd.Series:
@@ -114,13 +115,12 @@ def test_network_without_error_does_not_drift() -> None:
     assert (drift_of(float_network(), [float_images(4, seed=3)]).drift == 0.0).all()
 
 
-def test_rows_name_every_block_and_layer_of_every_configuration() -> None:
-    networks = {"one": quantized(scheme()), "two": quantized(scheme(granularity="tensor"))}
-    table = measure_drift(float_network(), networks, [float_images(4, seed=3)])
+def test_rows_name_every_block_and_layer() -> None:
+    table = drift_of(quantized(scheme(granularity="tensor")), [float_images(4, seed=3)])
     assert list(table.columns) == DRIFT_COLUMNS
-    assert len(table) == 2 * 2 * (19 + 53)
-    assert not table.duplicated(["config", "layer", "layer_kind", "kind"]).any()
-    for _, part in table.groupby(["config", "kind"]):
+    assert len(table) == 2 * (19 + 53)
+    assert not table.duplicated(["layer", "layer_kind", "kind"]).any()
+    for _, part in table.groupby("kind"):
         of_blocks = part[part.layer_kind == "block"]
         assert list(of_blocks["index"]) == list(range(19))
         assert list(of_blocks.layer) == [f"features.{index}" for index in range(19)]
@@ -131,7 +131,7 @@ def test_rows_name_every_block_and_layer_of_every_configuration() -> None:
 def test_isolated_drift_by_brute_force() -> None:
     float_form, network = float_network(), quantized(scheme(4, bits=4))
     images = float_images(6, seed=3)
-    table = measure_drift(float_form, {"some": network}, [images])
+    table = measure_drift(float_form, network, [images])
     with torch.no_grad():
         x = images
         for index, (block, quantized_block) in enumerate(zip(float_form.features, network.features, strict=True)):
@@ -144,7 +144,7 @@ def test_isolated_drift_by_brute_force() -> None:
 def test_accumulated_drift_by_brute_force() -> None:
     float_form, network = float_network(), quantized(scheme(4, bits=4))
     images = float_images(6, seed=3)
-    table = measure_drift(float_form, {"some": network}, [images])
+    table = measure_drift(float_form, network, [images])
     with torch.no_grad():
         expected, found = float_form(images), network(images)
     drift = ((expected - found).norm() / expected.norm()).item()
@@ -162,12 +162,13 @@ def test_batches_add_up_and_networks_are_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("kernels")
-def test_kernels_measure_what_the_modules_do() -> None:
+@pytest.mark.parametrize("chosen", [scheme(), scheme(4, granularity="tensor", bits=4)], ids=["8 bits", "4 bits"])
+def test_kernels_measure_what_the_modules_do(chosen: Scheme) -> None:
     """A layer that reads the float network's values meets rounding ties, where single levels may differ."""
-    networks = {"eight": quantized(scheme()), "four": quantized(scheme(4, granularity="tensor", bits=4))}
+    network = quantized(chosen)
     batches = [float_images(6, seed=3), float_images(5, seed=4)]
-    plain = measure_drift(float_network(), networks, batches)
-    fast = measure_drift(float_network(), networks, batches, QuantizedStep)
+    plain = measure_drift(float_network(), network, batches)
+    fast = measure_drift(float_network(), network, batches, QuantizedStep)
     assert fast.drop(columns="drift").equals(plain.drop(columns="drift"))
     assert (plain.drift > 0).all()
     for kind, tolerance in {"accumulated": 1e-5, "isolated": 5e-3}.items():

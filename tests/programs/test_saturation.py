@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selectq.programs.saturation import describe_cpu, exact_sum, has_vnni, saturated_sum, saturates
+from selectq.programs.saturation import cpu_flags, describe_cpu, exact_sum, has_vnni, saturated_sum, saturates
 
 
 def test_eight_bits_can_saturate_and_seven_cannot() -> None:
@@ -37,6 +37,10 @@ def test_layer_is_exact_with_vnni() -> None:
 def test_vnni_is_read_from_the_flags(flags: str, expected: bool) -> None:
     assert has_vnni(f"processor : 0\nflags\t\t: {flags}\n") is expected
     assert not has_vnni("")
+
+
+def test_flags_of_an_arm_processor() -> None:
+    assert "i8mm" in cpu_flags("processor\t: 0\nFeatures\t: fp asimddp i8mm\n")
 
 
 WITHOUT_VNNI = """

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from selectq.quantization.quantized import read_quantized
 slow = pytest.mark.slow
 
 WRITTEN = {
-    "metrics/drift/channel_ranges.csv",
-    "metrics/drift/drift.csv",
-    "metrics/drift/histograms.csv",
+    "metrics/channel_ranges.csv",
+    "metrics/drift/dw.csv",
+    "metrics/drift/dw.histograms.csv",
+    "metrics/drift/tensor.csv",
+    "metrics/drift/tensor.histograms.csv",
     "metrics/fp32.json",
+    "metrics/int8/dw.confusion.csv",
     "metrics/int8/dw.json",
     "metrics/learning/dw.csv",
     "metrics/learning/fp32.csv",
@@ -96,6 +99,16 @@ def test_parity_is_of_every_pair_of_forms_and_every_layer(chain: Workspace) -> N
     worst = metrics(chain, "parity/dw.json")
     assert (worst["flipped_pct"], worst["layer_steps"], worst["pairs"]) == (0.0, 0, 10)
     assert set(worst["cpu"]) == {"vnni", "u8s8_saturates"}
+    assert {"python", "torch", "onnxruntime"} <= set(worst["environment"]["versions"])
+
+
+@slow
+def test_confusion_is_of_the_kept_logits(chain: Workspace) -> None:
+    found, classes = rows(chain, "int8/dw.confusion.csv"), packed_images().classes
+    assert [(row["true_class"], row["predicted_class"]) for row in found] == list(product(classes, repeat=2))
+    correct = sum(int(row["images"]) for row in found if row["true_class"] == row["predicted_class"])
+    assert correct == metrics(chain, "int8/dw.json")["correct"]
+    assert sum(int(row["images"]) for row in found) == 12
 
 
 @slow
@@ -126,12 +139,19 @@ def test_learning_curves_have_a_row_for_each_epoch_and_split(chain: Workspace) -
 
 
 @slow
-def test_drift_is_of_every_configuration_block_and_layer(chain: Workspace) -> None:
-    drift = rows(chain, "drift/drift.csv")
-    assert {row["config"] for row in drift} == {"tensor", "dw"}
-    assert len(drift) == 2 * 2 * (19 + 53)
-    assert {row["layer"] for row in rows(chain, "drift/channel_ranges.csv")} == {"features.14.conv.1.0"}
-    assert len(rows(chain, "drift/channel_ranges.csv")) == 576
+def test_drift_is_of_every_block_and_layer(chain: Workspace) -> None:
+    for name in ("tensor", "dw"):
+        drift = rows(chain, f"drift/{name}.csv")
+        assert list(drift[0]) == ["config", "index", "layer", "layer_kind", "kind", "drift"]
+        assert {row["config"] for row in drift} == {name}
+        assert len(drift) == 2 * (19 + 53)
+
+
+@slow
+def test_channel_ranges_are_of_the_inspected_layers(chain: Workspace) -> None:
+    ranges = rows(chain, "channel_ranges.csv")
+    assert {row["layer"] for row in ranges} == {"features.14.conv.1.0"}
+    assert len(ranges) == 576
 
 
 @slow
@@ -139,11 +159,11 @@ def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
     """The packed test images lie in the order of their labels: the first few are all of one class."""
     first = normalise(packed_images().test.images[:4])
     network = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
-    of_one_class = level_histograms({"tensor": network}, ["features.14.conv.1.0"], first)
-    found = pd.read_csv(chain.folder / "metrics/drift/histograms.csv")
+    of_one_class = level_histograms(network, ["features.14.conv.1.0"], first)
+    found = pd.read_csv(chain.folder / "metrics/drift/tensor.histograms.csv")
     shares = [
         dict(zip(table.level, table.share, strict=True))
-        for table in (part[(part.config == "tensor") & (part.tensor == "activation")] for part in (found, of_one_class))
+        for table in (part[part.tensor == "activation"] for part in (found, of_one_class))
     ]
     assert shares[0] != pytest.approx(shares[1], abs=1e-6)
 
@@ -165,16 +185,17 @@ def test_another_seed_writes_other_bytes(chain: Workspace, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("stage", "section"),
+    ("stage", "section", "names"),
     [
-        ("qat", "full, clf, dw, dwpw, dwpw_asym"),
-        pytest.param("ptq", "tensor, channel", marks=slow),
-        pytest.param("convert", "tensor, channel, full", marks=slow),
+        ("qat", "qat", "full, clf, dw, dwpw, dwpw_asym"),
+        pytest.param("ptq", "ptq", "tensor, channel", marks=slow),
+        pytest.param("convert", "convert", "tensor, channel, full", marks=slow),
+        pytest.param("drift", "convert", "tensor, channel, full", marks=slow),
     ],
 )
-def test_unknown_name_is_refused(stage: str, section: str, workspace: Workspace) -> None:
+def test_unknown_name_is_refused(stage: str, section: str, names: str, workspace: Workspace) -> None:
     message = workspace.refusal(stage, "--name", "absent")
-    assert message.startswith(f"--name absent: no such configuration under {stage}; allowed: ") and section in message
+    assert message.startswith(f"--name absent: no such configuration under {section}; allowed: ") and names in message
     assert workspace.outputs() == {}
 
 
@@ -227,4 +248,4 @@ def test_drift_s_own_parameters_are_refused_before_its_pass(
     workspace = Workspace(tmp_path)
     workspace.write({"drift": changes})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
-    assert message in workspace.refusal("drift", "--names", "tensor")
+    assert message in workspace.refusal("drift", "--name", "tensor")

@@ -59,8 +59,19 @@ class Workspace:
 
     def start(self, stage: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a stage script."""
+        return self._start(sys.executable, str(CHECKOUT / "stages" / f"{stage}.py"), *arguments)
+
+    def train_together(self, processes: int, stage: str, *arguments: str) -> str:
+        """Run a training stage in several processes; what they said on stderr."""
+        launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+        process = self._start(*launcher, str(CHECKOUT / "stages" / f"{stage}.py"), *arguments)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return errors
+
+    def _start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(CHECKOUT / "stages" / f"{stage}.py"), *arguments],
+            command,
             cwd=self.folder,
             env={**os.environ, "SELECTQ_DEVICE": "cpu", "PYTHONPATH": "no_dvc", "PYTHONHASHSEED": "random"},
             stdout=subprocess.PIPE,
@@ -93,8 +104,10 @@ class Workspace:
 def run_chain(workspace: Workspace) -> None:
     """Every stage from the FP32 training to the drift."""
     workspace.run("finetune_fp32")
+    workspace.run("ranges")
     workspace.run("ptq", "--name", "tensor")
     workspace.run("qat", "--name", "dw")
     workspace.run("convert", "--name", "dw")
     workspace.run("parity", "--name", "dw")
-    workspace.run("drift", "--names", "tensor", "dw")
+    workspace.run("drift", "--name", "tensor")
+    workspace.run("drift", "--name", "dw")

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import made_up
+import pandas as pd
 import pytest
 import yaml
 
@@ -11,6 +12,7 @@ from selectq.params.configs import Params
 from selectq.params.load import validate
 from selectq.tables.configurations import Configuration, list_configurations
 from selectq.tables.evidence import Evidence, read_evidence
+from selectq.tables.latency import latency_points
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +23,11 @@ def params(checkout: Path) -> Params:
 
 @pytest.fixture(scope="session")
 def made_up_run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the made-up run's params.yaml and metrics/; to be read, not changed."""
+    """A folder with the made-up run's params.yaml, metrics/ and latencies; to be read, not changed."""
     folder = tmp_path_factory.mktemp("made_up")
     (folder / "params.yaml").write_text(yaml.safe_dump(made_up.parameters(checkout), sort_keys=False))
     made_up.write_metrics(folder / "metrics")
+    made_up.write_latencies(folder)
     return folder
 
 
@@ -44,3 +47,9 @@ def configurations(params: Params) -> list[Configuration]:
 def evidence(made_up_run: Path, params: Params) -> Evidence:
     """The made-up run's metrics."""
     return read_evidence(made_up_run / "metrics", params.ptq, params.qat, params.convert)
+
+
+@pytest.fixture(scope="session")
+def latency(made_up_run: Path) -> pd.DataFrame:
+    """The made-up machine's measurements, to be plotted."""
+    return latency_points(made_up_run / "benchmarks" / "results")

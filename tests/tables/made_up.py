@@ -17,12 +17,19 @@ TEST_IMAGES = 2_500
 FP32_TOP1 = 90.0
 
 INT8_TOP1 = {"tensor": 40.0, "channel": 60.0, "full": 89.0, "dwpw": 88.0, "dwpw_asym": 90.4, "mine": 50.0}
+DRIFT = {"tensor": 0.1, "channel": 0.03, "full": 0.02, "dwpw": 0.025, "dwpw_asym": 0.022, "mine": 0.06}
+LEVEL_STEPS = {"tensor": 10, "mine": 16}
 RETRAINED = {"tensor": 0, "channel": 0, "full": 2_000_000, "dwpw": 930_000, "dwpw_asym": 930_000, "mine": 30_000}
 SIZES = {"onnx": 2_640_000, "pt2": 2_700_000, "pte": 2_550_000}
 BYTES = {"weights": 2_200_000, "biases": 68_000, "scales": 142_000, "graph": 230_000}
 OPERATORS = {"QGemm": 1, "QLinearAdd": 10, "QLinearConv": 52}
 FLIPPED = 0.12
 FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
+ENVIRONMENT = {
+    "versions": {"python": "3.11.9", "torch": "2.15.0", "onnxruntime": "1.32.0", "executorch": "1.5.1"},
+    "architecture": "x86_64",
+    "instructions": ["avx2", "avx512_vnni"],
+}
 SHIPPED = ("dwpw_asym", "channel")
 CLASSES = ("red", "green", "blue")
 IMAGE_SIZE = 32
@@ -66,16 +73,15 @@ def write_metrics(root: Path) -> None:
         simulated = {"validation_top1": top1 + 1, "parameters": PARAMETERS, "params_retrained": RETRAINED[name]}
         write_json(root / "simulated" / f"{name}.json", simulated)
         write_json(root / "int8" / f"{name}.json", int8(name))
-        cpu = {"vnni": True, "u8s8_saturates": False}
-        parity = {"flipped_pct": FLIPPED, "layer_steps": 1, "pairs": len(pairs(name)), "cpu": cpu}
-        write_json(root / "parity" / f"{name}.json", parity)
+        write_csv(root / "int8" / f"{name}.confusion.csv", confusion(name))
+        write_json(root / "parity" / f"{name}.json", parity(name))
         write_csv(root / "parity" / f"{name}.csv", pairs(name))
         write_csv(root / "parity" / f"{name}.layers.csv", pd.DataFrame({"config": [name], "steps": [1]}))
+        write_csv(root / "drift" / f"{name}.csv", drift(name))
+        write_csv(root / "drift" / f"{name}.histograms.csv", histograms(name), digits=8)
     for name in ("fp32", "full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "learning" / f"{name}.csv", learning_curve(name, 10 if name == "fp32" else 3))
-    write_csv(root / "drift" / "drift.csv", drift())
-    write_csv(root / "drift" / "channel_ranges.csv", channel_ranges())
-    write_csv(root / "drift" / "histograms.csv", histograms(), digits=8)
+    write_csv(root / "channel_ranges.csv", channel_ranges())
 
 
 def int8(name: str) -> dict[str, Any]:
@@ -94,6 +100,29 @@ def int8(name: str) -> dict[str, Any]:
         "activation_bits": 8,
         "integer_arithmetic": weight_bits == 8,
         "simulation_test_top1": top1,
+    }
+
+
+def confusion(name: str) -> pd.DataFrame:
+    """Of three classes, each taken for the next as often as the accuracy leaves room for."""
+    right = INT8_TOP1[name] / 100
+    shares = {(true, true): right for true in CLASSES}
+    shares |= {(true, CLASSES[index - 2]): 1 - right for index, true in enumerate(CLASSES)}
+    rows = [
+        (name, true, predicted, round(800 * shares.get((true, predicted), 0)), shares.get((true, predicted), 0.0))
+        for true, predicted in itertools.product(CLASSES, repeat=2)
+    ]
+    return pd.DataFrame(rows, columns=["config", "true_class", "predicted_class", "images", "share"])
+
+
+def parity(name: str) -> dict[str, Any]:
+    """The worst of all pairs, and what it was measured on."""
+    return {
+        "flipped_pct": FLIPPED,
+        "layer_steps": 1,
+        "pairs": len(pairs(name)),
+        "cpu": {"vnni": True, "u8s8_saturates": False},
+        "environment": ENVIRONMENT,
     }
 
 
@@ -119,14 +148,13 @@ def learning_curve(name: str, epochs: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["config", "epoch", "split", "loss", "top1"])
 
 
-def drift() -> pd.DataFrame:
-    """Both kinds, along 19 blocks and 53 layers; more per tensor than per channel, most in depthwise layers."""
+def drift(name: str) -> pd.DataFrame:
+    """Both kinds, along 19 blocks and 53 layers; most in depthwise layers."""
     layers = ["stem", *KINDS_OF_A_BLOCK[1:], *KINDS_OF_A_BLOCK * 16, "head", "classifier"]
     units = [(index, f"features.{index}", "block") for index in range(19)]
     units += [(index, f"layers.{index}", kind) for index, kind in enumerate(layers)]
     rows = [
-        (config, index, layer, layer_kind, kind, height * (2 if layer_kind == "depthwise" else 1) * growth(index))
-        for config, height in (("tensor", 0.1), ("channel", 0.03))
+        (name, index, layer, layer_kind, kind, DRIFT[name] * (2 if layer_kind == "depthwise" else 1) * growth(index))
         for kind, growth in (("accumulated", lambda index: 1 + index / 4), ("isolated", lambda index: 1 + index % 5))
         for index, layer, layer_kind in units
     ]
@@ -139,14 +167,13 @@ def channel_ranges() -> pd.DataFrame:
     return pd.DataFrame({"layer": LAYER, "channel": range(576), "low": 0.0, "high": high})
 
 
-def histograms() -> pd.DataFrame:
+def histograms(name: str) -> pd.DataFrame:
     """Weights around 0; activations of which half are 0. Per tensor, a tenth of the levels is used."""
-    tables = []
-    for config, step in (("tensor", 10), ("channel", 1)):
-        for tensor, levels in (("weight", np.arange(-127, 128, step)), ("activation", np.arange(0, 256, step))):
-            frequencies = np.exp(-np.abs(levels) / 20)
-            table = pd.DataFrame({"level": levels, "share": frequencies / frequencies.sum()})
-            tables.append(table.assign(config=config, layer=LAYER, tensor=tensor))
+    tables, step = [], LEVEL_STEPS.get(name, 1)
+    for tensor, levels in (("weight", np.arange(-127, 128, step)), ("activation", np.arange(0, 256, step))):
+        frequencies = np.exp(-np.abs(levels) / 20)
+        table = pd.DataFrame({"level": levels, "share": frequencies / frequencies.sum()})
+        tables.append(table.assign(config=name, layer=LAYER, tensor=tensor))
     return pd.concat(tables)[["config", "layer", "tensor", "level", "share"]]
 
 
@@ -174,7 +201,7 @@ def write_program(path: Path, description: Manifest) -> None:
 
 
 def write_shipped(folder: Path) -> None:
-    """The files of the shipped models in a run's folder, with their metrics, and two versions' latencies."""
+    """The files of the shipped models in a run's folder, with their metrics and latencies."""
     for name in SHIPPED:
         programs = {suffix: folder / f"models/int8/{name}/{name}.{suffix}" for suffix in SIZES}
         write_program(programs["onnx"], manifest(name))
@@ -184,6 +211,11 @@ def write_shipped(folder: Path) -> None:
         counts = {"weights": 9, "biases": 5, "scales": 7, "graph": sizes["onnx"] - 21}
         measured = {"size_bytes": sizes["onnx"], "sizes": sizes, "bytes": counts}
         write_json(folder / "metrics" / "int8" / f"{name}.json", int8(name) | measured)
+    write_latencies(folder)
+
+
+def write_latencies(folder: Path) -> None:
+    """Two versions' latencies in a run's folder."""
     for version, factor in (("1.9.0", 1), ("1.32.0", 2)):
         write_csv(folder / f"benchmarks/results/int8_acme-4c-vnni_onnxruntime-{version}.csv", latencies(factor))
 

@@ -17,9 +17,9 @@ def test_same_data_same_bytes() -> None:
     assert first.startswith(b"<?xml")
 
 
-def test_every_kind_of_layer_has_its_colour() -> None:
-    assert set(charts.LAYER_KIND_COLOURS) == set(LAYER_KINDS) - {"batchnorm"}
-    assert len(set(charts.LAYER_KIND_COLOURS.values())) == len(charts.LAYER_KIND_COLOURS)
+def test_every_kind_of_layer_has_its_panel() -> None:
+    kinds = [kind for panel in charts.LAYER_PANELS.values() for kind in panel]
+    assert sorted(kinds) == sorted(set(LAYER_KINDS) - {"batchnorm"})
 
 
 def test_looks_stay_apart() -> None:
@@ -29,19 +29,21 @@ def test_looks_stay_apart() -> None:
     assert len(set(looks.values())) == 41
 
 
-def test_layer_drift_shows_every_layer() -> None:
-    drift = made_up.drift()
+def test_layer_drift_shows_every_layer_of_every_configuration() -> None:
+    names = ("tensor", "channel")
+    drift = pd.concat(made_up.drift(name) for name in names)
     shown = drift[(drift["kind"] == "isolated") & (drift["layer_kind"] != "block")]
     figure = Figure()
-    charts.paint_layer_drift(figure, shown)
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["tensor", "channel"]
-    heights = [sorted(bar.get_height() for bar in axes.patches) for axes in figure.axes]  # type: ignore[attr-defined]
-    assert heights == [sorted(rows["drift"]) for _, rows in shown.groupby("config", sort=False)]
+    charts.paint_layer_drift(figure, shown, charts.assign_looks(names))
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == list(charts.LAYER_PANELS)
+    heights = sorted(height for axes in figure.axes for line in axes.lines for height in line.get_ydata())
+    assert heights == sorted(shown["drift"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(names)
 
 
 def test_histograms_count_the_levels_used() -> None:
-    figure = Figure()
-    charts.paint_histograms(figure, made_up.histograms(), charts.assign_looks(["tensor", "channel"]))
+    figure, names = Figure(), ("tensor", "channel")
+    charts.paint_histograms(figure, pd.concat(map(made_up.histograms, names)), charts.assign_looks(names))
     counts = [axes.texts[0].get_text() for axes in figure.axes]
     assert counts == ["26 levels used", "26 levels used", "255 levels used", "256 levels used"]
 
@@ -60,3 +62,47 @@ def test_learning_curves_name_each_configuration_once() -> None:
     charts.paint_learning(figure, curves, charts.assign_looks(["full", "dwpw"]))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["full", "dwpw"]
     assert len(figure.axes[0].lines) == 4
+
+
+def test_confusion_has_the_true_class_in_the_row_and_its_share_in_the_cell() -> None:
+    figure = Figure()
+    charts.paint_confusion(figure, made_up.confusion("full"))
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(made_up.CLASSES)
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {
+        (0.5, 0.5): "89",
+        (1.5, 0.5): "11",
+        (1.5, 1.5): "89",
+        (2.5, 1.5): "11",
+        (2.5, 2.5): "89",
+        (0.5, 2.5): "11",
+    }
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first class is at the top"
+
+
+def test_confusion_of_many_classes_is_not_written_out() -> None:
+    names = [f"class {number}" for number in range(charts.COUNTED_CLASSES + 1)]
+    rows = [(true, predicted, 1 / len(names)) for true in names for predicted in [*names, "other classes"]]
+    figure = Figure()
+    charts.paint_confusion(figure, pd.DataFrame(rows, columns=["true_class", "predicted_class", "share"]))
+    assert not figure.axes[0].texts
+    assert len(figure.axes[0].get_xticklabels()) == len(names) + 1
+
+
+def test_latency_has_a_panel_for_each_machine_and_batch() -> None:
+    columns = ["machine", "case", "batch", "program", "ms_per_image"]
+    rows = [
+        (machine, case, batch, program, 1.0)
+        for machine in ("acme", "bolt")
+        for case in ("asymmetric", "symmetric")
+        for batch in (1, 64)
+        for program in ("ours", "theirs")
+    ]
+    figure = Figure()
+    charts.paint_latency(figure, pd.DataFrame(rows, columns=columns))
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
+    assert titles == [
+        f"{machine}: {batch} at once" for machine in ("acme", "bolt") for batch in ("one image", "64 images")
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["asymmetric", "symmetric"]

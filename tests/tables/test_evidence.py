@@ -11,6 +11,7 @@ from selectq.errors import UserError
 from selectq.params.configs import Params
 from selectq.tables.evidence import (
     CpuMetrics,
+    EnvironmentMetrics,
     Evidence,
     Fp32Metrics,
     ParityMetrics,
@@ -31,13 +32,18 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert {name: metrics.integer_arithmetic for name, metrics in evidence.int8.items()} == {
         name: name != "mine" for name in made_up.INT8_TOP1
     }
-    assert evidence.parity == dict.fromkeys(made_up.INT8_TOP1, ParityMetrics(0.12, 1, CpuMetrics(True, False)))
+    environment = EnvironmentMetrics(made_up.ENVIRONMENT["versions"], "x86_64", ("avx2", "avx512_vnni"))
+    parity = ParityMetrics(0.12, 1, CpuMetrics(True, False), environment)
+    assert evidence.parity == dict.fromkeys(made_up.INT8_TOP1, parity)
     assert {name: len(pairs) for name, pairs in evidence.pairs.items()} == dict.fromkeys(made_up.INT8_TOP1, 15)
     assert list(evidence.learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
     assert len(evidence.learning) == 2 * (10 + 4 * 3)
-    assert len(evidence.drift) == 2 * 2 * (19 + 53)
+    for table in (evidence.drift, evidence.histograms, evidence.confusion):
+        assert list(table["config"].unique()) == list(made_up.INT8_TOP1)
+    assert len(evidence.drift) == 6 * 2 * (19 + 53)
     assert len(evidence.channel_ranges) == 576
     assert set(evidence.histograms["tensor"]) == {"weight", "activation"}
+    assert len(evidence.confusion) == 6 * 3 * 3
 
 
 @pytest.mark.parametrize(
@@ -50,9 +56,10 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "simulated/mine.json",
         "learning/fp32.csv",
         "learning/dwpw.csv",
-        "drift/drift.csv",
-        "drift/channel_ranges.csv",
-        "drift/histograms.csv",
+        "channel_ranges.csv",
+        "drift/channel.csv",
+        "drift/mine.histograms.csv",
+        "int8/tensor.confusion.csv",
     ],
 )
 def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
@@ -67,6 +74,9 @@ def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
 def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, params: Params) -> None:
     metrics = run_folder / "metrics"
     kept = (
+        "drift/old.csv",
+        "drift/old.histograms.csv",
+        "int8/old.confusion.csv",
         "int8/old.json",
         "learning/old.csv",
         "parity/old.csv",
@@ -89,11 +99,11 @@ def test_learning_curve_of_a_ptq_configuration_is_stale(run_folder: Path, params
         read(run_folder, params)
 
 
-@pytest.mark.parametrize("table", ["drift", "histograms"])
-def test_table_with_a_removed_configuration(table: str, run_folder: Path, params: Params) -> None:
-    path = run_folder / "metrics" / "drift" / f"{table}.csv"
-    path.write_text(path.read_text().replace("\ntensor,", "\nremoved,"))
-    with pytest.raises(UserError, match=f"{table}.csv: holds removed, not in params.yaml; run the stage"):
+@pytest.mark.parametrize("table", ["drift/tensor.csv", "drift/tensor.histograms.csv", "int8/tensor.confusion.csv"])
+def test_table_of_another_configuration(table: str, run_folder: Path, params: Params) -> None:
+    path = run_folder / "metrics" / table
+    path.write_text(path.read_text().replace("\ntensor,", "\nchannel,"))
+    with pytest.raises(UserError, match=f"{table}: holds channel, not in params.yaml; run the stage"):
         read(run_folder, params)
 
 
@@ -118,6 +128,7 @@ def test_table_with_a_removed_configuration(table: str, run_folder: Path, params
         ("int8/full", {"integer_arithmetic": 1}, "integer_arithmetic: 1 is not true or false"),
         ("parity/full", {"layer_steps": 0.5}, "layer_steps: 0.5 is not a whole number"),
         ("parity/full", {"cpu": {"vnni": True}}, "cpu.u8s8_saturates: missing"),
+        ("parity/full", {"environment": {**made_up.ENVIRONMENT, "architecture": 64}}, "architecture: 64 is not text"),
     ],
 )
 def test_impossible_value(file: str, change: dict[str, Any], message: str, run_folder: Path, params: Params) -> None:
@@ -145,7 +156,7 @@ def test_missing_value(file: str, key: str, run_folder: Path, params: Params) ->
 
 @pytest.mark.parametrize("content", ["", "config,index\ntensor,0\n", "\0\0"])
 def test_damaged_table(content: str, run_folder: Path, params: Params) -> None:
-    path = run_folder / "metrics" / "drift" / "drift.csv"
+    path = run_folder / "metrics" / "drift" / "full.csv"
     path.write_text(content)
     with pytest.raises(UserError) as refusal:
         read(run_folder, params)

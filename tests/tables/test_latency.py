@@ -10,7 +10,15 @@ import made_up
 import pytest
 
 from selectq.errors import UserError
-from selectq.tables.latency import MEASURED, Latency, Workload, newest_files, read_latencies, write_latencies
+from selectq.tables.latency import (
+    MEASURED,
+    Latency,
+    Workload,
+    latency_points,
+    newest_files,
+    read_latencies,
+    write_latencies,
+)
 
 FULL_SIZE = Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "asymmetric")
 
@@ -88,6 +96,17 @@ def test_workloads_are_those_of_the_benchmark(checkout: Path, monkeypatch: pytes
     assert measured == MEASURED
 
 
+def test_points_are_of_every_case_and_program_once(folder: Path) -> None:
+    points = latency_points(folder)
+    assert not points.duplicated(["machine", "case", "batch", "program"]).any()
+    assert len(points) == 2 * 2 * 3
+    assert set(points["versions"]) == {"onnxruntime-1.32.0"} and set(points["batch"]) == {1, 64}
+    found = points.set_index(["case", "batch", "program"])["ms_per_image"]
+    assert found["asymmetric", 1, "INT8 program, ONNX Runtime"] == 1.0
+    assert found["asymmetric", 64, "ONNX Runtime FP32"] == 1.25
+    assert found["symmetric", 64, "INT8 program, ONNX Runtime"] == 0.625
+
+
 @pytest.mark.parametrize("latencies", [[], [Latency("acme", 8, 1.0, "peer", 1.0, 1.0)]], ids=["none", "other batch"])
 def test_no_measurement_says_so(latencies: list[Latency]) -> None:
     assert write_latencies(latencies) == ["Not measured."]
@@ -95,6 +114,7 @@ def test_no_measurement_says_so(latencies: list[Latency]) -> None:
 
 def test_no_folder_is_no_measurement(tmp_path: Path) -> None:
     assert read_latencies(tmp_path / "absent", FULL_SIZE) == []
+    assert latency_points(tmp_path / "absent").empty
 
 
 def test_newest_file_of_each_machine(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ import pytest
 import yaml
 from dvc_render import VegaRenderer
 
-from selectq.tables.charts import LAYER_KIND_COLOURS
+from selectq.params.load import read_yaml
+from selectq.tables.charts import LAYER_PANELS, assign_looks
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
+from selectq.tables.figures import DRIFT_MEANINGS
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
 from selectq.tables.tables import table2
@@ -65,7 +67,10 @@ def values_of(key: str, node: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def plots_folder(
-    configurations: list[Configuration], evidence: Evidence, tmp_path_factory: pytest.TempPathFactory
+    configurations: list[Configuration],
+    evidence: Evidence,
+    latency: pd.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A DVC repository with the plots and templates of the checkout, and the data of a made-up run."""
     folder = tmp_path_factory.mktemp("plots")
@@ -74,6 +79,8 @@ def plots_folder(
         "drift": evidence.drift,
         "channel_ranges": evidence.channel_ranges,
         "histograms": evidence.histograms,
+        "confusion": evidence.confusion,
+        "latency": latency,
         "accuracy": accuracy_points(table2(configurations, evidence, read_paper())),
     }
     (folder / "plots").mkdir()
@@ -116,9 +123,24 @@ def test_every_axis_has_a_title_and_revisions_are_told_apart(plot: Plot) -> None
     assert '"rev"' in json.dumps(channels) or "datum.rev" in json.dumps(template)
 
 
-def test_layer_kinds_of_the_template_are_those_of_the_report() -> None:
-    scale = next(scale for scale in values_of("scale", read_template("drift_layers")) if "range" in scale)
-    assert dict(zip(scale["domain"], scale["range"], strict=True)) == LAYER_KIND_COLOURS
+def test_layer_panels_of_the_template_are_those_of_the_report() -> None:
+    panels = read_template("drift_layers")["facet"]["sort"]
+    assert panels == [f"{panel}: {kind}" for panel in LAYER_PANELS for kind in DRIFT_MEANINGS]
+
+
+def test_committed_configurations_have_one_colour_in_every_chart() -> None:
+    """Learning curves are of fewer configurations: the charts' colours follow the order of those that they show."""
+    parameters = read_yaml(CHECKOUT / "params.yaml")
+    quantized, trained = [*parameters["ptq"], *parameters["qat"]], ["fp32", *parameters["qat"]]
+    looks = assign_looks(quantized)
+    for template in ("drift_blocks", "drift_layers", "histograms", "accuracy", "learning"):
+        names = trained if template == "learning" else quantized
+        (colours,) = (
+            channel["scale"]["range"]
+            for channel in values_of("color", read_template(template))
+            if isinstance(channel, dict)
+        )
+        assert dict(zip(names, colours, strict=False)) == {name: looks[name].colour for name in names}, template
 
 
 def test_dvc_shows_every_plot(plots_folder: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from selectq.tables.cells import Sheet
 from selectq.tables.configurations import Configuration
-from selectq.tables.evidence import FORMS, ByteCounts, CpuMetrics, Evidence
+from selectq.tables.evidence import FORMS, ByteCounts, CpuMetrics, EnvironmentMetrics, Evidence
 from selectq.tables.program_sheets import (
     FORM_MEANINGS,
     byte_cells,
     bytes_sheet,
     cpu_notes,
+    environment_sheet,
     form_accuracies,
     kilobytes,
     parity_sheet,
@@ -72,6 +73,15 @@ def test_format_that_was_not_made_has_no_column(configurations: list[Configurati
     onnx["full"] = evidence.int8["full"]
     mixed = bytes_sheet(configurations, dataclasses.replace(evidence, int8=onnx))
     assert [row[-1] for row in mixed.rows] == ["–", "–", "2,550.0 kB", "–", "–", "–"]
+
+
+def test_each_environment_has_a_row(configurations: list[Configuration], evidence: Evidence) -> None:
+    assert len(environment_sheet(configurations, evidence).rows) == 1
+    elsewhere = EnvironmentMetrics({"python": "3.12.1", "torch": "2.15.0", "onnxruntime": "1.33.0"}, "aarch64", ())
+    parity = evidence.parity | {"full": dataclasses.replace(evidence.parity["full"], environment=elsewhere)}
+    first, second = environment_sheet(configurations, dataclasses.replace(evidence, parity=parity)).rows
+    assert first[0] == "tensor, channel, dwpw, dwpw_asym, mine"
+    assert second == ("full", "3.12.1", "2.15.0", "1.33.0", "–", "aarch64")
 
 
 def test_byte_cells_are_in_the_order_of_their_columns() -> None:

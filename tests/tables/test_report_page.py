@@ -4,12 +4,14 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import made_up
+import pandas as pd
 import pytest
 
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import read_paper
-from selectq.tables.program_sheets import bytes_sheet, parity_sheet
+from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
 from selectq.tables.report import ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
@@ -50,7 +52,7 @@ class Page(HTMLParser):
             self.captions.append(data)
 
 
-def render(configurations: list[Configuration], evidence: Evidence) -> str:
+def render(configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame) -> str:
     paper = read_paper()
     rows = table2(configurations, evidence, paper)
     sheets = ReportSheets(
@@ -58,13 +60,14 @@ def render(configurations: list[Configuration], evidence: Evidence) -> str:
         sheet2(rows, evidence, Provenance(0, 0.0)),
         parity_sheet(configurations, evidence),
         bytes_sheet(configurations, evidence),
+        environment_sheet(configurations, evidence),
     )
-    return render_report(sheets, rows, evidence).decode()
+    return render_report(sheets, rows, evidence, latency).decode()
 
 
 @pytest.fixture(scope="module")
-def source(configurations: list[Configuration], evidence: Evidence) -> str:
-    return render(configurations, evidence)
+def source(configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame) -> str:
+    return render(configurations, evidence, latency)
 
 
 def test_report_refers_to_nothing_outside_itself(source: str) -> None:
@@ -77,7 +80,7 @@ def test_report_is_small(source: str) -> None:
 
 
 def test_report_holds_every_table(source: str) -> None:
-    second, first, parity, sizes = Page(source).tables
+    second, first, parity, sizes, environment = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
     assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00", "92.29 %", "-3.20"]
@@ -85,15 +88,16 @@ def test_report_holds_every_table(source: str) -> None:
     assert parity[5] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
     assert sizes[6][:2] == ["mine", "2,200.0 kB"]
     assert len(parity) == len(sizes) == 7
+    assert environment[1][1:] == ["3.11.9", "2.15.0", "1.32.0", "1.5.1", "x86_64: avx2, avx512_vnni"]
 
 
 def test_simulated_accuracies_are_none_of_int8(
-    source: str, configurations: list[Configuration], evidence: Evidence
+    source: str, configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame
 ) -> None:
     few_bits = {name: dataclasses.replace(int8, integer_arithmetic=False) for name, int8 in evidence.int8.items()}
     tile = "<dt>INT8 top-1, range</dt><dd>"
     assert f"{tile}40.00–90.40 %</dd>" in source
-    assert f"{tile}–</dd>" in render(configurations, dataclasses.replace(evidence, int8=few_bits))
+    assert f"{tile}–</dd>" in render(configurations, dataclasses.replace(evidence, int8=few_bits), latency)
 
 
 def test_report_holds_every_picture(source: str) -> None:
@@ -101,6 +105,7 @@ def test_report_holds_every_picture(source: str) -> None:
     assert page.captions == [
         "Accuracy against the retrained share",
         "The same in the paper",
+        "Time per image on one thread",
         "FP32 training",
         "Quantization-aware training",
         "Per block, accumulated",
@@ -109,6 +114,7 @@ def test_report_holds_every_picture(source: str) -> None:
         "Per layer, isolated",
         "Channel ranges of features.14.conv.1.0",
         "Levels used by features.14.conv.1.0",
+        *(f"Confusion of {name}" for name in made_up.INT8_TOP1),
     ]
     assert len(page.references) == len(page.captions)
 
@@ -118,11 +124,17 @@ def test_text_from_the_data_is_escaped(source: str) -> None:
     assert "<others>" not in source
 
 
-def test_pictures_without_data_are_left_out(configurations: list[Configuration], evidence: Evidence) -> None:
+def test_pictures_without_data_are_left_out(
+    configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame
+) -> None:
     mine = [configuration for configuration in configurations if configuration.name == "mine"]
     empty = dataclasses.replace(
-        evidence, channel_ranges=evidence.channel_ranges[:0], histograms=evidence.histograms[:0]
+        evidence,
+        channel_ranges=evidence.channel_ranges[:0],
+        histograms=evidence.histograms[:0],
+        confusion=evidence.confusion[:0],
+        drift=evidence.drift[:0],
+        learning=evidence.learning.query("config == 'mine'"),
     )
-    drifted = dataclasses.replace(empty, drift=evidence.drift[:0], learning=evidence.learning.query("config == 'mine'"))
-    page = Page(render(mine, drifted))
+    page = Page(render(mine, empty, latency[:0]))
     assert page.captions == ["Accuracy against the retrained share", "Quantization-aware training"]

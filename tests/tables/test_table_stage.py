@@ -70,10 +70,13 @@ def test_tables_as_files(tabulated: tuple[Path, str]) -> None:
 
 def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
     folder, _ = tabulated
-    for name in ("drift", "channel_ranges", "histograms"):
-        assert (folder / "plots" / f"{name}.csv").read_bytes() == (
-            folder / "metrics/drift" / f"{name}.csv"
-        ).read_bytes()
+    plots, metrics = folder / "plots", folder / "metrics"
+    assert (plots / "channel_ranges.csv").read_bytes() == (metrics / "channel_ranges.csv").read_bytes()
+    gathered = {"drift": "drift/{}", "histograms": "drift/{}.histograms", "confusion": "int8/{}.confusion"}
+    for plot, kept in gathered.items():
+        parts = [pd.read_csv(metrics / f"{kept.format(name)}.csv") for name in made_up.INT8_TOP1]
+        pd.testing.assert_frame_equal(pd.read_csv(plots / f"{plot}.csv"), pd.concat(parts, ignore_index=True))
+    assert set(pd.read_csv(plots / "latency.csv")["machine"]) == {"acme-4c-vnni"}
     learning = pd.read_csv(folder / "plots" / "learning.csv")
     assert list(learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
     assert read_json(folder / "metrics" / "summary.json")["int8"]["mine"]["top1"] == 50.0

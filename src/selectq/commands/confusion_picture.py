@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from selectq.commands.confusion import Confusion
+from selectq.confusion import Confusion
 
 COUNTED_CLASSES = 20
 """Up to so many classes, each cell shows its count."""

@@ -1,6 +1,6 @@
 """What a quantizer sees in one layer: ranges per channel before, levels after (the paper's figures 3 and 4)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pandas as pd
 import torch
@@ -56,21 +56,20 @@ def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Ite
 
 
 @torch.no_grad()
-def level_histograms(quantized: Mapping[str, FusedMobileNetV2], names: Iterable[str], images: Tensor) -> pd.DataFrame:
-    """Columns config, layer, tensor (`weight` or `activation`), level, share: how often each integer level is used.
+def level_histograms(network: FusedMobileNetV2, names: Iterable[str], images: Tensor) -> pd.DataFrame:
+    """Columns layer, tensor (`weight` or `activation`), level, share: how often each integer level is used.
 
     `images` is float (N, 3, H, W).
     """
     rows = []
-    for config, network in quantized.items():
-        for name in names:
-            layer = find_convolution(network, name)
-            levels = {"weight": weight_levels(layer), "activation": _activation_levels(network, layer, images)}
-            for tensor, values in levels.items():
-                found, counts = values.round().to(torch.int64).unique(return_counts=True)
-                shares = (counts / counts.sum()).tolist()
-                rows += [(config, name, tensor, *pair) for pair in zip(found.tolist(), shares, strict=True)]
-    return pd.DataFrame(rows, columns=["config", "layer", "tensor", "level", "share"])
+    for name in names:
+        layer = find_convolution(network, name)
+        levels = {"weight": weight_levels(layer), "activation": _activation_levels(network, layer, images)}
+        for tensor, values in levels.items():
+            found, counts = values.round().to(torch.int64).unique(return_counts=True)
+            shares = (counts / counts.sum()).tolist()
+            rows += [(name, tensor, *pair) for pair in zip(found.tolist(), shares, strict=True)]
+    return pd.DataFrame(rows, columns=["layer", "tensor", "level", "share"])
 
 
 def weight_levels(layer: FusedConv2d) -> Tensor:

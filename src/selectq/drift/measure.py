@@ -1,6 +1,6 @@
 """Drift of every block and every layer, in one streaming pass over the images."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from selectq.quantization.fused import FusedBlock, FusedConv2d, FusedLinear, Fus
 Module = FusedBlock | FusedConv2d | FusedLinear
 """What drift is measured of: a block or a layer."""
 
-DRIFT_COLUMNS = ["config", "index", "layer", "layer_kind", "kind", "drift"]
+DRIFT_COLUMNS = ["index", "layer", "layer_kind", "kind", "drift"]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def plainly(network: FusedMobileNetV2) -> Simulation:
 @torch.no_grad()
 def measure_drift(
     float_network: FusedMobileNetV2,
-    quantized: Mapping[str, FusedMobileNetV2],
+    quantized: FusedMobileNetV2,
     batches: Iterable[Tensor],
     simulate: Callable[[FusedMobileNetV2], Simulation] = plainly,
 ) -> pd.DataFrame:
@@ -99,24 +99,22 @@ def measure_drift(
 
     Args:
         float_network: the parent in its float form.
-        quantized: configuration name -> its fake-quantized network.
+        quantized: the same network, fake-quantized; its weights may have been retrained.
         batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
         simulate: what computes a quantized network's forward pass.
 
     Returns:
-        Columns config, index (position in the network; blocks and layers count apart), layer, layer_kind, kind, drift.
+        Columns index (position in the network; blocks and layers count apart), layer, layer_kind, kind, drift.
     """
-    units = {name: pair_units(float_network, network) for name, network in quantized.items()}
-    simulations = {name: simulate(network) for name, network in quantized.items()}
+    units = pair_units(float_network, quantized)
+    simulation = simulate(quantized)
     for batch in batches:
         inputs, outputs = _record(float_network, batch)
-        for name, simulation in simulations.items():
-            _compare(simulation, batch, units[name], inputs, outputs)
+        _compare(simulation, batch, units, inputs, outputs)
     rows = [
-        (name, unit.index, unit.layer, unit.layer_kind, kind, getattr(unit, kind).value())
-        for name in quantized
+        (unit.index, unit.layer, unit.layer_kind, kind, getattr(unit, kind).value())
         for kind in ("accumulated", "isolated")
-        for unit in units[name]
+        for unit in units
     ]
     return pd.DataFrame(rows, columns=DRIFT_COLUMNS)
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selectq.confusion import Confusion
+from selectq.parity.environment import describe_environment
 from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.programs.saturation import describe_cpu
 from selectq.programs.sizes import byte_counts
@@ -15,6 +17,12 @@ from selectq.quantization.quantized import Scheme
 
 SHIPPED = "onnx"
 """The form whose accuracy is reported."""
+
+MOST_CLASSES = 20
+"""Of a confusion matrix: 1,000 classes would be a million rows."""
+
+OTHER_CLASSES = "other classes"
+CONFUSION_COLUMNS = ["config", "true_class", "predicted_class", "images", "share"]
 
 
 def program_metrics(
@@ -56,7 +64,38 @@ def parity_metrics(pairs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:
         "layer_steps": int(layers["steps"].max()),
         "pairs": len(pairs),
         "cpu": describe_cpu(),
+        "environment": describe_environment(),
     }
+
+
+def confusion_metrics(name: str, confusion: Confusion) -> pd.DataFrame:
+    """What a program takes for what, in at most `MOST_CLASSES * (MOST_CLASSES + 1)` rows.
+
+    Of more than `MOST_CLASSES` classes, those of which most images go wrong are kept; what of these is predicted as a
+    class that is not kept is counted under `OTHER_CLASSES`. A class without images has no rows.
+
+    Returns:
+        Columns config, true_class, predicted_class, images, share (of the true class's images, in [0, 1]).
+    """
+    wrong = confusion.images - confusion.correct
+    kept = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    counts, images = confusion.counts[np.ix_(kept, kept)], confusion.images[kept]
+    names = [_utf8(confusion.classes[index]) for index in kept]
+    predicted = names
+    if len(kept) < len(confusion.classes):
+        predicted, counts = [*names, OTHER_CLASSES], np.column_stack([counts, images - counts.sum(axis=1)])
+    rows = [
+        (name, true, found, count, count / total)
+        for true, row, total in zip(names, counts.tolist(), images.tolist(), strict=True)
+        for found, count in zip(predicted, row, strict=True)
+        if total
+    ]
+    return pd.DataFrame(rows, columns=CONFUSION_COLUMNS)
+
+
+def _utf8(name: str) -> str:
+    """A class is called as its folder, which may hold bytes that are no UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _percent(correct: int, images: int) -> float:

@@ -21,16 +21,24 @@ OUTPUT_SCALE = CHANNELS * 127
 """Of the made-up layer: the sum over activations of 255 becomes 255."""
 
 
+def read_cpu_info() -> str:
+    """What Linux says of the processor; nothing elsewhere."""
+    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
+
+
+def cpu_flags(cpu_info: str) -> list[str]:
+    """The instruction sets that a text such as /proc/cpuinfo names, on x86 or Arm."""
+    return next((line.split() for line in cpu_info.splitlines() if line.startswith(("flags", "Features"))), [])
+
+
 def has_vnni(cpu_info: str) -> bool:
-    """Whether a text such as /proc/cpuinfo names an instruction set with 8-bit dot products."""
-    flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])
-    return any(flag in flags for flag in VNNI_FLAGS)
+    """Whether a text such as /proc/cpuinfo names an x86 instruction set with 8-bit dot products."""
+    return any(flag in cpu_flags(cpu_info) for flag in VNNI_FLAGS)
 
 
 def describe_cpu() -> dict[str, bool]:
     """`vnni`: the instructions are there; `u8s8_saturates`: a layer made to saturate does, in ONNX Runtime, here."""
-    info = CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
-    return {"vnni": has_vnni(info), "u8s8_saturates": saturates(255)}
+    return {"vnni": has_vnni(read_cpu_info()), "u8s8_saturates": saturates(255)}
 
 
 def saturates(activation: int) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; its yellow is too faint on white.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
@@ -24,14 +25,13 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#CC79A7",
 )
 REFERENCE = "#666666"
-LAYER_KIND_COLOURS = {
-    "stem": BLACK,
-    "expansion": SKY,
-    "depthwise": VERMILLION,
-    "projection": BLUE,
-    "head": GREEN,
-    "classifier": PURPLE,
+LAYER_PANELS = {
+    "expansion": ("expansion",),
+    "depthwise": ("depthwise",),
+    "projection": ("projection",),
+    "stem, head, classifier": ("stem", "head", "classifier"),
 }
+"""Panel -> the kinds of layers in it. Along one kind, a line is smooth; along all, it jumps from kind to kind."""
 WIDTH = 5.0
 """Inches: one column of the report, so that all text has one size; still legible when a phone shrinks it."""
 LEGEND_CHARACTERS = 73
@@ -115,30 +115,33 @@ def paint_accuracy(figure: Figure, accuracy: pd.DataFrame, looks: Looks) -> None
 def paint_block_drift(figure: Figure, drift: pd.DataFrame, looks: Looks) -> None:
     """Drift along the blocks, one line for each configuration: columns config, index, drift."""
     axes = figure.subplots()
-    for config, rows in drift.groupby("config", sort=False):
-        look = looks[str(config)]
-        axes.plot(rows["index"], rows["drift"], color=look.colour, marker=look.marker, label=config)
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _paint_drift(axes, drift, looks)
     axes.set_xlabel("block (0: stem, last: head)")
     axes.set_ylabel("drift (relative L2 error)")
     _legend_below(figure, axes)
 
 
-def paint_layer_drift(figure: Figure, drift: pd.DataFrame) -> None:
-    """Drift of every layer, a panel for each configuration: columns config, index, layer_kind, drift."""
-    configs = list(drift["config"].unique())
-    panels = figure.subplots(len(configs), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, config in zip(panels, configs, strict=True):
-        of_config = drift[drift["config"] == config]
-        for kind, colour in LAYER_KIND_COLOURS.items():
-            rows = of_config[of_config["layer_kind"] == kind]
-            axes.bar(rows["index"], rows["drift"], color=colour, width=0.8, label=kind)
-        axes.grid(False, axis="x")
-        axes.set_title(config)
+def paint_layer_drift(figure: Figure, drift: pd.DataFrame, looks: Looks) -> None:
+    """Drift of every layer, a panel for each kind of layer: columns config, index, layer_kind, drift."""
+    panels = figure.subplots(len(LAYER_PANELS), 1, sharex=True, sharey=True)
+    for axes, (title, kinds) in zip(panels, LAYER_PANELS.items(), strict=True):
+        for kind in kinds:
+            _paint_drift(axes, drift[drift["layer_kind"] == kind], looks)
+        axes.set_title(title)
         axes.set_ylabel("drift")
     panels[-1].set_xlabel("layer, in network order")
     _legend_below(figure, panels[0])
+
+
+def _paint_drift(axes: Axes, drift: pd.DataFrame, looks: Looks) -> None:
+    for config, rows in drift.groupby("config", sort=False):
+        look = looks[str(config)]
+        axes.plot(rows["index"], rows["drift"], color=look.colour, marker=look.marker, linewidth=1.2, label=config)
+    axes.set_yscale("log", nonpositive="mask")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def paint_learning(figure: Figure, learning: pd.DataFrame, looks: Looks) -> None:
@@ -191,6 +194,57 @@ def _paint_levels(axes: Axes, shares: pd.Series, colour: str) -> None:
     heights = 100 * shares.reindex(levels, fill_value=0)
     axes.stairs(heights, [level - 0.5 for level in (*levels, levels[-1] + 1)], fill=True, color=colour)
     axes.set_yscale("log", nonpositive="clip")
+
+
+COUNTED_CLASSES = 12
+"""Up to so many classes, a cell of a confusion matrix shows its share."""
+
+
+def paint_confusion(figure: Figure, confusion: pd.DataFrame) -> None:
+    """What one program takes for what: columns true_class, predicted_class, share in [0, 1]."""
+    shares = confusion.set_index(["true_class", "predicted_class"])["share"].unstack(sort=False)
+    axes = figure.subplots()
+    # Of the perceptually uniform maps one that is light where there is little; the square root spreads small shares.
+    axes.pcolormesh(shares, cmap="magma_r", norm=PowerNorm(0.5, 0, 1), edgecolors="white", linewidth=0.5)
+    axes.set_xticks([column + 0.5 for column in range(shares.shape[1])], shares.columns, rotation=45, ha="right")
+    axes.set_yticks([row + 0.5 for row in range(len(shares))], shares.index)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if len(shares) <= COUNTED_CLASSES:
+        _write_shares(axes, shares)
+
+
+def _write_shares(axes: Axes, shares: pd.DataFrame) -> None:
+    """In whole percent, where that is not 0; light on the dark cells."""
+    for row, of_class in enumerate(shares.itertuples(index=False, name=None)):
+        for column, share in enumerate(of_class):
+            if share >= 0.005:
+                colour = "white" if share > 0.2 else "black"
+                text = f"{100 * share:.0f}"
+                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=8)
+
+
+def paint_latency(figure: Figure, latency: pd.DataFrame) -> None:
+    """Time per image of every program: columns machine, case, batch, program, ms_per_image."""
+    panels = list(latency.groupby(["machine", "batch"], sort=False))
+    programs, looks = list(latency["program"].unique()), assign_looks(latency["case"].unique())
+    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, ((machine, batch), shown) in zip(grid, panels, strict=True):
+        for case, rows in shown.groupby("case", sort=False):
+            look, places = looks[str(case)], [programs.index(program) for program in rows["program"]]
+            axes.plot(rows["ms_per_image"], places, look.marker, color=look.colour, markersize=6, label=case)
+        axes.set_title(f"{machine}: {'one image' if batch == 1 else f'{batch} images'} at once")
+        axes.set_yticks(range(len(programs)), programs)
+        axes.set_ylim(len(programs) - 0.5, -0.5)
+    grid[-1].set_xscale("log")
+    grid[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    grid[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    grid[-1].xaxis.set_minor_locator(NullLocator())
+    grid[-1].set_xlabel("time per image (ms, logarithmic)")
+    _legend_below(figure, grid[0])
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

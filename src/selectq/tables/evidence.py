@@ -20,6 +20,7 @@ LEARNING_COLUMNS = {"config": str, "epoch": int, "split": str, "loss": float, "t
 DRIFT_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "kind": str, "drift": float}
 RANGE_COLUMNS = {"layer": str, "channel": int, "low": float, "high": float}
 HISTOGRAM_COLUMNS = {"config": str, "layer": str, "tensor": str, "level": int, "share": float}
+CONFUSION_COLUMNS = {"config": str, "true_class": str, "predicted_class": str, "images": int, "share": float}
 
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
@@ -126,6 +127,15 @@ class CpuMetrics(Config):
 
 
 @dataclass(frozen=True)
+class EnvironmentMetrics(Config):
+    """What a measurement ran on: `versions` of Python and the runtimes, and the processor's instruction sets."""
+
+    versions: dict[str, str]
+    architecture: str
+    instructions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ParityMetrics(Config):
     """How far the forms of one program are apart.
 
@@ -136,6 +146,7 @@ class ParityMetrics(Config):
     flipped_pct: Percent
     layer_steps: Natural
     cpu: CpuMetrics
+    environment: EnvironmentMetrics
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ class ProgramEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics by configuration, and the long tables of the training, parity and drift stages."""
+    """Metrics by configuration, and the long tables of the training, drift and parity stages."""
 
     fp32: Fp32Metrics
     simulated: dict[str, SimulatedMetrics]
@@ -162,13 +173,14 @@ class Evidence:
     drift: pd.DataFrame
     channel_ranges: pd.DataFrame
     histograms: pd.DataFrame
+    confusion: pd.DataFrame
 
 
 def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]) -> Evidence:
     """Read everything below `root`, the folder of metrics.
 
     Args:
-        root: holds fp32.json, simulated/, int8/, parity/, learning/ and drift/.
+        root: holds fp32.json, channel_ranges.csv, simulated/, int8/, parity/, learning/ and drift/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -176,28 +188,35 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
     Raises:
         UserError: a file is missing, damaged or incomplete, or belongs to a configuration that is no longer there.
     """
-    names = {"fp32", *ptq, *qat}
+    quantized, trained = (*ptq, *qat), ("fp32", *qat)
     refuse_stale(
         [
-            *(root / "simulated" / f"{name}.json" for name in (*ptq, *qat)),
-            *(root / "int8" / f"{name}.json" for name in converted),
+            *(root / "simulated" / f"{name}.json" for name in quantized),
+            *(root / "int8" / f"{name}.{suffix}" for name in converted for suffix in ("json", "confusion.csv")),
             *(root / "parity" / f"{name}.{suffix}" for name in converted for suffix in ("json", "csv", "layers.csv")),
-            *(root / "learning" / f"{name}.csv" for name in ("fp32", *qat)),
+            *(root / "learning" / f"{name}.csv" for name in trained),
+            *(root / "drift" / f"{name}.{suffix}" for name in converted for suffix in ("csv", "histograms.csv")),
         ]
     )
     programs = {name: read_program_evidence(root, name) for name in converted}
-    learning = [root / "learning" / f"{name}.csv" for name in ("fp32", *qat)]
     return Evidence(
         fp32=read_metrics(root / "fp32.json", Fp32Metrics),
         simulated={name: program.simulated for name, program in programs.items()},
         int8={name: program.int8 for name, program in programs.items()},
         parity={name: program.parity for name, program in programs.items()},
         pairs={name: program.pairs for name, program in programs.items()},
-        learning=pd.concat([read_table(path, LEARNING_COLUMNS, names) for path in learning], ignore_index=True),
-        drift=read_table(root / "drift" / "drift.csv", DRIFT_COLUMNS, names),
-        channel_ranges=read_table(root / "drift" / "channel_ranges.csv", RANGE_COLUMNS, names),
-        histograms=read_table(root / "drift" / "histograms.csv", HISTOGRAM_COLUMNS, names),
+        learning=_gather(root / "learning", "csv", trained, LEARNING_COLUMNS),
+        drift=_gather(root / "drift", "csv", quantized, DRIFT_COLUMNS),
+        channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
+        histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
+        confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
     )
+
+
+def _gather(folder: Path, suffix: str, names: Iterable[str], columns: Mapping[str, type]) -> pd.DataFrame:
+    """The tables of several configurations as one, in the order of `names`."""
+    tables = [read_table(folder / f"{name}.{suffix}", columns, [name]) for name in names]
+    return pd.concat(tables, ignore_index=True)
 
 
 def read_program_evidence(root: Path, name: str) -> ProgramEvidence:

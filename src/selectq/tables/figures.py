@@ -88,14 +88,13 @@ def drift_figures(drift: pd.DataFrame, looks: Looks) -> list[ReportFigure]:
         )
         for kind, meaning in DRIFT_MEANINGS.items()
     ]
-    panels = drift["config"].nunique()
     layers = [
         ReportFigure(
             f"Per layer, {kind}",
-            f"{meaning} Colour: the kind of layer. Each panel has its own scale.",
-            0.9 + 1.5 * panels,
+            f"{meaning} A panel for each kind of layer, all with one scale.",
+            6.9,
             drift[~is_block & (drift["kind"] == kind)],
-            charts.paint_layer_drift,
+            partial(charts.paint_layer_drift, looks=looks),
         )
         for kind, meaning in DRIFT_MEANINGS.items()
     ]
@@ -121,10 +120,42 @@ def distribution_figures(ranges: pd.DataFrame, histograms: pd.DataFrame, looks: 
             f"Levels used by {layer}",
             "How often each integer occurs after quantization. Few levels, or nearly all values on one, mean that the"
             " scale is too coarse for most of them.",
-            0.6 + 1.5 * panels,
+            0.6 + 1.1 * panels,
             rows,
             partial(charts.paint_histograms, looks=looks),
         )
         for layer, rows in histograms.groupby("layer", sort=False)
     ]
     return channels + levels
+
+
+def confusion_figures(confusion: pd.DataFrame) -> list[ReportFigure]:
+    """What each program takes for what."""
+    return [
+        ReportFigure(
+            f"Confusion of {config}",
+            "Of each true class (row) the share, in percent, that the program takes for each class.",
+            4.0,
+            rows,
+            charts.paint_confusion,
+        )
+        for config, rows in confusion.groupby("config", sort=False)
+    ]
+
+
+def latency_figures(latency: pd.DataFrame) -> list[ReportFigure]:
+    """Time per image beside other runtimes; a panel for each machine and batch."""
+    panels = len(latency[["machine", "batch"]].drop_duplicates())
+    machines = latency[["machine", "versions"]].drop_duplicates().itertuples(index=False, name=None)
+    measured = "; ".join(f"{machine} with {versions}" for machine, versions in machines)
+    return [
+        ReportFigure(
+            "Time per image on one thread",
+            "Further left is faster. Programs of the benchmark's networks for 32 × 32 pixels, not of this run's: speed"
+            " does not depend on the weights. Marker: the activations' scheme; stride_1: the second stage's stride is"
+            f" 1, for four times the pixels behind it. {measured}.",
+            0.9 + 2.0 * panels,
+            latency,
+            charts.paint_latency,
+        )
+    ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import pandas as pd
+
 from selectq.params.configs import ModelConfig
 from selectq.tables.cells import NOTHING, Column
 from selectq.tables.evidence import read_table
@@ -79,13 +81,48 @@ def read_latencies(folder: Path, workload: Workload) -> list[Latency]:
     return [latency for path in newest_files(folder) for latency in _read(path, case)] if case else []
 
 
+OURS = "INT8 program, ONNX Runtime"
+
+POINT_COLUMNS = ["machine", "versions", "case", "batch", "program", "ms_per_image"]
+
+
+def latency_points(folder: Path) -> pd.DataFrame:
+    """Every case that was measured, on one thread, from the newest file of each machine, as rows to plot.
+
+    Args:
+        folder: holds `int8_<hardware>_<versions>.csv` files, or none.
+
+    Returns:
+        Columns machine, versions, case (of `MEASURED`), batch (images at once), program, ms_per_image: the time for a
+        batch in milliseconds, divided by its images.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = [
+        (*_machine(path), case, latency.batch, program, 1000 / images_per_second)
+        for path in newest_files(folder)
+        for case in MEASURED.values()
+        for latency in _read(path, case)
+        if latency.batch in UNITS
+        for program, images_per_second in ((OURS, latency.ours), (latency.peer_name, latency.peer))
+    ]
+    return pd.DataFrame(found, columns=POINT_COLUMNS).drop_duplicates(ignore_index=True)
+
+
 def newest_files(folder: Path) -> list[Path]:
     """Of each hardware the file of the highest versions, by hardware; files' names alone decide, not their times."""
     newest: dict[str, Path] = {}
     for path in sorted(folder.glob("int8_*.csv"), key=_versions):
-        newest[path.stem.split("_")[1]] = path
+        newest[_machine(path)[0]] = path
     newest.pop("profile", None)  # where the time goes, not how much it is
     return [path for _, path in sorted(newest.items())]
+
+
+def _machine(path: Path) -> tuple[str, str]:
+    """The hardware and the versions that a file's name tells."""
+    _, hardware, *versions = path.stem.split("_")
+    return hardware, ", ".join(versions)
 
 
 def _versions(path: Path) -> tuple[list[int], str]:
@@ -96,10 +133,9 @@ def _versions(path: Path) -> tuple[list[int], str]:
 def _read(path: Path, case: str) -> list[Latency]:
     table = read_table(path, LATENCY_COLUMNS, [])
     rows = table[(table["case"] == case) & (table["threads"] == 1)]
-    _, hardware, *versions = path.stem.split("_")
-    machine = f"{hardware} ({', '.join(versions)})"
+    hardware, versions = _machine(path)
     columns = rows[["batch", "ours", "peer_name", "peer", "ratio"]]
-    return [Latency(machine, *row) for row in columns.itertuples(index=False, name=None)]
+    return [Latency(f"{hardware} ({versions})", *row) for row in columns.itertuples(index=False, name=None)]
 
 
 def write_latencies(latencies: Iterable[Latency]) -> list[str]:
@@ -131,7 +167,7 @@ def _table(latencies: Sequence[Latency]) -> list[str]:
     measured = {(latency.batch, latency.peer_name): latency for latency in latencies}
     ours = {latency.batch: latency.ours for latency in latencies}
     first = [cell for batch in UNITS for cell in (_speed(batch, ours.get(batch)), NOTHING)]
-    rows = [["INT8 program, ONNX Runtime", *first]]
+    rows = [[OURS, *first]]
     for name in dict.fromkeys(latency.peer_name for latency in latencies):
         rows.append([name, *(cell for batch in UNITS for cell in _peer_cells(measured.get((batch, name))))])
     return markdown_table(columns, rows)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from selectq.tables.cells import NOTHING, Column, Sheet, percent
 from selectq.tables.configurations import Configuration
-from selectq.tables.evidence import FORMATS, FORMS, ByteCounts, CpuMetrics, Evidence
+from selectq.tables.evidence import FORMATS, FORMS, ByteCounts, CpuMetrics, EnvironmentMetrics, Evidence
 
 FORM_MEANINGS = {
     "simulation": "the fake-quantized network in PyTorch",
@@ -92,6 +92,33 @@ def bytes_sheet(configurations: Sequence[Configuration], evidence: Evidence) -> 
         " operators, their names and the program's description of itself. 1 kB = 1,000 bytes.",
     )
     return Sheet("Where every byte goes", columns, rows, notes)
+
+
+RUNTIMES = {"python": "Python", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "executorch": "ExecuTorch"}
+
+
+def environment_sheet(configurations: Sequence[Configuration], evidence: Evidence) -> Sheet:
+    """Versions and instruction sets of the measurements, a row for each environment."""
+    measured: dict[tuple[str, ...], list[str]] = {}
+    for each in configurations:
+        measured.setdefault(_environment_cells(evidence.parity[each.name].environment), []).append(each.name)
+    columns = (
+        Column("Measured", "text"),
+        *(Column(runtime, "text") for runtime in RUNTIMES.values()),
+        Column("Processor", "text"),
+    )
+    rows = tuple((", ".join(names), *cells) for cells, names in measured.items())
+    notes = (
+        "Where the programs were measured and compared. Processor: of its instruction sets those that decide how fast,"
+        " and on x86 how exactly, products of integers are added.",
+        *cpu_notes(parity.cpu for parity in evidence.parity.values()),
+    )
+    return Sheet("Environment of the measurements", columns, rows, notes)
+
+
+def _environment_cells(environment: EnvironmentMetrics) -> tuple[str, ...]:
+    processor = ": ".join(filter(None, (environment.architecture, ", ".join(environment.instructions))))
+    return (*(environment.versions.get(package, NOTHING) for package in RUNTIMES), processor)
 
 
 BYTE_COLUMNS = tuple(Column(part, "number") for part in ("Weights", "Biases", "Scales", "Graph"))

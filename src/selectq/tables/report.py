@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+import pandas as pd
+
 from selectq.tables import figures
 from selectq.tables.cells import NOTHING, Column, Sheet, percent
 from selectq.tables.charts import assign_looks, to_svg
@@ -25,15 +27,17 @@ class ReportSheets:
     table2: Sheet
     parity: Sheet
     bytes: Sheet
+    environment: Sheet
 
 
-def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence) -> bytes:
+def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame) -> bytes:
     """The page as UTF-8, without reference to any other file.
 
     Args:
         sheets: the tables for readers.
         rows: the rows of Table 2, for the pictures.
-        evidence: learning curves, drift and distributions, for the pictures.
+        evidence: learning curves, drift, distributions and confusion, for the pictures.
+        latency: as `latency_points` gives it.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
     distributions = figures.distribution_figures(evidence.channel_ranges, evidence.histograms, looks)
@@ -42,6 +46,7 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
         _section(sheets.table1.title, _table(sheets.table1)),
         _section(sheets.parity.title, _table(sheets.parity)),
         _section(sheets.bytes.title, _table(sheets.bytes)),
+        _section("Latency", _figures(figures.latency_figures(latency))),
         _section("Learning curves", _figures(figures.learning_figures(evidence.learning, looks))),
         _section(
             "Drift: where quantization changes the activations",
@@ -49,6 +54,8 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
             _figures(figures.drift_figures(evidence.drift, looks)),
         ),
         _section("What the quantizers see", _figures(distributions)),
+        _section("What the programs confuse", _figures(figures.confusion_figures(evidence.confusion))),
+        _section(sheets.environment.title, _table(sheets.environment)),
     ]
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     return page.substitute(

@@ -1,0 +1,38 @@
+"""Measure the range of every channel of the inspected layers in the FP32 network; writes them as CSV."""
+
+import _src  # noqa: F401
+
+# isort: split
+import argparse
+from pathlib import Path
+
+from selectq.data.augment import EVALUATION_BATCH, image_batches
+from selectq.data.packed import read_dataset
+from selectq.drift.distributions import channel_ranges
+from selectq.files import only_writer, write_csv
+from selectq.models.parent import read_parent
+from selectq.params.load import load_params
+from selectq.progress import progress
+from selectq.quantization.post_training import fold_parent
+from selectq.stage import run
+from selectq.training.device import choose_device
+
+IMAGES = Path("data/images.safetensors")
+PARENT = Path("models/fp32.safetensors")
+OUTPUT = Path("metrics/channel_ranges.csv")
+
+
+def main() -> None:
+    """Run the stage."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    params = load_params()
+    with only_writer(OUTPUT):
+        device = choose_device()
+        test = read_dataset(IMAGES).to(device).test
+        parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
+        batches = progress(image_batches(test), -(-len(test) // EVALUATION_BATCH), "channel ranges")
+        write_csv(OUTPUT, channel_ranges(parent, params.drift.inspect, batches))
+
+
+if __name__ == "__main__":
+    run(main)
