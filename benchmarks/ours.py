@@ -11,8 +11,8 @@ from torch import Tensor
 from workload import Workload, endless, prepared_batches
 
 from selectq.data.augment import image_batches, training_batches
+from selectq.data.packed import Split
 from selectq.drift.measure import measure_drift
-from selectq.kernels.float_step import FloatStep
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.fused import FusedMobileNetV2
@@ -21,12 +21,10 @@ from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import FixedViews
 from selectq.training.features import ClassifierFeatures
-from selectq.training.forward import REPAID_AFTER_STEPS, Forward, Kernels, training_forward
+from selectq.training.finetune import FLOAT_KERNELS, finetune_optimizer
+from selectq.training.forward import REPAID_AFTER_STEPS, Forward, training_forward
 from selectq.training.qat import RangeFollower, build_optimizer
 from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
-
-FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
-
 
 Way = Callable[..., Forward]
 """How a network's training forward pass is computed, as `training_forward` decides it."""
@@ -36,14 +34,7 @@ def fp32(workload: Workload, way: Way = training_forward) -> Trainer:
     """As stages/finetune_fp32.py: resident uint8 images, augmented in batches, channels last."""
     params, config = workload.params, workload.params.finetune
     model = workload.network().to(workload.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizer = finetune_optimizer(model, config)
     generator = torch.Generator().manual_seed(params.seed)
     batches = endless(lambda: training_batches(workload.dataset.train, config.batch_size, config.augment, generator))
     forward = way(model.train(), FLOAT_KERNELS, workload.device, REPAID_AFTER_STEPS)
@@ -67,7 +58,7 @@ def classifier(workload: Workload, name: str) -> Trainer:
     network, parent = quantized(workload, config)
     learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
     views = FixedViews(workload.dataset.train, training.batch_size, training.augment, training.feature_views, seed=0)
-    features, epochs = ClassifierFeatures(network, views, training.feature_views), count()
+    features, epochs = ClassifierFeatures(network, views), count()
     batches = endless(lambda: features.epoch(next(epochs), torch.Generator().manual_seed(0)))
     return Trainer(network.train().classifier, build_optimizer(learning, config, training), batches)
 
@@ -82,16 +73,15 @@ def quantized(workload: Workload, config: QatConfig) -> tuple[FusedMobileNetV2, 
 
 def float_pass(workload: Workload) -> Callable[[], int]:
     """The plain forward pass: the folded float network over all images."""
-    network, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images
-    return lambda: _over(images, network)
+    network = fold_parent(workload.parent(), workload.device)
+    return lambda: _over(workload.dataset.test, network)
 
 
 def evaluation(workload: Workload) -> Callable[[], int]:
     """The fake-quantized network over all images."""
     network, _ = quantized(workload, workload.full_qat)
     forward = quantized_forward(network.eval(), workload.device)
-    images = workload.dataset.test.images
-    return lambda: _over(images, forward)
+    return lambda: _over(workload.dataset.test, forward)
 
 
 def calibration(workload: Workload) -> Callable[[], int]:
@@ -115,8 +105,7 @@ DRIFT_PASSES = 4
 def drift(workload: Workload) -> Callable[[], int]:
     """Drift of every block and layer over all images; each counts once for each pass that it takes."""
     network, _ = quantized(workload, workload.full_qat)
-    parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.images[:DRIFT_IMAGES]
-
+    parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.part(slice(DRIFT_IMAGES))
     simulate = partial(quantized_forward, device=workload.device)
 
     def work() -> int:
@@ -127,7 +116,7 @@ def drift(workload: Workload) -> Callable[[], int]:
 
 
 @torch.no_grad()
-def _over(images: Tensor, forward: Callable[[Tensor], Tensor]) -> int:
+def _over(images: Split, forward: Callable[[Tensor], Tensor]) -> int:
     for batch in image_batches(images):
         forward(batch)
     return len(images)

@@ -10,8 +10,7 @@ import torch
 
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
-from selectq.files import only_writer, write_csv, write_json, write_tensors
-from selectq.kernels.float_step import FloatStep
+from selectq.files import write_csv, write_json, write_tensors
 from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.models.weights import load_weights
@@ -20,8 +19,9 @@ from selectq.stage import run
 from selectq.training.batches import AugmentedImages
 from selectq.training.device import choose_device
 from selectq.training.evaluate import predict_logits, top1
-from selectq.training.forward import Kernels, training_forward
+from selectq.training.finetune import finetune_forward, finetune_optimizer
 from selectq.training.loop import Plan, fit
+from selectq.training.parallel import training_workers
 from selectq.training.resume import TrainingState, run_key
 from selectq.training.schedules import finetune_schedule
 
@@ -29,7 +29,6 @@ IMAGES = Path("data/images.safetensors")
 CHECKPOINT = Path("models/fp32.safetensors")
 LOGITS = Path("models/logits/fp32.safetensors")
 METRICS = Path("metrics/fp32.json")
-FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
 LEARNING = Path("metrics/learning/fp32.csv")
 
 
@@ -37,28 +36,24 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     config = params.finetune
-    with only_writer(CHECKPOINT):
-        device = choose_device(params.deterministic)
+    device = choose_device(params.deterministic)
+    with training_workers(device) as workers, workers.only_writer(CHECKPOINT):
         dataset = read_dataset(IMAGES).to(device)
         torch.manual_seed(params.seed)
         model = build_mobilenetv2(params.model, len(dataset.classes))
         load_weights(model, params.model, data_folders())
         model.to(device, memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        batches = AugmentedImages(dataset.train, config.batch_size, config.augment)
-        forward = training_forward(model, FLOAT_KERNELS, device, config.epochs * len(batches))
-        plan = Plan(config.epochs, batches, forward, model, finetune_schedule(config), params.seed)
+        optimizer = finetune_optimizer(model, config)
+        batches = AugmentedImages(dataset.train, config.batch_size, config.augment, workers)
+        forward = finetune_forward(model, device, config.epochs * len(batches), workers)
+        schedule = finetune_schedule(config)
+        plan = Plan(config.epochs, batches, forward, model, schedule, params.seed, workers=workers)
         state = TrainingState(CHECKPOINT, run_key((params.seed, params.deterministic, params.model, config), [IMAGES]))
         history = fit(model, optimizer, dataset, plan, state)
 
-        logits = predict_logits(model, dataset.test.images, "test")
+        if not workers.first:
+            return
+        logits = predict_logits(model, dataset.test, "test")
         write_fp32(CHECKPOINT, Fp32Checkpoint(model, params.model, dataset.classes))
         write_tensors(LOGITS, {"logits": logits}, {"config": "fp32", "split": "test"})
         write_csv(LEARNING, pd.DataFrame(history).assign(config="fp32")[["config", "epoch", "split", "loss", "top1"]])

@@ -174,7 +174,7 @@ def quantized(scheme: Scheme) -> FusedMobileNetV2:
 
 def batches_of(images: Tensor) -> Callable[[], list[Tensor]]:
     """uint8 images as `estimate_ranges` wants its batches."""
-    return lambda: list(image_batches(images))
+    return lambda: list(image_batches(Split(images, torch.zeros(len(images), dtype=torch.long))))
 
 
 def same_tensors(one: nn.Module, other: nn.Module) -> bool:

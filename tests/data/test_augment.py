@@ -13,6 +13,7 @@ from selectq.data.augment import (
     PIXEL_SCALE,
     PIXEL_ZERO_POINT,
     augmented,
+    draw_changes,
     image_batches,
     normalise,
     training_batches,
@@ -49,7 +50,7 @@ def explanations(original: Tensor, found: Tensor, padding: int) -> list[tuple[in
 @pytest.mark.parametrize(("flip", "padding"), [(True, 2), (False, 2), (True, 0), (False, 1)])
 def test_every_image_is_shifted_and_flipped_by_itself(flip: bool, padding: int) -> None:
     before = images(400)
-    after = augmented(before, AugmentConfig(flip, padding), seeded())
+    after = augmented(before, draw_changes(400, AugmentConfig(flip, padding), seeded()))
     assert after.dtype == torch.uint8 and after.shape == before.shape
     found = [explanations(one, other, padding) for one, other in zip(before, after, strict=True)]
     assert all(len(ways) == 1 for ways in found), "one way, and one alone"
@@ -62,15 +63,25 @@ def test_every_image_is_shifted_and_flipped_by_itself(flip: bool, padding: int) 
 
 def test_no_augmentation_leaves_the_images() -> None:
     before = images(10)
-    assert torch.equal(augmented(before, NOTHING, seeded()), before)
+    assert torch.equal(augmented(before, draw_changes(10, NOTHING, seeded())), before)
 
 
 def test_augmentation_depends_on_the_generator_alone() -> None:
     config, before = AugmentConfig(flip=True, crop_padding=2), images(20)
-    one = augmented(before, config, seeded(1))
+    one = augmented(before, draw_changes(20, config, seeded(1)))
     torch.rand(5)
-    assert torch.equal(one, augmented(before, config, seeded(1)))
-    assert not torch.equal(one, augmented(before, config, seeded(2)))
+    assert torch.equal(one, augmented(before, draw_changes(20, config, seeded(1))))
+    assert not torch.equal(one, augmented(before, draw_changes(20, config, seeded(2))))
+
+
+def test_shares_of_a_batch_make_up_the_batch() -> None:
+    split, config = Split(images(20), torch.arange(20)), AugmentConfig(flip=True, crop_padding=2)
+    whole = list(training_batches(split, 8, config, seeded()))
+    shares = [list(training_batches(split, 8, config, seeded(), slice(rank, None, 2))) for rank in range(2)]
+    assert len(whole) == len(shares[0]) == len(shares[1]) == 2
+    for (pixels, labels), *parts in zip(whole, *shares, strict=True):
+        for rank, (part, part_labels) in enumerate(parts):
+            assert torch.equal(part, pixels[rank::2]) and torch.equal(part_labels, labels[rank::2])
 
 
 def test_normalised_pixels_are_exact() -> None:
@@ -109,6 +120,6 @@ def test_order_is_random_and_of_the_seed() -> None:
 
 def test_batches_of_evaluation_hold_every_image_once_in_order() -> None:
     before = images(EVALUATION_BATCH * 2 + 3)
-    batches = list(image_batches(before))
+    batches = list(image_batches(Split(before, torch.zeros(len(before)))))
     assert [len(batch) for batch in batches] == [EVALUATION_BATCH, EVALUATION_BATCH, 3]
     assert torch.equal(torch.cat(batches), normalise(before))

@@ -1,5 +1,6 @@
 """The packed file: what was written is read, and nothing else passes for it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,31 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for name in SPLITS:
         assert torch.equal(getattr(found, name).images, getattr(dataset(), name).images)
         assert torch.equal(getattr(found, name).labels, getattr(dataset(), name).labels)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_images_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
+    """Neither reading nor a batch takes memory that the system cannot take back."""
+    images, small = torch.zeros(40_000, 3, 32, 32, dtype=torch.uint8), dataset()  # 123 MB
+    write_dataset(tmp_path / "packed", dataclasses.replace(small, train=Split(images, torch.arange(40_000))))
+    before = own_memory()
+    split = read_dataset(tmp_path / "packed").to(torch.device("cpu")).train
+    seen = sum(int(split.pixels(chosen).sum()) for chosen in torch.arange(40_000).split(1000))
+    assert (len(split), seen) == (40_000, 0)
+    assert own_memory() - before < images.nbytes / 2
+
+
+def own_memory() -> float:
+    """Bytes that this process holds beside the files that it maps."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:")]
+    return float(line.split()[1]) * 1024
+
+
+def test_parts_and_chunks_are_the_images() -> None:
+    split = dataset().train
+    assert torch.equal(torch.cat(list(split.chunks(4))), split.images)
+    part = split.part(slice(1, None, 2))
+    assert torch.equal(part.images, split.images[1::2]) and torch.equal(part.labels, split.labels[1::2])
 
 
 def test_same_content_same_bytes(tmp_path: Path) -> None:

@@ -43,15 +43,19 @@ def test_fewer_images_than_a_batch_are_refused() -> None:
             make()
 
 
+def whole(views: FixedViews, index: int) -> Tensor:
+    return torch.cat(list(views.view(index)))
+
+
 def test_views_take_turns_and_differ() -> None:
-    first, second, third = (views().view(index) for index in range(3))
+    first, second, third = (whole(views(), index) for index in range(3))
     assert torch.equal(first, third) and not torch.equal(first, second)
-    assert not torch.equal(first, views(seed=1).view(0))
+    assert not torch.equal(first, whole(views(seed=1), 0))
 
 
 def test_fixed_views_without_augmentation_are_the_images() -> None:
     plain = FixedViews(DATASET.train, BATCH, NO_AUGMENT, 1, 0)
-    assert torch.equal(plain.view(0), DATASET.train.images)
+    assert torch.equal(whole(plain, 0), DATASET.train.images)
     chosen = torch.cat(list(plain.chosen(generator())))
     assert len(set(chosen.tolist())) == 3 * BATCH, "every image at most once"
     images, labels = next(plain.epoch(0, generator()))
@@ -72,7 +76,7 @@ def frozen(symmetric: bool) -> FusedMobileNetV2:
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_features_are_the_networks_own_to_the_bit(symmetric: bool) -> None:
     network = frozen(symmetric)
-    features = ClassifierFeatures(network, views(), 2)
+    features = ClassifierFeatures(network, views())
     for epoch in range(3):
         pairs = zip(features.epoch(epoch, generator(epoch)), views().epoch(epoch, generator(epoch)), strict=True)
         for (found, labels), (images, expected_labels) in pairs:
@@ -88,7 +92,7 @@ def test_each_view_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return pooled(images)
 
     monkeypatch.setattr(network, "pooled", counted)
-    features = ClassifierFeatures(network, views(), 2)
+    features = ClassifierFeatures(network, views())
     for epoch in range(6):
         list(features.epoch(epoch, generator(epoch)))
     assert sum(calls) == 2 * len(DATASET.train)

@@ -16,11 +16,11 @@ def test_top1_by_hand() -> None:
 
 
 def test_logits_are_the_network_s() -> None:
-    model, images = trained().model, coloured_noise(EVALUATION_BATCH + 5, seed=1).images
-    logits = predict_logits(model, images, "test")
+    model, split = trained().model, coloured_noise(EVALUATION_BATCH + 5, seed=1)
+    logits = predict_logits(model, split, "test")
     assert logits.dtype == torch.float32 and not logits.requires_grad
     with torch.no_grad():
-        assert torch.allclose(logits, model(normalise(images)), rtol=1e-3, atol=1e-3)
+        assert torch.allclose(logits, model(normalise(split.images)), rtol=1e-3, atol=1e-3)
 
 
 def test_evaluate_by_hand() -> None:

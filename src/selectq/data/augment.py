@@ -1,6 +1,7 @@
 """Batches of images, cut and flipped together on the device where they lie."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
 
 EVALUATION_BATCH = 250
+WHOLE = slice(None)
+"""The share of a process that trains alone."""
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1 / 64
 """A pixel p stands for (p - 128) / 64: uint8 pixels are their own 8-bit quantization, without error."""
@@ -21,20 +24,39 @@ def normalise(images: Tensor) -> Tensor:
     return centred.contiguous(memory_format=torch.channels_last)
 
 
-def augmented(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """uint8 (N, 3, H, W) -> the same shape, each image shifted and flipped at random; random numbers from the CPU."""
-    if config.crop_padding:
-        images = _random_crop(images, config.crop_padding, generator)
-    if config.flip:
-        flips = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-        images = torch.where(flips[:, None, None, None], images.flip(3), images)
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each of N images: offsets (2, N, 1), rows and columns, into its padded self; flips (N,)."""
+
+    padding: int
+    offsets: Tensor | None
+    flips: Tensor | None
+
+    def of(self, share: slice) -> "Changes":
+        """The changes of some of the images."""
+        offsets = None if self.offsets is None else self.offsets[:, share]
+        return Changes(self.padding, offsets, None if self.flips is None else self.flips[share])
+
+
+def draw_changes(count: int, config: AugmentConfig, generator: torch.Generator) -> Changes:
+    """Shifts and flips of `count` images; random numbers from the CPU."""
+    padding = config.crop_padding
+    offsets = torch.randint(2 * padding + 1, (2, count, 1), generator=generator) if padding else None
+    return Changes(padding, offsets, torch.rand(count, generator=generator) < 0.5 if config.flip else None)
+
+
+def augmented(images: Tensor, changes: Changes) -> Tensor:
+    """uint8 (N, 3, H, W) -> the same shape, each image shifted and flipped."""
+    if changes.offsets is not None:
+        images = _shifted(images, changes.padding, changes.offsets.to(images.device))
+    if changes.flips is not None:
+        images = torch.where(changes.flips.to(images.device)[:, None, None, None], images.flip(3), images)
     return images
 
 
-def _random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+def _shifted(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     count, _, height, width = images.shape
     padded = F.pad(images, (padding,) * 4, value=PIXEL_ZERO_POINT)  # (N, 3, H + 2p, W + 2p)
-    offsets = torch.randint(2 * padding + 1, (2, count, 1), generator=generator).to(images.device)
     rows = offsets[0] + torch.arange(height, device=images.device)  # (N, H)
     columns = offsets[1] + torch.arange(width, device=images.device)  # (N, W)
     batch = torch.arange(count, device=images.device)[:, None, None]
@@ -42,15 +64,20 @@ def _random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Te
 
 
 def training_batches(
-    split: Split, batch_size: int, config: AugmentConfig, generator: torch.Generator
+    split: Split, batch_size: int, config: AugmentConfig, generator: torch.Generator, share: slice = WHOLE
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in random order: float (B, 3, H, W) and labels (B,). The incomplete last batch is dropped."""
-    order = torch.randperm(len(split), generator=generator).to(split.labels.device)
+    """One epoch in random order: float (B, 3, H, W) and labels (B,). The incomplete last batch is dropped.
+
+    Of each batch, only the images of `share` are read and put out; which images are in it, and what happens to each,
+    does not depend on it.
+    """
+    order = torch.randperm(len(split), generator=generator).to(split.device)
     for start in range(0, len(split) - batch_size + 1, batch_size):
-        chosen = order[start : start + batch_size]
-        yield normalise(augmented(split.images[chosen], config, generator)), split.labels[chosen]
+        chosen = order[start : start + batch_size][share]
+        changes = draw_changes(batch_size, config, generator).of(share)
+        yield normalise(augmented(split.pixels(chosen), changes)), split.labels[chosen]
 
 
-def image_batches(images: Tensor) -> Iterator[Tensor]:
-    """uint8 (N, 3, H, W) -> float batches in order, as they are, of at most `EVALUATION_BATCH` images."""
-    return (normalise(chunk) for chunk in images.split(EVALUATION_BATCH))
+def image_batches(split: Split) -> Iterator[Tensor]:
+    """All images as float (B, 3, H, W) in order, as they are, at most `EVALUATION_BATCH` at a time."""
+    return (normalise(chunk) for chunk in split.chunks(EVALUATION_BATCH))

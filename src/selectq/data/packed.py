@@ -1,6 +1,7 @@
 """The one packed file that every later stage reads: uint8 images and labels of three fixed splits."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 
 SPLITS = ("train", "validation", "test")
+RESIDENT_SHARE = 0.5
+"""Of a GPU's free memory that a split's images may fill; the rest is for training."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,30 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where computation runs, and batches go."""
+        return self.labels.device
+
     def to(self, device: torch.device) -> "Split":
-        """The split with its tensors on `device`, where they stay."""
-        return Split(self.images.to(device), self.labels.to(device))
+        """The split for computation on `device`: its images too, unless they are too many to stay there."""
+        images = self.images.to(device) if self.images.nbytes <= _room(device) else self.images
+        return Split(images, self.labels.to(device))
+
+    def part(self, share: slice) -> "Split":
+        """Some of the images; nothing is copied."""
+        return Split(self.images[share], self.labels[share])
+
+    def pixels(self, chosen: Tensor) -> Tensor:
+        """The images with the indices `chosen`, uint8 (B, 3, H, W), on the device; of a file, no others are read."""
+        return self.images[chosen.to(self.images.device)].to(self.device)
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """All images in order, uint8 (B, 3, H, W), on the device, `size` at a time."""
+        return (chunk.to(self.device) for chunk in self.images.split(size))
 
     def sample(self, count: int, seed: int) -> "Split":
-        """`count` images chosen at random, without repetition.
+        """`count` images chosen at random, without repetition, on the device.
 
         Raises:
             UserError: there are fewer.
@@ -37,8 +58,12 @@ class Split:
         if count > len(self):
             raise UserError(f"{count} images are asked for; this split holds {len(self)}")
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
-        chosen = chosen.to(self.labels.device)
-        return Split(self.images[chosen], self.labels[chosen])
+        return Split(self.pixels(chosen), self.labels[chosen.to(self.device)])
+
+
+def _room(device: torch.device) -> float:
+    """Bytes of images that may stay on a device. The CPU reads them from the file, as they are needed."""
+    return torch.cuda.mem_get_info(device)[0] * RESIDENT_SHARE if device.type == "cuda" else float("inf")
 
 
 @dataclass(frozen=True)
@@ -52,7 +77,7 @@ class Dataset:
     origin: dict[str, Any]
 
     def to(self, device: torch.device) -> "Dataset":
-        """The data set with its tensors on `device`, where they stay."""
+        """The data set for computation on `device`; see `Split.to`."""
         splits = {name: getattr(self, name).to(device) for name in SPLITS}
         return dataclasses.replace(self, **splits)
 
@@ -68,7 +93,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(path: Path) -> Dataset:
-    """Read a packed data set.
+    """Read a packed data set. Images stay in the file until they are used, so it may be larger than the memory.
 
     Raises:
         UserError: the file is missing, damaged or not a packed data set.

@@ -27,7 +27,7 @@ def calibrate(
         UserError: more calibration images are asked for than the split holds.
     """
     split: Split = getattr(dataset, config.split)
-    images = split.sample(config.images, seed).images
+    images = split.sample(config.images, seed)
     return estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
 
 
@@ -35,6 +35,6 @@ def quantize(
     parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
 ) -> FusedMobileNetV2:
     """The parent, quantized after training, in evaluation mode on the data set's device."""
-    network = fold_parent(parent, dataset.train.images.device)
+    network = fold_parent(parent, dataset.train.device)
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))
     return network.eval()

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from selectq.data.augment import EVALUATION_BATCH, image_batches
 from selectq.data.packed import Split
 from selectq.progress import progress
+from selectq.training.parallel import ALONE, Workers
 
 
 @torch.no_grad()
-def predict_logits(network: Callable[[Tensor], Tensor], images: Tensor, label: str) -> Tensor:
-    """uint8 (N, 3, H, W) -> float32 logits (N, classes) on the CPU."""
-    total = -(-len(images) // EVALUATION_BATCH)
-    return torch.cat([network(batch).float().cpu() for batch in progress(image_batches(images), total, label)])
+def predict_logits(network: Callable[[Tensor], Tensor], split: Split, label: str) -> Tensor:
+    """Float32 logits (N, classes) of all images, on the CPU."""
+    total = -(-len(split) // EVALUATION_BATCH)
+    return torch.cat([network(batch).float().cpu() for batch in progress(image_batches(split), total, label)])
 
 
 def top1(logits: Tensor, labels: Tensor) -> float:
@@ -22,7 +24,12 @@ def top1(logits: Tensor, labels: Tensor) -> float:
     return 100.0 * (logits.argmax(1) == labels.to(logits.device)).double().mean().item()
 
 
-def evaluate(network: Callable[[Tensor], Tensor], split: Split, label: str) -> dict[str, float]:
-    """Cross-entropy loss and top-1 accuracy (percent) over a split."""
-    logits, labels = predict_logits(network, split.images, label), split.labels.cpu()
-    return {"loss": torch.nn.functional.cross_entropy(logits, labels).item(), "top1": top1(logits, labels)}
+def evaluate(
+    network: Callable[[Tensor], Tensor], split: Split, label: str, workers: Workers = ALONE
+) -> dict[str, float]:
+    """Cross-entropy loss and top-1 accuracy (percent) over a split, of which each process computes its share."""
+    own = split.part(workers.share)
+    logits, labels = predict_logits(network, own, label), own.labels.cpu()
+    loss, correct = F.cross_entropy(logits, labels, reduction="sum").double(), (logits.argmax(1) == labels).sum()
+    totals = workers.sum(torch.stack([loss, correct]).to(split.device)) / len(split)
+    return {"loss": totals[0].item(), "top1": 100.0 * totals[1].item()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from selectq.data.augment import EVALUATION_BATCH, normalise
+from selectq.data.augment import normalise
 from selectq.progress import progress
 from selectq.quantization.fake_quantize import to_levels
 from selectq.quantization.fused import FusedMobileNetV2
@@ -20,11 +20,9 @@ class ClassifierFeatures:
     each, so they are the same bits as those of the network itself.
     """
 
-    def __init__(self, network: FusedMobileNetV2, views: FixedViews, count: int) -> None:
-        """`count` is the number of views."""
+    def __init__(self, network: FusedMobileNetV2, views: FixedViews) -> None:
         self._network = network
         self._views = views
-        self._count = count
         self._levels: dict[int, Tensor] = {}  # (N, C) of each view
 
     def __len__(self) -> int:
@@ -32,7 +30,7 @@ class ClassifierFeatures:
 
     def epoch(self, index: int, generator: torch.Generator) -> Iterator[Batch]:
         """See `Batches`."""
-        view = index % self._count
+        view = index % self._views.count
         if view not in self._levels:
             self._levels[view] = self._compute(view)
         scale, zero_point = self._quantizer().scale_and_zero_point()
@@ -41,8 +39,7 @@ class ClassifierFeatures:
 
     @torch.no_grad()
     def _compute(self, view: int) -> Tensor:
-        chunks = self._views.view(view).split(EVALUATION_BATCH)
-        bar = progress(chunks, len(chunks), f"features of view {view + 1}")
+        bar = progress(self._views.view(view), self._views.chunks, f"features of view {view + 1}")
         return torch.cat([self._quantize(self._network.pooled(normalise(chunk))) for chunk in bar])
 
     def _quantize(self, pooled: Tensor) -> Tensor:

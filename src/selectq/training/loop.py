@@ -13,6 +13,7 @@ from selectq.progress import progress
 from selectq.training.batches import Batches
 from selectq.training.evaluate import evaluate
 from selectq.training.forward import Forward
+from selectq.training.parallel import ALONE, Workers
 from selectq.training.resume import Row, TrainingState
 from selectq.training.schedules import Schedule
 
@@ -41,6 +42,7 @@ class Plan:
     schedule: Schedule
     seed: int
     hooks: Hooks = field(default_factory=Hooks)
+    workers: Workers = ALONE
 
 
 def fit(
@@ -64,27 +66,29 @@ def fit(
     """
     history = state.restore(network, optimizer)
     for epoch in range(len(history) // 2, plan.epochs):
-        training = _train_epoch(network, optimizer, plan, epoch)
+        training = _train_epoch(network, optimizer, plan, epoch, dataset.train.device)
         network.eval()
-        validation = evaluate(plan.predict, dataset.validation, f"epoch {epoch + 1} validation")
+        validation = evaluate(plan.predict, dataset.validation, f"epoch {epoch + 1} validation", plan.workers)
         if not math.isfinite(training["loss"] + validation["loss"]):
             highest = plan.schedule(epoch + 0.5)
             raise UserError(f"epoch {epoch + 1}: the loss is not a number; lower lr (now up to {highest:g})")
         history.append({"epoch": epoch + 1, "split": "train", **training})
         history.append({"epoch": epoch + 1, "split": "validation", **validation})
-        state.save(network, optimizer, history)
+        if plan.workers.first:
+            state.save(network, optimizer, history)
     network.eval()
     return history
 
 
-def _train_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, epoch: int) -> dict[str, float]:
+def _train_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, epoch: int, device: torch.device
+) -> dict[str, float]:
     """One epoch; its mean loss and accuracy (percent) on the augmented batches."""
-    epoch_seed = plan.seed * 100_003 + epoch
-    torch.manual_seed(epoch_seed)  # dropout
+    epoch_seed, workers = plan.seed * 100_003 + epoch, plan.workers
+    torch.manual_seed(epoch_seed * workers.count + workers.rank)  # dropout
     generator = torch.Generator().manual_seed(epoch_seed)  # order and augmentation
     steps, images_seen = len(plan.batches), 0
-    loss_sum: torch.Tensor | float = 0.0
-    correct: torch.Tensor | int = 0
+    totals = torch.zeros(2, dtype=torch.double, device=device)  # loss, correct predictions
     network.train()
     bar = progress(plan.batches.epoch(epoch, generator), steps, f"epoch {epoch + 1}/{plan.epochs}")
     for step, (inputs, labels) in enumerate(bar):
@@ -96,9 +100,10 @@ def _train_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, plan: Pla
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        workers.average_gradients(network.parameters())
         optimizer.step()
         plan.hooks.after_step(now)
-        loss_sum = loss_sum + loss.detach()
-        correct = correct + (logits.detach().argmax(1) == labels).sum()
-        images_seen += len(labels)
-    return {"loss": float(loss_sum) / steps, "top1": 100.0 * float(correct) / images_seen}
+        totals += torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
+        images_seen += len(labels) * workers.count
+    loss_sum, correct = workers.sum(totals).tolist()
+    return {"loss": loss_sum / images_seen, "top1": 100.0 * correct / images_seen}

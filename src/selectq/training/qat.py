@@ -13,6 +13,7 @@ from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
 from selectq.training.forward import Forward, training_forward
 from selectq.training.loop import Hooks
+from selectq.training.parallel import ALONE, Workers
 from selectq.training.simulation import QUANTIZED_KERNELS
 
 
@@ -32,9 +33,12 @@ def build_optimizer(
 class RangeFollower(Hooks):
     """Has activation ranges follow the data for the first `range_epochs`, then stay fixed."""
 
-    def __init__(self, quantizers: list[ActivationQuantizer], training: QatTrainingConfig) -> None:
+    def __init__(
+        self, quantizers: list[ActivationQuantizer], training: QatTrainingConfig, workers: Workers = ALONE
+    ) -> None:
         self._quantizers = quantizers
         self._training = training
+        self._workers = workers
 
     def before_step(self, epoch: float) -> None:
         """At the fractional `epoch`: say whether the quantizers watch the batch."""
@@ -42,24 +46,32 @@ class RangeFollower(Hooks):
             quantizer.observing = epoch < self._training.range_epochs
 
     def after_step(self, epoch: float) -> None:
-        """Move the ranges towards what was seen."""
-        for quantizer in self._quantizers:
+        """Move the ranges towards what was seen, by any process."""
+        watching = [quantizer for quantizer in self._quantizers if quantizer.seen is not None]
+        seen = self._workers.widest([quantizer.seen for quantizer in watching if quantizer.seen is not None])
+        for quantizer, extremes in zip(watching, seen, strict=True):
+            quantizer.seen = extremes
             quantizer.follow(self._training.range_averaging)
 
 
 def batches_and_forward(
-    network: FusedMobileNetV2, split: Split, config: QatConfig, training: QatTrainingConfig, seed: int
+    network: FusedMobileNetV2,
+    split: Split,
+    config: QatConfig,
+    training: QatTrainingConfig,
+    seed: int,
+    *,
+    workers: Workers = ALONE,
 ) -> tuple[Batches, Forward]:
     """What a configuration trains on, and how that goes forward through a network frozen outside its scope.
 
     Where only the classifier learns, everything before it is computed once for each of `feature_views` views.
     """
     if only_classifier_learns(network):
-        views = FixedViews(split, training.batch_size, training.augment, training.feature_views, seed)
-        return ClassifierFeatures(network, views, training.feature_views), network.classifier
-    images = AugmentedImages(split, training.batch_size, training.augment)
-    steps = config.epochs * len(images)
-    return images, training_forward(network, QUANTIZED_KERNELS, split.images.device, steps)
+        views = FixedViews(split, training.batch_size, training.augment, training.feature_views, seed, workers=workers)
+        return ClassifierFeatures(network, views), network.classifier
+    images = AugmentedImages(split, training.batch_size, training.augment, workers)
+    return images, training_forward(network, QUANTIZED_KERNELS, split.device, config.epochs * len(images))
 
 
 def only_classifier_learns(network: FusedMobileNetV2) -> bool:

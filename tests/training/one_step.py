@@ -1,0 +1,60 @@
+"""One training step by however many processes run this: gradients, statistics and ranges, written by the first.
+
+python one_step.py OUTPUT                                  alone
+torchrun --nproc-per-node 2 one_step.py OUTPUT             two together
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from networks import BATCH, coloured_dataset, committed_params, model_config, quantized, random_network, scheme
+from torch import Tensor, nn
+
+from selectq.files import write_tensors
+from selectq.params.configs import AugmentConfig
+from selectq.quantization.scopes import quantizers_in_scope
+from selectq.training.batches import AugmentedImages
+from selectq.training.finetune import finetune_forward
+from selectq.training.forward import Forward
+from selectq.training.parallel import Workers, training_workers
+from selectq.training.qat import RangeFollower
+
+CPU = torch.device("cpu")
+
+
+def gradients(network: nn.Module, forward: Forward, workers: Workers) -> dict[str, Tensor]:
+    """Of the mean loss of one augmented batch."""
+    batches = AugmentedImages(coloured_dataset().train, BATCH, AugmentConfig(True, 2), workers)
+    images, labels = next(iter(batches.epoch(0, torch.Generator().manual_seed(0))))
+    assert len(labels) == BATCH // workers.count
+    F.cross_entropy(forward(images.to(next(network.parameters()))), labels).backward()
+    workers.average_gradients(network.parameters())
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+def float_step(workers: Workers) -> dict[str, Tensor]:
+    """In double precision, without the kernels, which are in single."""
+    model = random_network(dataclasses.replace(model_config(), dropout=0.0), seed=0).train()
+    forward = model if workers.count == 1 else finetune_forward(model, CPU, 1, workers)
+    found = gradients(model, forward, workers)
+    return found | {f"buffer.{name}": value for name, value in model.named_buffers()}
+
+
+def quantized_step(workers: Workers) -> dict[str, Tensor]:
+    network = quantized(scheme()).train()
+    follower = RangeFollower(quantizers_in_scope(network), committed_params().qat_training, workers)
+    follower.before_step(0.0)
+    found = gradients(network, network, workers)
+    follower.after_step(0.0)
+    return found | {f"buffer.{name}": value for name, value in network.named_buffers()}
+
+
+if __name__ == "__main__":
+    with training_workers(CPU) as workers:
+        steps = {"float": float_step(workers), "quantized": quantized_step(workers)}
+        tensors = {f"{kind}.{name}": value for kind, found in steps.items() for name, value in found.items()}
+        if workers.first:
+            write_tensors(Path(sys.argv[1]), tensors, {"count": workers.count})

@@ -1,0 +1,66 @@
+"""Processes that train together take the steps of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from selectq.errors import UserError
+from selectq.files import read_tensors
+from selectq.training.parallel import ALONE, Workers, training_workers
+
+PROGRAM = Path(__file__).with_name("one_step.py")
+TESTS = PROGRAM.parents[1]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+
+
+def one_step(output: Path, *launcher: str) -> dict[str, Tensor]:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [*(launcher or (sys.executable,)), str(PROGRAM), str(output)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    return read_tensors(output)[0]
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What one process finds, and what two find together."""
+    folder = tmp_path_factory.mktemp("steps")
+    return one_step(folder / "alone"), one_step(folder / "together", *TORCHRUN, "2")
+
+
+def of_kind(found: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {name: value for name, value in found.items() if name.startswith(kind)}
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("float", 1e-10), ("quantized", 1e-4)])
+def test_two_processes_give_the_gradients_of_one(
+    kind: str, tolerance: float, steps: tuple[dict[str, Tensor], dict[str, Tensor]]
+) -> None:
+    """Batch norms' running statistics and the quantizers' ranges, too."""
+    alone, together = (of_kind(found, kind) for found in steps)
+    assert alone.keys() == together.keys() and len(alone) > 100
+    for name, expected in alone.items():
+        scale = max(expected.double().abs().max().item(), 0.001)  # some gradients are zero but for rounding
+        assert (together[name] - expected).double().abs().max().item() <= tolerance * scale, name
+    assert any(name.startswith(f"{kind}.buffer.") for name in alone)
+
+
+def test_alone_nothing_is_changed() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.grad = torch.tensor([1.0, 2.0])
+    ALONE.average_gradients([parameter])
+    assert parameter.grad.tolist() == [1.0, 2.0]
+    ranges = [(torch.tensor(-1.0), torch.tensor(2.0))]
+    assert ALONE.widest(ranges) is ranges and ALONE.first
+    with training_workers(torch.device("cpu")) as workers:
+        assert workers is ALONE
+
+
+def test_batch_that_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^batch_size: 8 cannot be divided among 3 processes; use a multiple$"):
+        Workers(1, 3).require_equal_shares(8)
