@@ -205,10 +205,9 @@ def paint_confusion(figure: Figure, confusion: pd.DataFrame) -> None:
     shares = confusion.set_index(["true_class", "predicted_class"])["share"].unstack(sort=False)
     axes = figure.subplots()
     # Of the perceptually uniform maps one that is light where there is little; the square root spreads small shares.
-    axes.pcolormesh(shares, cmap="magma_r", norm=PowerNorm(0.5, 0, 1), edgecolors="white", linewidth=0.5)
-    axes.set_xticks([column + 0.5 for column in range(shares.shape[1])], shares.columns, rotation=45, ha="right")
-    axes.set_yticks([row + 0.5 for row in range(len(shares))], shares.index)
-    axes.invert_yaxis()
+    axes.imshow(shares, cmap="magma_r", norm=PowerNorm(0.5, 0, 1), aspect="auto", interpolation="none")
+    axes.set_xticks(range(shares.shape[1]), shares.columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(shares)), shares.index)
     axes.tick_params(length=0)
     axes.grid(False)
     axes.set_xlabel("predicted class")
@@ -223,8 +222,7 @@ def _write_shares(axes: Axes, shares: pd.DataFrame) -> None:
         for column, share in enumerate(of_class):
             if share >= 0.005:
                 colour = "white" if share > 0.2 else "black"
-                text = f"{100 * share:.0f}"
-                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=8)
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8)
 
 
 def paint_latency(figure: Figure, latency: pd.DataFrame) -> None:
@@ -236,7 +234,7 @@ def paint_latency(figure: Figure, latency: pd.DataFrame) -> None:
         for case, rows in shown.groupby("case", sort=False):
             look, places = looks[str(case)], [programs.index(program) for program in rows["program"]]
             axes.plot(rows["ms_per_image"], places, look.marker, color=look.colour, markersize=6, label=case)
-        axes.set_title(f"{machine}: {'one image' if batch == 1 else f'{batch} images'} at once")
+        axes.set_title(f"{machine}\n{'one image' if batch == 1 else f'{batch} images'} at once")
         axes.set_yticks(range(len(programs)), programs)
         axes.set_ylim(len(programs) - 0.5, -0.5)
     grid[-1].set_xscale("log")

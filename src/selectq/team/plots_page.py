@@ -12,6 +12,25 @@ VEGA_LITE = "v5.21"
 PAGE = Path("plots") / "page.html"
 """In `.dvc/`. It is made anew from the installed library, not committed."""
 
+EMBED = """
+const AXIS_WIDTH = 70;  // pixels beside a panel, where a template's usermeta says no other
+const PHONE = 600;
+const fitted = (spec, room) => {
+  const axis = spec.usermeta?.axis_width ?? AXIS_WIDTH;
+  const narrowed = (view) => ({...view, width: Math.min(view.width, room - axis)});
+  const stacked = room < PHONE ? {columns: 3, layout: {top: {anchor: "start", direction: "vertical"}}} : {};
+  const fit = {...spec, config: {...spec.config, legend: {...spec.config?.legend, ...stacked}}};
+  if (!spec.facet) return narrowed(fit);
+  const columns = Math.max(1, Math.floor(room / (spec.spec.width + axis)));
+  return {...fit, columns: Math.min(spec.columns, columns), spec: narrowed(spec.spec)};
+};
+window.vegaEmbed = (element, spec) => {
+  const room = document.querySelector(element).clientWidth;
+  return vegaEmbed(element, fitted(spec, room), {renderer: "svg", actions: room >= PHONE});
+};
+"""
+"""What the page calls for every chart: panels beside each other as there is room, none wider than the screen."""
+
 HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -54,4 +73,4 @@ def _vega() -> str:
         import vl_convert  # noqa: PLC0415  # half a second that no other command needs
     except ImportError:
         raise UserError("Vega is not installed; install selectq[pipeline], or run `make setup`") from None
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
+    return vl_convert.javascript_bundle(EMBED, VEGA_LITE)
