@@ -20,6 +20,11 @@ from selectq.params.load import choose, load_params, overlay, read_yaml
         ("a: 1\n\tb: 2\n", " line 2: found character '\\t' that cannot start any token"),
         ("a: 2001-99-99\n", ": not valid YAML"),
         ("[a]: 1\n", " line 1: found unhashable key"),
+        ("a: &a [1]\nb: *a\n", " line 2: alias *a is not allowed; write the value out"),
+        ("a: &a {b: 1}\nc: {<<: *a}\n", " line 2: alias *a is not allowed; write the value out"),
+        ("a: &a [*a]\n", " line 1: alias *a is not allowed; write the value out"),
+        ("a: 0x" + "f" * 5000 + "\n", " line 1: a number beyond 9223372036854775807"),
+        ("a: " + "[" * 5000 + "]" * 5000 + "\n", ": nested too deeply"),
         ("", ": None is not a mapping of parameters"),
         ("- seed\n", ": ['seed'] is not a mapping of parameters"),
         ("seed\n", ": 'seed' is not a mapping of parameters"),
@@ -32,6 +37,28 @@ def test_bad_yaml_is_one_line_with_the_place(tmp_path: Path, text: str, message:
         read_yaml(path)
     assert str(error.value).startswith(f"{path}{message}")
     assert "\n" not in str(error.value)
+
+
+BILLION_LAUGHS = "- &0 [lol]\n" + "".join(f"- &{n + 1} [{', '.join([f'*{n}'] * 10)}]\n" for n in range(12))
+"""A list of 10^12 words, if it were written out, as a message would."""
+
+
+@pytest.mark.timeout(20)
+def test_billion_laughs(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(BILLION_LAUGHS)
+    with pytest.raises(UserError, match=r" line 2: alias \*0 is not allowed; write the value out$"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_anchors_alone_are_harmless(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a: &a [9223372036854775807]\n")
+    assert read_yaml(tmp_path / "params.yaml") == {"a": [9223372036854775807]}
+
+
+@pytest.mark.timeout(20)
+def test_many_keys_take_no_time(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("".join(f"k{number}: 1\n" for number in range(20_000)))
+    assert len(read_yaml(tmp_path / "params.yaml")) == 20_000
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

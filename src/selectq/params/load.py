@@ -1,6 +1,6 @@
 """Reading `params.yaml`, and laying a profile over it."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +12,58 @@ from selectq.params.configs import Params
 PARAMS_FILE = Path("params.yaml")
 
 
+LARGEST = 2**63 - 1
+"""Of the whole numbers in a YAML file: Python refuses to print one of thousands of digits, as a message would."""
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader (no tags that build objects) that refuses a key written twice."""
+    """SafeLoader (no tags that build objects) that refuses what is written twice, and what a few lines blow up.
+
+    Refused are a key written twice, numbers beyond LARGEST, and aliases: ten lines of them stand for gigabytes.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()
+            raise _refusal(f"alias *{alias.anchor} is not allowed; write the value out", alias.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", node.start_mark)
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):  # what is not, is refused below
+                if key in seen:
+                    raise _refusal(f"key {key!r} is written twice", node.start_mark)
+                seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = super().construct_yaml_int(node)
+        if abs(value) > LARGEST:
+            raise _refusal(f"a number beyond {LARGEST}", node.start_mark)
+        return value
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+
+
+def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: no such file, not YAML, a repeated key, an object tag, or not a mapping.
+        UserError: no such file, not YAML, a repeated key, an object tag, an alias, or not a mapping.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
