@@ -109,7 +109,7 @@ def test_columns_exist(plot: Plot, plots_folder: Path) -> None:
     columns = set(pd.read_csv(plots_folder / plot.file).columns)
     assert {plot.x, plot.y} <= columns
     named = {field for field in values_of("field", template) if not field.startswith("<DVC_METRIC_")}
-    in_expressions = set(re.findall(r"datum\.(\w+)", json.dumps(template))) - {"value"}
+    in_expressions = set(re.findall(r"datum\.(\w+)", json.dumps(template))) - {"value", "label"}
     computed = set(values_of("as", template))
     assert named | in_expressions <= columns | computed | {"rev"}
 
