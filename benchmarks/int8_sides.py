@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from quiet import quiet
 from torch import Tensor, nn
 
-from selectq.programs.manifest import INPUT_NAME
+from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME
 from selectq.programs.program import open_program
 
 
@@ -70,6 +70,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.log_severity_level = 3
     return options
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selectq.programs.saturation import cpu_flags, describe_cpu, exact_sum, has_vnni, saturated_sum, saturates
+from selectq.programs.onnx_runtime import open_session
+from selectq.programs.saturation import (
+    activations,
+    cpu_flags,
+    describe_cpu,
+    exact_sum,
+    has_vnni,
+    saturated_sum,
+    saturates,
+    saturating_layer,
+)
 
 
 def test_eight_bits_can_saturate_and_seven_cannot() -> None:
@@ -22,6 +32,12 @@ def test_eight_bits_can_saturate_and_seven_cannot() -> None:
 
 def test_seven_bit_activations_are_exact_on_any_processor() -> None:
     assert not saturates(127)
+
+
+def test_our_sessions_are_exact_on_any_processor() -> None:
+    for level in (127, 255):
+        (found,) = open_session(saturating_layer(), optimise=True).run(None, {"x": activations(level)})
+        assert np.array_equal(found, exact_sum(level))
 
 
 def test_layer_is_exact_with_vnni() -> None:
@@ -44,8 +60,11 @@ def test_flags_of_an_arm_processor() -> None:
 
 
 WITHOUT_VNNI = """
-from selectq.programs.saturation import describe_cpu, saturates
+from selectq.programs.onnx_runtime import open_session
+from selectq.programs.saturation import activations, describe_cpu, exact_sum, saturates, saturating_layer
 print(describe_cpu()["u8s8_saturates"], saturates(127))
+(found,) = open_session(saturating_layer(), optimise=True).run(None, {"x": activations(255)})
+print((found == exact_sum(255)).all())
 """
 
 
@@ -61,4 +80,4 @@ def test_an_emulated_processor_without_vnni_saturates_at_eight_bits_and_not_at_s
     found = subprocess.run(
         [emulator, "-cpu", "Haswell", python, "-c", program], capture_output=True, text=True, check=True
     )
-    assert found.stdout.split() == ["True", "False"]
+    assert found.stdout.split() == ["True", "False", "True"], "the last: with the option against it"

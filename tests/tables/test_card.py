@@ -129,7 +129,7 @@ def test_lines_run_as_they_stand_and_agree(card: Card, shipped: Path, tmp_path: 
     Image.fromarray(pixels).save(tmp_path / "image.png")
 
     snippet = code_block(text, "python")
-    assert len(snippet.splitlines()) == 6
+    assert len(snippet.splitlines()) == 8
     assert python(tmp_path, snippet) == "[2]\n"
     command, *arguments = shlex.split(code_block(text, "sh"))
     assert command == "selectq"

@@ -102,5 +102,5 @@ def test_each_kind_of_cpu_is_named_once() -> None:
     with_vnni, without = CpuMetrics(True, False), CpuMetrics(False, True)
     assert cpu_notes([with_vnni, without, with_vnni]) == [
         "Measured on a CPU with VNNI, where sums of uint8 × int8 products do not saturate.",
-        "Measured on a CPU without VNNI, where sums of uint8 × int8 products saturate.",
+        "Measured on a CPU without VNNI, where sums of uint8 × int8 products saturate by default.",
     ]

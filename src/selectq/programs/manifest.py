@@ -7,6 +7,9 @@ from typing import Any
 
 from selectq.errors import UserError
 
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""The option of ONNX Runtime's sessions without which x86 processors that lack VNNI saturate; others ignore it."""
+
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 

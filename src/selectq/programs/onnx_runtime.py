@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selectq.errors import UserError
 from selectq.files import METADATA_KEY
-from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
+from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME, Manifest
 
 INTEGER_OPERATORS = ("QLinearConv", "QLinearAdd", "QLinearAveragePool", "QGemm", "Clip")
 """What computes on integers in an optimised program; `Clip` is a ReLU on uint8 levels."""
@@ -48,7 +48,7 @@ def open_program(path: Path) -> OnnxProgram:
 
 
 def open_session(model: Path | bytes, optimise: bool, optimised: Path | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU.
+    """An ONNX Runtime session on the CPU, exact on every processor.
 
     Args:
         model: a file, or an ONNX model's bytes.
@@ -62,6 +62,7 @@ def open_session(model: Path | bytes, optimise: bool, optimised: Path | None = N
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: writing an optimised graph is announced as a warning
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     if optimised:
         options.optimized_model_filepath = str(optimised)
     try:

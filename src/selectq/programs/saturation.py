@@ -1,16 +1,16 @@
 """Whether this machine's processor saturates when it multiplies uint8 activations by int8 weights.
 
 Without VNNI instructions, x86 processors add the products of two neighbours in 16 bits: 2 * 255 * 127 does not fit.
-Activations of 7 bits do (2 * 127 * 127). ONNX Runtime's documentation of quantization describes the same.
+Activations of 7 bits do (2 * 127 * 127). ONNX Runtime's documentation of quantization describes the same, and has an
+option against it, off by default, that every session of selectq's is opened with (`manifest.EXACT_PRODUCTS`).
 """
 
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-
-from selectq.programs.onnx_runtime import open_session
 
 CPU_INFO = Path("/proc/cpuinfo")
 VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
@@ -37,13 +37,14 @@ def has_vnni(cpu_info: str) -> bool:
 
 
 def describe_cpu() -> dict[str, bool]:
-    """`vnni`: the instructions are there; `u8s8_saturates`: a layer made to saturate does, in ONNX Runtime, here."""
+    """`vnni`: the instructions are there; `u8s8_saturates`: a layer made to saturate does, by default, here."""
     return {"vnni": has_vnni(read_cpu_info()), "u8s8_saturates": saturates(255)}
 
 
 def saturates(activation: int) -> bool:
-    """Whether ONNX Runtime gives a wrong sum for weights of 127 and activations of this level (0 to 255)."""
-    (found,) = open_session(saturating_layer(), optimise=True).run(None, {"x": _activations(activation)})
+    """Whether ONNX Runtime, by default, gets the sum of products of 127 and this activation (0 to 255) wrong."""
+    session = onnxruntime.InferenceSession(saturating_layer(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": activations(activation)})
     return not np.array_equal(found, exact_sum(activation))
 
 
@@ -82,5 +83,6 @@ def _scaled(accumulator: int) -> NDArray[np.uint8]:
     return np.full((1, CHANNELS, 4, 4), round(accumulator / OUTPUT_SCALE), np.uint8)
 
 
-def _activations(level: int) -> NDArray[np.uint8]:
+def activations(level: int) -> NDArray[np.uint8]:
+    """The layer's input, of one level (0 to 255): uint8 (1, CHANNELS, 4, 4)."""
     return np.full((1, CHANNELS, 4, 4), level, np.uint8)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from selectq.files import METADATA_KEY
 from selectq.intervals import wilson_interval
-from selectq.programs.manifest import INPUT, OUTPUT, Manifest
+from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
 from selectq.tables.cells import Column, percent, points
 from selectq.tables.evidence import ProgramEvidence
 from selectq.tables.latency import Latency, write_latencies
@@ -187,8 +187,9 @@ def _limits(card: Card) -> list[str]:
         " another source, size or compression can fare worse: test it on yours.",
         "One training run, one seed: how far another would differ is not known.",
         f"For images of {size} × {size} pixels: the program refuses others.",
-        "Parity holds for the CPU named above. On x86 CPUs without VNNI, sums of uint8 × int8 products can saturate in"
-        " ONNX Runtime, and change predictions: compare there before you rely on it.",
+        "On x86 CPUs without VNNI, ONNX Runtime by default saturates sums of uint8 × int8 products, which changes"
+        f" predictions: open the session with `{EXACT_PRODUCTS[0]}` set to {EXACT_PRODUCTS[1]}, as above and as selectq"
+        " does. It is slower there, and nothing elsewhere.",
         "No robustness is claimed: not to noise, blur, shifted data or attacks. Every image gets one of the classes.",
     ]
     if "pte" in int8.sizes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import sha256
-from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
+from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME
 from selectq.tables.cells import Column
 from selectq.tables.markdown import code, markdown_table, prose
 
@@ -70,11 +70,13 @@ def write_files(files: Sequence[ModelFile], image_size: int) -> list[str]:
 
 
 def _snippet(path: Path, size: int) -> list[str]:
-    """Six lines that run as they are, beside an `image.png`."""
+    """Eight lines that run as they are, beside an `image.png`."""
     return [
         "import numpy as np, onnxruntime",
         "from PIL import Image, ImageOps",
-        f'session = onnxruntime.InferenceSession("{path}")',
+        "options = onnxruntime.SessionOptions()",
+        f"options.add_session_config_entry{EXACT_PRODUCTS}  # CPUs without VNNI would saturate",
+        f'session = onnxruntime.InferenceSession("{path}", options)',
         f'image = ImageOps.fit(Image.open("image.png").convert("RGB"), ({size}, {size}), Image.Resampling.BILINEAR)',
         f'(logits,) = session.run(["{OUTPUT_NAME}"], {{"{INPUT_NAME}": np.asarray(image).transpose(2, 0, 1)[None]}})',
         "print(logits.argmax(axis=1))",

@@ -63,7 +63,7 @@ def cpu_notes(cpus: Iterable[CpuMetrics]) -> list[str]:
     """One sentence for each kind of CPU that was measured on."""
     return [
         f"Measured on a CPU {'with' if cpu.vnni else 'without'} VNNI, where sums of uint8 × int8 products"
-        f" {'saturate' if cpu.u8s8_saturates else 'do not saturate'}."
+        f" {'saturate by default' if cpu.u8s8_saturates else 'do not saturate'}."
         for cpu in dict.fromkeys(cpus)
     ]
 
