@@ -1,6 +1,7 @@
 """What each stage of dvc.yaml uses, by the imports of its script; `python tests/pipeline_deps.py` prints the lists."""
 
 import ast
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ DATA_SUFFIXES = (".csv", ".json", ".html", ".cpp", ".hpp")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml, or what `foreach` repeats."""
+    """One stage of dvc.yaml, or what `foreach` or `matrix` repeats."""
 
     command: str
     dependencies: list[str]
@@ -51,17 +52,30 @@ def expand_stages(checkout: Path, parameters: dict[str, Any]) -> dict[str, Stage
     document = yaml.safe_load((checkout / "dvc.yaml").read_text())
     stages = {}
     for name, body in document["stages"].items():
-        section = _stage(body).repeated_over
-        for item in parameters[section] if section else ():
-            text = json.dumps(body["do"]).replace("${key}", item).replace("${item}", item)
-            stages[f"{name}@{item}"] = _stage(json.loads(text))
-        if not section:
-            stages[name] = _stage(body)
+        for key, values in _repetitions(body, parameters):
+            text = json.dumps(body.get("do", body))
+            for variable, value in values.items():
+                text = text.replace(f"${{{variable}}}", value)
+            stages[f"{name}@{key}" if key else name] = _stage(json.loads(text))
     return stages
 
 
+def _repetitions(body: dict[str, Any], parameters: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The keys of a stage's repetitions ("" where there are none), and what stands for which variable in each."""
+    if "matrix" in body:
+        section = parameters[str(_stage(body).repeated_over)]
+        for name, seed in itertools.product(section["names"], section["seeds"]):
+            yield f"{name}-{seed}", {"item.name": name, "item.seed": str(seed)}
+    elif "foreach" in body:
+        for item in parameters[str(_stage(body).repeated_over)]:
+            yield item, {"key": item, "item": item}
+    else:
+        yield "", {}
+
+
 def _stage(body: dict[str, Any]) -> Stage:
-    over = body["foreach"].removeprefix("${").removesuffix("}") if "foreach" in body else None
+    values = body.get("foreach") or next(iter(body.get("matrix", {}).values()), None)
+    over = values.removeprefix("${").removesuffix("}").partition(".")[0] if values else None
     body = body.get("do", body)
     return Stage(body["cmd"], body["deps"], body.get("params", []), output_paths(body), over)
 

@@ -91,6 +91,11 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
         pytest.param(set_parameter("parity.flipped_pct", 0.2), BEHIND_CONVERT, id="parity"),
         pytest.param(
+            lambda parameters: parameters.update(repeat={"names": ["dw", "clf"], "seeds": [1, 2]}),
+            {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)},
+            id="repeat",
+        ),
+        pytest.param(
             _add_configuration,
             {"qat@mine", "drift@mine", "convert@mine", "parity@mine", "table"} | CARDS,
             id="configuration-added",

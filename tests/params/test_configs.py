@@ -51,8 +51,8 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, deterministic, data, model, finetune, range_skew, ptq, drift, qat_training, qat, convert, "
-            "formats, parity, ship",
+            "seed, deterministic, data, model, finetune, range_skew, ptq, drift, qat_training, qat, repeat, "
+            "convert, formats, parity, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -114,6 +114,14 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "formats: ['pt2']; allowed: onnx, whose accuracy is reported, pt2 and pte, each once",
         ),
         ("parity.flipped_pct", 101, "parity.flipped_pct: 101.0 is out of range; allowed: 0 to 100"),
+        (
+            "repeat.names",
+            ["tensor"],
+            "repeat.names: 'tensor' is not under qat; allowed: clf, dw",
+        ),
+        ("repeat.names", ["dw", "dw"], "repeat.names: ['dw', 'dw'] names a configuration twice"),
+        ("repeat.seeds", [1, 0], "repeat.seeds: [1, 0]; allowed: each once, and not seed (0)"),
+        ("repeat.seeds", [2, 2], "repeat.seeds: [2, 2]; allowed: each once, and not seed (0)"),
     ],
 )
 def test_bad_value_is_one_line(document: dict[str, Any], key: str, value: Any, message: str | None) -> None:

@@ -178,6 +178,20 @@ def test_two_runs_write_the_same_bytes(chain: Workspace, tmp_path: Path) -> None
 
 
 @slow
+def test_repeated_training_differs_by_its_seed_alone(chain: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path).write()
+    shutil.copytree(chain.folder / "models", tmp_path / "models")
+    for seed in ("0", "1"):
+        workspace.run("repeat", "--name", "dw", "--seed", seed)
+    own, same, other = (
+        read_tensors(tmp_path / "models" / path)[0]["logits"]
+        for path in ("logits/dw.safetensors", "repeats/dw-0.safetensors", "repeats/dw-1.safetensors")
+    )
+    assert torch.equal(same, own), "the simulation is the integer program"
+    assert not torch.equal(other, own)
+
+
+@slow
 def test_another_seed_writes_other_bytes(chain: Workspace, tmp_path: Path) -> None:
     other = Workspace(tmp_path).write({"seed": 1})
     other.run("finetune_fp32")

@@ -196,6 +196,14 @@ class QatConfig(Config):
 
 
 @dataclass(frozen=True)
+class RepeatConfig(Config):
+    """The configurations of `qat` that are trained again, and from which seeds, beside the pipeline's own."""
+
+    names: tuple[str, ...]
+    seeds: tuple[Seed, ...]
+
+
+@dataclass(frozen=True)
 class DriftConfig(Config):
     """The layers whose channel ranges and histograms are recorded (module names of the FP32 network)."""
 
@@ -230,6 +238,7 @@ class Params(Config):
     drift: DriftConfig
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
+    repeat: RepeatConfig
     convert: tuple[str, ...]
     formats: tuple[Literal["onnx", "pt2", "pte"], ...]
     parity: ParityConfig
@@ -250,6 +259,7 @@ class Params(Config):
                 raise UserError(f"convert: {name!r} is no configuration; allowed: {', '.join((*self.ptq, *self.qat))}")
         if len(set(self.convert)) != len(self.convert):
             raise UserError(f"convert: {list(self.convert)} names a configuration twice")
+        self._check_repeats()
         for name in self.ship:
             if name not in self.convert:
                 raise UserError(f"ship: {name!r} is not converted; allowed: {', '.join(self.convert)}")
@@ -262,3 +272,12 @@ class Params(Config):
                 f"range_skew: {self.range_skew} needs model.activation: relu; {self.model.activation} does not keep"
                 " the function"
             )
+
+    def _check_repeats(self) -> None:
+        for name in self.repeat.names:
+            if name not in self.qat:
+                raise UserError(f"repeat.names: {name!r} is not under qat; allowed: {', '.join(self.qat)}")
+        if len(set(self.repeat.names)) != len(self.repeat.names):
+            raise UserError(f"repeat.names: {list(self.repeat.names)} names a configuration twice")
+        if len({self.seed, *self.repeat.seeds}) != 1 + len(self.repeat.seeds):
+            raise UserError(f"repeat.seeds: {list(self.repeat.seeds)}; allowed: each once, and not seed ({self.seed})")

@@ -1,20 +1,60 @@
 """Quantization-aware training of the layers in scope."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from selectq.data.packed import Split
+from selectq.data.packed import Dataset, Split
+from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig, QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
 from selectq.training.forward import Forward, training_forward
-from selectq.training.loop import Hooks
+from selectq.training.loop import Hooks, Plan, fit
 from selectq.training.parallel import ALONE, Workers
-from selectq.training.simulation import QUANTIZED_KERNELS
+from selectq.training.resume import Row, TrainingState
+from selectq.training.schedules import qat_schedule
+from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What is retrained, how, and from which random numbers: those of calibration, order and augmentation."""
+
+    config: QatConfig
+    training: QatTrainingConfig
+    seed: int
+
+    @property
+    def scheme(self) -> Scheme:
+        """How numbers become integers."""
+        return Scheme(self.config.weights, self.config.activations)
+
+
+def retrain(
+    retraining: Retraining, parent: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
+) -> tuple[FusedMobileNetV2, list[Row]]:
+    """Quantize `parent` and retrain the layers in scope, on the data set's device; the network and its history.
+
+    Raises:
+        UserError: a parameter does not fit the network or the images, or the loss is no longer a number.
+    """
+    config, training, seed = retraining.config, retraining.training, retraining.seed
+    scope = parameters_in_scope(parent.model, config.scope)
+    network = quantize(parent, dataset, training.calibration, retraining.scheme, seed)
+    optimizer = build_optimizer(freeze_outside(network, scope), config, training)
+    batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
+    follower = RangeFollower(quantizers_in_scope(network), training, workers)
+    schedule, predict = qat_schedule(config, training), quantized_forward(network, dataset.train.device)
+    plan = Plan(config.epochs, batches, forward, predict, schedule, seed, follower, workers)
+    return network, fit(network, optimizer, dataset, plan, state)
 
 
 def build_optimizer(
