@@ -134,8 +134,8 @@ def confusion_figures(confusion: pd.DataFrame) -> list[ReportFigure]:
     return [
         ReportFigure(
             f"Confusion of {config}",
-            "Of each true class (row) the share, in percent, that the program takes for each class. Of many classes, the"
-            " 20 of which most images go wrong.",
+            "Of each true class (row) the share, in percent, that the program takes for each class. Of many classes,"
+            " the 20 of which most images go wrong.",
             4.0,
             rows,
             charts.paint_confusion,

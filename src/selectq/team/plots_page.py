@@ -17,10 +17,10 @@ const AXIS_WIDTH = 70;  // pixels beside a panel, where a template's usermeta sa
 const PHONE = 600;
 const fitted = (spec, room) => {
   const axis = spec.usermeta?.axis_width ?? AXIS_WIDTH;
-  const narrowed = (view) => ({...view, width: Math.min(view.width, room - axis)});
+  const narrowed = (view) => view.width > 0 ? {...view, width: Math.min(view.width, room - axis)} : view;
   const stacked = room < PHONE ? {columns: 3, layout: {top: {anchor: "start", direction: "vertical"}}} : {};
   const fit = {...spec, config: {...spec.config, legend: {...spec.config?.legend, ...stacked}}};
-  if (!spec.facet) return narrowed(fit);
+  if (!spec.columns) return narrowed(fit);  // one panel, or a template of DVC's own
   const columns = Math.max(1, Math.floor(room / (spec.spec.width + axis)));
   return {...fit, columns: Math.min(spec.columns, columns), spec: narrowed(spec.spec)};
 };
