@@ -1,0 +1,246 @@
+"""What DVC, its cache and the report cost as the number of QAT configurations grows: `make bench-growth`.
+
+Only the tables are really made, see `many_configurations.py`. Up to `--first` configurations everything is run by
+`dvc repro`; from there on, the state that it would leave is written at once, because `dvc repro` takes hours, and
+its time is extrapolated. Commands are not run beyond `--commands` configurations, the tables are made at every size.
+Then comes what ImageNet would need, see `imagenet_plan.py`.
+
+Writes `pipeline_growth_<hardware>_<versions>.csv`, a row for each figure. Rows that are there already stay unless they
+are measured anew, so sizes can be measured one at a time. CPU seconds, which other work on the machine changes less,
+are the ones to compare.
+"""
+
+import argparse
+import math
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import ruamel.yaml
+import torch
+from imagenet_plan import plan
+from machine import machine_slug
+from many_configurations import (
+    TEMPLATE,
+    Cost,
+    Pipeline,
+    copy_outputs,
+    make_pipeline,
+    record,
+    run_measured,
+    without_modules,
+)
+
+from selectq.errors import UserError
+from selectq.files import write_csv
+from selectq.stage import run
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ("dvc", "ruamel.yaml")
+SIZES = (10, 30, 100, 300, 1000)
+SMALLEST = 4
+"""Configurations of the made-up run."""
+
+FIRST = "dvc repro, first"
+PARSER = "C" if getattr(ruamel.yaml, "__with_libyaml__", False) else "Python"
+"""What DVC's library reads YAML with: ruamel.yaml.clib if that is installed."""
+
+COMMANDS = {
+    "dvc stage list": ("stage", "list"),
+    "dvc repro, nothing to do": ("repro",),
+    "dvc repro --single-item, nothing to do": ("repro", "--single-item", f"qat@{TEMPLATE}"),
+    "dvc status": ("status",),
+    "dvc push --run-cache": ("push", "--run-cache"),
+    "dvc plots show": ("plots", "show"),
+}
+LIGHT = ("dvc stage list",)
+"""The commands that are run at every size."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. `configurations` and `stages` are None where it is of no pipeline; `value` where it took too long."""
+
+    configurations: int | None
+    stages: int | None
+    parser: str | None
+    measure: str
+    value: float | None
+    unit: str
+    how: str
+
+
+KEY = ["configurations", "parser", "measure", "unit"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Up to how many configurations what is run, and for how long at most, in seconds."""
+
+    first: int
+    commands: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Makes rows of one pipeline."""
+
+    pipeline: Pipeline
+    configurations: int
+    stages: int
+    limit_s: float
+
+    def row(self, measure: str, value: float | None, unit: str, how: str = "measured") -> Row:
+        """A figure of this pipeline."""
+        return Row(self.configurations, self.stages, PARSER, measure, value, unit, how)
+
+    def cost(self, measure: str, work: Callable[[], Cost]) -> list[Row]:
+        """Seconds and CPU seconds of `work`, or that it took too long."""
+        try:
+            cost = work()
+        except subprocess.TimeoutExpired:
+            return [self.row(measure, None, "CPU s", f"stopped after {self.limit_s:.0f} s")]
+        return [self.row(measure, cost.seconds, "s"), self.row(measure, cost.cpu_seconds, "CPU s")]
+
+    def command(self, measure: str, *arguments: str) -> list[Row]:
+        """The cost of a DVC command."""
+        return self.cost(measure, lambda: self.pipeline.dvc(*arguments, limit_s=self.limit_s))
+
+
+def measure_size(folder: Path, configurations: int, limits: Limits) -> Iterator[list[Row]]:
+    """The rows of a pipeline with so many configurations, made in `folder`, as they come in."""
+    pipeline = make_pipeline(folder / "pipeline", configurations)
+    recorder = Recorder(pipeline, configurations, pipeline.stages(), limits.seconds)
+    if configurations <= limits.first:
+        yield recorder.command(FIRST, "repro")
+    copy_outputs(pipeline)
+    yield recorder.cost(
+        "stages/table.py", lambda: run_measured(["python", "stages/table.py"], pipeline.root, limits.seconds)
+    )
+    record(pipeline)
+    pipeline.commit()
+    pipeline.dvc("remote", "add", "--default", "team", str(folder / "remote"))
+    yield sizes(recorder)
+    commands = COMMANDS if configurations <= limits.commands else LIGHT
+    for measure in commands:
+        yield recorder.command(measure, *COMMANDS[measure])
+    if configurations <= limits.commands:
+        pipeline.widen(configurations + 1)
+        yield recorder.command("dvc repro, one configuration more", "repro")
+        yield recorder.command("dvc metrics diff", "metrics", "diff")
+
+
+def measure_without_modules(folder: Path, configurations: int, limits: Limits) -> Iterator[list[Row]]:
+    """The first and the second `dvc repro` of the same pipeline if stages did not list the package's modules."""
+    pipeline = make_pipeline(folder / "lean", configurations)
+    without_modules(pipeline)
+    recorder = Recorder(pipeline, configurations, pipeline.stages(), limits.seconds)
+    yield recorder.command(f"{FIRST}, stages without modules", "repro")
+    yield recorder.command("dvc repro, nothing to do, stages without modules", "repro")
+    yield [recorder.row("dvc.lock, stages without modules", (pipeline.root / "dvc.lock").stat().st_size, "bytes")]
+
+
+def sizes(recorder: Recorder) -> list[Row]:
+    """The cache, the lock and the report; no report where the tables took too long."""
+    root = recorder.pipeline.root
+    rows = [row for part in ("files", "runs") for row in _folder_rows(recorder, root / ".dvc/cache" / part)]
+    files = ("dvc.lock", "params.yaml", "metrics/summary.json", "results/report.html")
+    present = [root / name for name in files if (root / name).exists()]
+    rows += [recorder.row(path.relative_to(root).as_posix(), path.stat().st_size, "bytes") for path in present]
+    if (page := root / "results/report.html") in present:
+        rows.append(recorder.row("results/report.html", page.read_bytes().count(b"<img"), "pictures"))
+    return rows
+
+
+def _folder_rows(recorder: Recorder, folder: Path) -> list[Row]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in paths)
+    name = f"cache/{folder.name}, made-up outputs"
+    return [recorder.row(name, len(paths), "objects"), recorder.row(name, total, "bytes")]
+
+
+def extrapolate(measured: pd.DataFrame) -> list[Row]:
+    """CPU seconds of the first `dvc repro` at the sizes where it was not run, by the power law through two that were.
+
+    Those are the two largest, of the parser in use: what does not grow weighs least in them.
+    """
+    of_parser = measured[(measured["parser"] == PARSER) & (measured["unit"] != "-")]
+    first = of_parser[(of_parser["measure"] == FIRST) & (of_parser["unit"] == "CPU s")]
+    first = first[(first["how"] == "measured")].sort_values("stages")[-2:]
+    if len(first) < 2:
+        return []
+    (low, high), (short, long) = first["stages"], first["value"]
+    power = power_of((low, high), (short, long))
+    how = f"extrapolated: {long:.0f} s at {high:.0f} stages, to the power {power:.2f} of their number"
+    wider = of_parser[of_parser["stages"] > high].groupby("configurations")["stages"].max()
+    return [
+        Row(int(size), int(stages), PARSER, FIRST, long * (stages / high) ** power, "CPU s", how)
+        for size, stages in wider.items()
+    ]
+
+
+def power_of(counts: tuple[float, float], costs: tuple[float, float]) -> float:
+    """The power with which a cost grows between two counts."""
+    return math.log(costs[1] / costs[0]) / math.log(counts[1] / counts[0])
+
+
+def merged(old: pd.DataFrame, new: Sequence[Row]) -> pd.DataFrame:
+    """The rows of both, the newer of two with the same key, by size."""
+    table = pd.DataFrame([astuple(row) for row in new], columns=[field.name for field in fields(Row)])
+    table = pd.concat([old, table], ignore_index=True) if len(old) else table
+    for column in ("configurations", "stages"):
+        table[column] = table[column].astype("Int64")
+    table["value"] = table["value"].astype(float)
+    table = table.drop_duplicates(KEY, keep="last")
+    return table.sort_values(["configurations", "parser"], kind="stable", ignore_index=True)
+
+
+def main() -> None:
+    """Measure each size, and write the table after each."""
+    arguments = _arguments()
+    limits = Limits(arguments.first, arguments.commands, arguments.limit)
+    path = arguments.output / f"pipeline_growth_{machine_slug(torch.device('cpu'), PACKAGES)}.csv"
+    for rows in _measurements(arguments.sizes, limits, arguments.plan):
+        for row in rows:
+            print(row.configurations, row.measure, row.value, row.unit, row.how, flush=True)
+        old = pd.read_csv(path) if path.exists() else pd.DataFrame()
+        table = merged(old, rows)
+        write_csv(path, merged(table, extrapolate(table)), digits=3)
+    print(f"written: {path}")
+
+
+def _measurements(sizes: Sequence[int], limits: Limits, with_plan: bool) -> Iterator[list[Row]]:
+    for size in sizes:
+        with TemporaryDirectory() as folder:
+            yield from measure_size(Path(folder), size, limits)
+            if size <= limits.first:
+                yield from measure_without_modules(Path(folder), size, limits)
+    if with_plan:
+        with TemporaryDirectory() as folder:
+            yield [
+                Row(None, None, None, f"imagenet: {need.name}", need.value, need.unit, need.how)
+                for need in plan(Path(folder))
+            ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the table")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="configurations of QAT")
+    parser.add_argument("--first", type=int, default=30, help="up to so many, the first `dvc repro` is run")
+    parser.add_argument("--commands", type=int, default=100, help="up to so many, DVC's commands are run")
+    parser.add_argument("--limit", type=float, default=1200, help="seconds after which a command is stopped")
+    parser.add_argument("--no-plan", dest="plan", action="store_false", help="leave out what ImageNet would need")
+    arguments = parser.parse_args()
+    for size in arguments.sizes:
+        if size < SMALLEST:
+            raise UserError(f"--sizes: {size} is out of range; allowed: {SMALLEST} or more")
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main)
