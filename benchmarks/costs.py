@@ -24,7 +24,7 @@ NO_OP_LIMIT = 2.0
 STAGES: list[tuple[str, ...]] = [
     ("finetune_fp32",),
     ("ptq", "--name", "channel"),
-    ("drift", "--names", "channel"),
+    ("drift", "--name", "channel"),
     ("qat", "--name", "full"),
     ("qat", "--name", "clf"),
     ("convert", "--name", "channel"),

@@ -109,7 +109,7 @@ def drift(workload: Workload) -> Callable[[], int]:
     simulate = partial(quantized_forward, device=workload.device)
 
     def work() -> int:
-        measure_drift(parent, {"full": network}, image_batches(images), simulate)
+        measure_drift(parent, network, image_batches(images), simulate)
         return DRIFT_PASSES * len(images)
 
     return work
