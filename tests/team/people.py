@@ -1,8 +1,14 @@
 """What a colleague does, and where the team's remote is."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from trivial_pipeline import Repository
+
+Found = TypeVar("Found")
+PATIENCE_S = 200
 
 
 @dataclass(frozen=True)
@@ -29,3 +35,12 @@ def message(repository: Repository, *arguments: str) -> str:
     refused = repository.selectq(*arguments)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr, refused.stdout + refused.stderr
     return refused.stderr.splitlines()[-1]
+
+
+def wait_for(value: Callable[[], Found], what: str) -> Found:
+    """The first value that is true; `what` has not happened if none comes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := value()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found

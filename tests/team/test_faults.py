@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from people import selectq
+from people import selectq, wait_for
 from trivial_pipeline import STAGE, Repository, set_parameter
 
 SLEEPING = """
@@ -27,13 +26,6 @@ TRIALS = 6
 def start(work: Repository) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dvc", "repro"]
     return subprocess.Popen(command, cwd=work.root, env=work.environment, stdout=subprocess.DEVNULL, text=True)
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from people import Remote
+from people import Remote, wait_for
 from trivial_pipeline import SELECTQ, STAGE, Repository, set_parameter
 
 from selectq.errors import UserError
@@ -66,7 +65,9 @@ def test_killed_worker_is_replaced_and_one_lock_is_written(
     command = [str(SELECTQ), "fanout", *options, "--folder", str(work.root.parent / "workers")]
     with subprocess.Popen(command, cwd=work.root, env=work.environment, stdout=subprocess.PIPE, text=True) as running:
         try:
-            victim = wait_for(lambda: next((int(path.read_text() or 0) for path in attempts.iterdir()), 0))
+            victim = wait_for(
+                lambda: next((int(path.read_text() or 0) for path in attempts.iterdir()), 0), "no stage has started"
+            )
             for pid in ancestors(victim):
                 os.kill(pid, signal.SIGKILL)
             said, _ = running.communicate(timeout=200)
@@ -90,15 +91,6 @@ def ancestors(pid: int) -> list[int]:
         found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rsplit(")", 1)[1].split()[1]))
         assert found[-1] > 1, f"{found} has no Ray worker above it"
     return found
-
-
-def wait_for(value: Callable[[], int]) -> int:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if found := value():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("no stage has started")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto"])
