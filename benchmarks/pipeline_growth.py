@@ -12,7 +12,9 @@ are the ones to compare.
 
 import argparse
 import math
+import pstats
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -40,7 +42,7 @@ from selectq.stage import run
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("dvc", "ruamel.yaml")
-SIZES = (10, 30, 100, 300, 1000)
+SIZES = (10, 20, 100, 300, 1000)
 SMALLEST = 4
 """Configurations of the made-up run."""
 
@@ -76,13 +78,21 @@ class Row:
 KEY = ["configurations", "parser", "measure", "unit"]
 
 
+PARTS = {
+    "writing dvc.lock": ("dvcfile.py", "_dump_lockfile"),
+    "reading dvc.lock": ("dvcfile.py", "lockfile_contents"),
+    "reading params.yaml": ("param.py", "read_param_file"),
+}
+"""Functions of DVC, none of which calls another, whose shares of its time are told."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Up to how many configurations what is run, and for how long at most, in seconds."""
+    """Up to how many configurations what is run, and how long a command may take, in CPU seconds."""
 
     first: int
     commands: int
-    seconds: float
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -92,18 +102,18 @@ class Recorder:
     pipeline: Pipeline
     configurations: int
     stages: int
-    limit_s: float
+    limit_s: int
 
     def row(self, measure: str, value: float | None, unit: str, how: str = "measured") -> Row:
         """A figure of this pipeline."""
         return Row(self.configurations, self.stages, PARSER, measure, value, unit, how)
 
     def cost(self, measure: str, work: Callable[[], Cost]) -> list[Row]:
-        """Seconds and CPU seconds of `work`, or that it took too long."""
+        """Seconds and CPU seconds of `work`, or that it took too many."""
         try:
             cost = work()
         except subprocess.TimeoutExpired:
-            return [self.row(measure, None, "CPU s", f"stopped after {self.limit_s:.0f} s")]
+            return [self.row(measure, None, "CPU s", f"stopped after {self.limit_s} CPU s")]
         return [self.row(measure, cost.seconds, "s"), self.row(measure, cost.cpu_seconds, "CPU s")]
 
     def command(self, measure: str, *arguments: str) -> list[Row]:
@@ -129,9 +139,16 @@ def measure_size(folder: Path, configurations: int, limits: Limits) -> Iterator[
     for measure in commands:
         yield recorder.command(measure, *COMMANDS[measure])
     if configurations <= limits.commands:
+        yield shares(recorder, "dvc repro, nothing to do")
         pipeline.widen(configurations + 1)
         yield recorder.command("dvc repro, one configuration more", "repro")
         yield recorder.command("dvc metrics diff", "metrics", "diff")
+
+
+def measure_shares(folder: Path, configurations: int, limits: Limits) -> Iterator[list[Row]]:
+    """Where the time of the first `dvc repro` goes."""
+    pipeline = make_pipeline(folder / "profiled", configurations)
+    yield shares(Recorder(pipeline, configurations, pipeline.stages(), limits.seconds), FIRST)
 
 
 def measure_without_modules(folder: Path, configurations: int, limits: Limits) -> Iterator[list[Row]]:
@@ -142,6 +159,24 @@ def measure_without_modules(folder: Path, configurations: int, limits: Limits) -
     yield recorder.command(f"{FIRST}, stages without modules", "repro")
     yield recorder.command("dvc repro, nothing to do, stages without modules", "repro")
     yield [recorder.row("dvc.lock, stages without modules", (pipeline.root / "dvc.lock").stat().st_size, "bytes")]
+
+
+def shares(recorder: Recorder, measure: str) -> list[Row]:
+    """The shares of `dvc repro`'s time, in percent, that each of PARTS takes, by Python's profiler."""
+    path = recorder.pipeline.root / ".dvc/tmp/profile"
+    command = [sys.executable, "-m", "cProfile", "-o", str(path), "-m", "dvc", "repro"]
+    try:
+        run_measured(command, recorder.pipeline.root, recorder.limit_s)
+    except subprocess.TimeoutExpired:
+        return []
+    profile = pstats.Stats(str(path))
+    found = profile.stats.items()  # type: ignore[attr-defined]
+    times = {(Path(file).name, function): figures[3] for (file, _, function), figures in found}
+    total = profile.total_tt  # type: ignore[attr-defined]
+    return [
+        recorder.row(f"{measure}: {name}", 100 * times.get(part, 0.0) / total, "% of the time", "measured by cProfile")
+        for name, part in PARTS.items()
+    ]
 
 
 def sizes(recorder: Recorder) -> list[Row]:
@@ -219,6 +254,7 @@ def _measurements(sizes: Sequence[int], limits: Limits, with_plan: bool) -> Iter
             yield from measure_size(Path(folder), size, limits)
             if size <= limits.first:
                 yield from measure_without_modules(Path(folder), size, limits)
+                yield from measure_shares(Path(folder), size, limits)
     if with_plan:
         with TemporaryDirectory() as folder:
             yield [
@@ -231,9 +267,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the table")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="configurations of QAT")
-    parser.add_argument("--first", type=int, default=30, help="up to so many, the first `dvc repro` is run")
+    parser.add_argument("--first", type=int, default=20, help="up to so many, the first `dvc repro` is run")
     parser.add_argument("--commands", type=int, default=100, help="up to so many, DVC's commands are run")
-    parser.add_argument("--limit", type=float, default=1200, help="seconds after which a command is stopped")
+    parser.add_argument("--limit", type=int, default=1800, help="CPU seconds after which a command is stopped")
     parser.add_argument("--no-plan", dest="plan", action="store_false", help="leave out what ImageNet would need")
     arguments = parser.parse_args()
     for size in arguments.sizes:
