@@ -10,7 +10,7 @@ from selectq.export.exported import export_program, forget_sources
 from selectq.export.reference import ReferenceNetwork
 from selectq.files import write_bytes
 from selectq.programs.manifest import Manifest
-from selectq.programs.torch_export import MANIFEST_FILE
+from selectq.programs.torch_archive import MANIFEST_FILE
 
 TRACED_BATCH = 2
 NO_DATE = (1980, 1, 1, 0, 0, 0)

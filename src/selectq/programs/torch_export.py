@@ -1,6 +1,5 @@
 """Programs of `torch.export`, in PyTorch."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from torch import nn
 
 from selectq.errors import UserError
 from selectq.programs.manifest import Manifest
-
-MANIFEST_FILE = "selectq.json"
+from selectq.programs.torch_archive import MANIFEST_FILE, checked_archive
 
 
 @dataclass(frozen=True)
@@ -33,22 +31,13 @@ def open_program(path: Path) -> TorchProgram:
     """Open a `.pt2` file.
 
     Raises:
-        UserError: no `torch.export` program, or not of selectq's making.
+        UserError: no `torch.export` program, not of selectq's making, or something in it could run.
     """
-    _check_archive(path)
+    archive = checked_archive(path)
     extra_files = {MANIFEST_FILE: ""}
     try:
-        program = torch.export.load(path, extra_files=extra_files)
+        program = torch.export.load(archive, extra_files=extra_files)
     except Exception as error:  # torch raises anything on archives that are not its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a torch.export program that can be loaded ({reason})") from None
     return TorchProgram(Manifest.from_json(extra_files[MANIFEST_FILE], str(path)), program.module())
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse what torch would print a traceback about before raising."""
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not a torch.export program (no zip archive)")
-    with zipfile.ZipFile(path) as archive:
-        if not any(name.endswith(f"extra/{MANIFEST_FILE}") for name in archive.namelist()):
-            raise UserError(f"{path}: not a torch.export program with selectq's description")
