@@ -16,6 +16,7 @@ from selectq.errors import UserError
 from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.team.locks import LOCK_FILE, mend_locks
 
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
@@ -23,7 +24,6 @@ SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/re
 KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
 """What `--keep` takes from a workspace: the small files that say what was run and what came out."""
 
-LOCK_FILE = "dvc.lock"
 TABLE = "results/table2.md"
 REPORT = "results/report.html"
 
@@ -124,8 +124,10 @@ def reproduce(study: Study) -> None:
     """Run `dvc repro` in the workspace, its output passed through.
 
     Raises:
-        UserError: a stage failed.
+        UserError: a stage failed, or DVC is at work there.
     """
+    for line in mend_locks(study.workspace):
+        print(line, flush=True)
     status = run_dvc(study.workspace, ("repro",), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")

@@ -79,13 +79,6 @@ def test_damaged_list_of_a_folder_is_found(work: Repository) -> None:
     assert "Traceback" not in work.dvc("repro").stderr
 
 
-def test_lock_that_a_killed_dvc_left_empty_is_removed(work: Repository) -> None:
-    work.write(".dvc/tmp/rwlock", "")
-    assert "JSON structure is corrupted" in work.dvc("repro").stderr, "the reason for this"
-    assert "removed: .dvc/tmp/rwlock, which a killed DVC had left unreadable" in selectq(work, "verify", "--mend")
-    assert work.repro() == set()
-
-
 def _outputs(repository: Repository, listing: Path) -> set[str]:
     """The last names of the folders that an object lists."""
     lock = repository.read("dvc.lock")

@@ -7,6 +7,7 @@ from selectq.errors import UserError
 from selectq.params.load import read_yaml
 from selectq.stage import ONLY_RESTORE
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.team.locks import mend_locks
 
 
 def share(checkout: Path) -> None:
@@ -26,9 +27,12 @@ def fetch(checkout: Path) -> None:
     Where the lock is missing or the parameters differ from it, the run cache says which outputs belong to them.
 
     Raises:
-        UserError: no remote is named, or a stage's outputs are neither in the cache nor on the remote.
+        UserError: no remote is named, DVC is at work here, or a stage's outputs are neither in the cache nor on the
+            remote.
     """
     remote = default_remote(checkout)
+    for line in mend_locks(checkout):
+        print(line, flush=True)
     environment = stage_environment(checkout)
     restoring = environment | {ONLY_RESTORE: "1"}
     if run_dvc(checkout, ("repro", "--pull", "--keep-going", *costly_stages(checkout)), restoring):

@@ -13,6 +13,7 @@ from selectq.files import written_whole
 from selectq.params.load import read_yaml
 from selectq.progress import progress
 from selectq.team.dvc import ask_dvc
+from selectq.team.locks import mend_locks
 
 OBJECTS = Path("files") / "md5"
 DIRECTORY = ".dir"
@@ -40,14 +41,14 @@ class Findings:
 def verify(checkout: Path, mend: bool) -> None:
     """Hash every object of the cache and every output in the workspace; name what is damaged.
 
-    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched. The
-    lock file that a killed DVC leaves empty, and then cannot read, is removed too.
+    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched. What
+    a killed DVC left unreadable is put away too, see `mend_locks`.
 
     Raises:
-        UserError: something is damaged; says how to restore it.
+        UserError: something is damaged; says how to restore it. Or DVC is at work here.
     """
-    if mend:
-        _remove_broken_lock(checkout / ".dvc" / "tmp" / "rwlock")
+    for line in mend_locks(checkout) if mend else []:
+        print(line)
     cache = Path(os.path.relpath(checkout / ask_dvc(checkout, "cache", "dir")))
     findings = examine(cache, list(locked_outputs(checkout, cache)))
     for path, outputs in findings.objects.items():
@@ -65,16 +66,6 @@ def verify(checkout: Path, mend: bool) -> None:
     for line in mend_all(cache, findings):
         print(line)
     print("now `selectq fetch` or `dvc repro` restores what was removed")
-
-
-def _remove_broken_lock(path: Path) -> None:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError:
-        path.unlink()
-        print(f"removed: {path}, which a killed DVC had left unreadable")
 
 
 def examine(cache: Path, outputs: list[Output]) -> Findings:
