@@ -31,18 +31,22 @@ class Output:
 
 @dataclass(frozen=True)
 class Findings:
-    """What is damaged: objects of the cache, and outputs in the workspace, with what each belongs to."""
+    """What is damaged: objects of the cache, and outputs in the workspace, with what each belongs to.
+
+    `changed` outputs differ too, but were written to since: DVC sees that by itself.
+    """
 
     objects: dict[Path, list[Output]]
     outputs: list[Output]
+    changed: list[Output]
     checked: int
 
 
 def verify(checkout: Path, mend: bool) -> None:
     """Hash every object of the cache and every output in the workspace; name what is damaged.
 
-    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched. What
-    a killed DVC left unreadable is put away too, see `mend_locks`.
+    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched, not
+    even outputs that somebody wrote since. What a killed DVC left unreadable is put away too, see `mend_locks`.
 
     Raises:
         UserError: something is damaged; says how to restore it. Or DVC is at work here.
@@ -50,11 +54,13 @@ def verify(checkout: Path, mend: bool) -> None:
     for line in mend_locks(checkout) if mend else []:
         print(line)
     cache = Path(os.path.relpath(checkout / ask_dvc(checkout, "cache", "dir")))
-    findings = examine(cache, list(locked_outputs(checkout, cache)))
+    findings = examine(cache, list(locked_outputs(checkout, cache)), changed_outputs(checkout))
     for path, outputs in findings.objects.items():
         print(f"damaged object: {path}{_whose(outputs)}")
     for output in findings.outputs:
-        print(f"differs from dvc.lock: {output.path} ({output.stage})")
+        print(f"damaged output: {output.path} ({output.stage})")
+    for output in findings.changed:
+        print(f"written since the lock was, not damaged: {output.path} (dvc commit {output.stage} would keep it)")
     if not findings.objects and not findings.outputs:
         print(f"{findings.checked} files hold what their hashes say")
         return
@@ -68,23 +74,25 @@ def verify(checkout: Path, mend: bool) -> None:
     print("now `selectq fetch` or `dvc repro` restores what was removed")
 
 
-def examine(cache: Path, outputs: list[Output]) -> Findings:
-    """Hash the cache's objects, and those of `outputs` that are there."""
+def examine(cache: Path, outputs: list[Output], changed: set[Path]) -> Findings:
+    """Hash the cache's objects, and those of `outputs` that are there; files in `changed` are known to differ."""
     objects = sorted(path for path in (cache / OBJECTS).glob("??/*") if path.is_file() and _names_a_hash(path))
     present = [output for output in outputs if output.path.is_file()]
     files = [*objects, *(output.path for output in present)]
     hashes = {path: file_md5(path) for path in progress(files, len(files), "verify", unit="file")}
     damaged = [path for path in objects if hashes[path] != _name(path)]
+    differing = [output for output in present if hashes[output.path] != output.md5]
     return Findings(
         objects={path: [output for output in outputs if output.md5 == _name(path)] for path in damaged},
-        outputs=[output for output in present if hashes[output.path] != output.md5],
+        outputs=[output for output in differing if not {output.path, *output.path.parents} & changed],
+        changed=[output for output in differing if {output.path, *output.path.parents} & changed],
         checked=len(hashes),
     )
 
 
 def mend_all(cache: Path, findings: Findings) -> Iterator[str]:
     """Remove or replace what is damaged, and say what was done, line by line."""
-    differing = {output.path for output in findings.outputs}
+    differing = {output.path for output in findings.outputs + findings.changed}
     for path, outputs in findings.objects.items():
         path.chmod(0o644)
         path.unlink()
@@ -99,6 +107,13 @@ def mend_all(cache: Path, findings: Findings) -> Iterator[str]:
             with written_whole(output.path) as partial:
                 partial.write_bytes(stored.read_bytes())
         yield f"{'replaced from the cache' if stored.is_file() else 'removed'}: {output.path}"
+
+
+def changed_outputs(checkout: Path) -> set[Path]:
+    """The files and folders that DVC knows to be other than the lock says: their size or time has changed."""
+    status: dict[str, list[Any]] = json.loads(ask_dvc(checkout, "status", "--json"))
+    reasons = [reason for stage in status.values() for reason in stage if isinstance(reason, dict)]
+    return {checkout / path for reason in reasons for path in reason.get("changed outs", {})}
 
 
 def locked_outputs(checkout: Path, cache: Path) -> Iterator[Output]:
