@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth clean
+.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth faults clean
 
 help:
 	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
 	@echo "make bench-growth             what DVC and the report cost at 10 to 1,000 configurations, and ImageNet by numbers"
+	@echo "make faults                   kill, fill, damage and mislead the demo some 270 times, and count what it survives"
 	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
@@ -73,6 +74,9 @@ bench-int8: $(READY)
 
 bench-growth: $(READY)
 	$(BIN)/python benchmarks/pipeline_growth.py
+
+faults: $(READY)
+	$(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis
