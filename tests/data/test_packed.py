@@ -1,6 +1,9 @@
 """The packed file: what was written is read, and nothing else passes for it."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,22 +35,34 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert torch.equal(getattr(found, name).labels, getattr(dataset(), name).labels)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_images_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
-    """Neither reading nor a batch takes memory that the system cannot take back."""
-    images, small = torch.zeros(40_000, 3, 32, 32, dtype=torch.uint8), dataset()  # 123 MB
-    write_dataset(tmp_path / "packed", dataclasses.replace(small, train=Split(images, torch.arange(40_000))))
-    before = own_memory()
-    split = read_dataset(tmp_path / "packed").to(torch.device("cpu")).train
-    seen = sum(int(split.pixels(chosen).sum()) for chosen in torch.arange(40_000).split(1000))
-    assert (len(split), seen) == (40_000, 0)
-    assert own_memory() - before < images.nbytes / 2
+READER = """
+import sys
+from pathlib import Path
+import torch
+from selectq.data.packed import read_dataset
 
-
-def own_memory() -> float:
-    """Bytes that this process holds beside the files that it maps."""
+def own_memory():
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:")]
-    return float(line.split()[1]) * 1024
+    return int(line.split()[1]) * 1024
+
+before = own_memory()
+split = read_dataset(Path(sys.argv[1])).to(torch.device("cpu")).train
+seen = sum(len(split.pixels(chosen)) for chosen in torch.arange(len(split)).split(1000))
+print(seen, own_memory() - before)
+"""
+"""Reads every image once; prints how many, and by how many bytes the memory grew that is not of the file."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_images_stay_in_the_file_until_they_are_used(tmp_path: Path, checkout: Path) -> None:
+    """Neither reading nor a batch takes memory that the system cannot take back."""
+    images, small = torch.zeros(40_000, 3, 32, 32, dtype=torch.uint8), dataset()
+    write_dataset(tmp_path / "packed", dataclasses.replace(small, train=Split(images, torch.arange(40_000))))
+    command = [sys.executable, "-c", READER, str(tmp_path / "packed")]
+    environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    seen, grown = map(int, said.split())
+    assert seen == 40_000 and grown < images.nbytes / 2, f"{grown} of {images.nbytes} bytes"
 
 
 def test_parts_and_chunks_are_the_images() -> None:
