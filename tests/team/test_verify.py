@@ -50,6 +50,7 @@ def test_damaged_object_is_named_and_replaced_by_the_workspaces_copy(work: Repos
 @pytest.mark.parametrize("path", [MODEL, LISTED])
 def test_damaged_output_is_replaced_from_the_cache(work: Repository, path: str) -> None:
     content = work.read(path)
+    assert work.repro() == set(), "DVC has seen every file as it is"
     damage(work.root / path)
     assert f"damaged output: {path} (" in work.selectq("verify").stdout
     assert f"replaced from the cache: {path}" in selectq(work, "verify", "--mend")
@@ -62,7 +63,7 @@ def test_output_that_was_written_since_is_left_alone(work: Repository, path: str
     """Such as that of a stage that was run without DVC, and is yet to be committed."""
     work.write(path, "hours of work")
     said = selectq(work, "verify", "--mend")
-    assert f"written since the lock was, not damaged: {path} (dvc commit " in said
+    assert f"changed, as DVC sees by itself: {path} (`dvc commit " in said
     assert work.read(path) == "hours of work"
 
 

@@ -60,7 +60,7 @@ def verify(checkout: Path, mend: bool) -> None:
     for output in findings.outputs:
         print(f"damaged output: {output.path} ({output.stage})")
     for output in findings.changed:
-        print(f"written since the lock was, not damaged: {output.path} (dvc commit {output.stage} would keep it)")
+        print(f"changed, as DVC sees by itself: {output.path} (`dvc commit {output.stage}` would keep it)")
     if not findings.objects and not findings.outputs:
         print(f"{findings.checked} files hold what their hashes say")
         return
