@@ -39,7 +39,7 @@ class Site:
         healthy: a copy of its checkout.
         expected: what the run ended in.
         traces: what each stage left.
-        seconds: how long each took, DVC's saving included.
+        seconds: how long each took, DVC's saving included; less, once that has turned out to be too long.
         chance: random numbers for the trial under way.
         moments: at which a stage, or DVC after it, changes the disk; by stage, process and part of a path.
     """
@@ -48,7 +48,7 @@ class Site:
     healthy: Path
     expected: Result
     traces: Mapping[str, Traces]
-    seconds: Mapping[str, float]
+    seconds: dict[str, float]
     chance: random.Random = field(default_factory=random.Random)
     moments: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
 
