@@ -174,6 +174,9 @@ class Demo:
                 shutil.rmtree(target)
             else:
                 target.unlink()
+        for folder in (self.cache / "runs").glob("*/*"):
+            if not any(folder.iterdir()):  # which DVC could not read
+                folder.rmdir()
 
     def keep_as(self, folder: Path) -> None:
         """Copy the checkout to a folder, with its times."""

@@ -248,3 +248,6 @@ YAML_TEXTS: dict[str, str] = {
     "bytes": "seed: \x00\x01\n",
 }
 """YAML that builds objects, or grows when it is read or printed."""
+
+GROWING = ("lists", "mappings", "merges")
+"""Of those, what DVC takes for parameters too."""

@@ -19,6 +19,7 @@ import yaml
 from fault_demo import Demo, last_line
 from fault_files import (
     BOMBS,
+    GROWING,
     NO_IMAGES,
     ONNX_PROGRAMS,
     OUTSIDE,
@@ -32,10 +33,15 @@ from fault_files import (
 from fault_trials import Fault, NotSurvivedError, Site, survived_as_it_is
 
 from selectq.params.load import overlay, read_yaml
+from selectq.team.dvc import COMMAND
 
 TIMEOUT_S = 300
 LARGEST_MIB = 2048
 """Resident; importing torch alone takes a quarter of it."""
+
+DVC_BYTES = 2**32
+DVC_TIMEOUT_S = 60
+"""What DVC is given to read YAML that grows: by itself it would take all memory there is."""
 
 IMAGES = "data/images.safetensors"
 MODEL = "models/int8/channel/channel"
@@ -66,6 +72,8 @@ def hostile_inputs(demo: Demo) -> Iterator[Fault]:
     texts = {name: _text(text) for name, text in YAML_TEXTS.items()}
     yield _row("YAML with objects or that grows, as params.yaml, to a stage", texts, _to_stage)
     yield _row("YAML with objects or that grows, as a profile, to `selectq study`", texts, _to_study)
+    growing = {name: texts[name] for name in GROWING}
+    yield _row("YAML that grows, as params.yaml, to DVC itself", growing, _to_dvc)
 
 
 def _row(name: str, files: Mapping[str, Maker], prepare: Prepare) -> Fault:
@@ -155,6 +163,15 @@ def _to_study(demo: Demo, folder: Path, file: Path) -> list[str]:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(demo.workspace / name, folder / name)
     return [_selectq(), "study", "hostile"]
+
+
+def _to_dvc(demo: Demo, folder: Path, file: Path) -> list[str]:
+    (folder / ".dvc").mkdir()
+    shutil.copy(demo.workspace / ".dvc" / "config.local", folder / ".dvc" / "config")
+    parameters = (demo.workspace / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(parameters + file.read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copy(demo.workspace / "dvc.yaml", folder / "dvc.yaml")
+    return ["prlimit", f"--as={DVC_BYTES}", "timeout", "--signal=KILL", str(DVC_TIMEOUT_S), *COMMAND, "status"]
 
 
 def _text(text: str) -> Maker:

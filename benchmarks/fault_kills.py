@@ -141,6 +141,15 @@ def with_emptied_rwlock(stage: str) -> Callable[[Site, int], None]:
     return inject
 
 
+def with_empty_run_folder(stage: str) -> Callable[[Site, int], None]:
+    """A fault: DVC killed when it has made a folder in its run cache, and before it writes an entry there."""
+
+    def inject(site: Site, number: int) -> None:
+        _kill_at(site, stage, Moment("dvc", r"/runs/.*\.tmp$", 1))
+
+    return inject
+
+
 def moments(site: Site, stage: str, moment: Moment) -> list[str]:
     """All moments of a stage's undisturbed run that `moment` may mean, as `event path`; found once for each demo."""
     key = (stage, moment.process, moment.path)

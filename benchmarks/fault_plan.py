@@ -24,6 +24,7 @@ from fault_kills import (
     terminate,
     while_writing_lock,
     with_emptied_rwlock,
+    with_empty_run_folder,
 )
 from fault_trials import Fault, Site, after_mending, after_repro
 
@@ -40,6 +41,7 @@ WRITERS = {"download": 6, "ptq": 8, "drift": 6, "convert": 4, "parity": 6, "tabl
 DVC_WRITES = {
     "/files/md5/": "the cache",
     "/runs/": "the run cache",
+    "/data/": "the workspace's outputs",
     "/dvc.lock$": "dvc.lock",
     r"/\.dvc/tmp/": "its own locks",
 }
@@ -58,12 +60,13 @@ def _faults(site: Site) -> Iterator[Fault]:
     kinds: dict[str, list[str]] = {}
     for stage in site.seconds:
         kinds.setdefault(stage.partition("@")[0], []).append(stage)
-    cheap = [kinds[kind][0] for kind in CHEAP_KINDS]
+    cheap = {kind: kinds[kind][0] for kind in CHEAP_KINDS}
+    stages = list(cheap.values())
     yield from _kills_at_random(kinds)
     yield from _kills_of_writers(kinds)
     yield from _kills_of_dvc(cheap)
-    yield from _signals(cheap)
-    yield from _disks(cheap)
+    yield from _signals(stages)
+    yield from _disks(stages)
     yield from hostile_inputs(site.demo)
 
 
@@ -80,30 +83,35 @@ def _kills_of_writers(kinds: dict[str, list[str]]) -> Iterator[Fault]:
         yield Fault(f"SIGKILL of a stage as it changes the disk: {kind}", inject, trials, after_repro)
 
 
-def _kills_of_dvc(cheap: list[str]) -> Iterator[Fault]:
-    stage = cheap[-1]
+def _kills_of_dvc(cheap: dict[str, str]) -> Iterator[Fault]:
+    kept, written = cheap["download"], cheap["card"]
     for path, what in DVC_WRITES.items():
-        inject = at_moments(stage, Moment("dvc", path), KILLS_PER_DVC_FILE)
+        inject = at_moments(kept, Moment("dvc", path), KILLS_PER_DVC_FILE)
         yield Fault(f"SIGKILL of DVC just before or after a change to {what}", inject, KILLS_PER_DVC_FILE, after_repro)
+    weak = {
+        f"SIGKILL of DVC within {LOCK_S} s of its opening dvc.lock to rewrite it": (while_writing_lock(written), 12),
+        "SIGKILL of DVC when it has emptied .dvc/tmp/rwlock to rewrite it": (with_emptied_rwlock(written), 6),
+        "SIGKILL of DVC when it has made a folder in the run cache, empty yet": (with_empty_run_folder(kept), 4),
+    }
     for ending, judge in {"": after_repro, MEND: after_mending}.items():
-        name = f"SIGKILL of DVC within {LOCK_S} s of its opening dvc.lock to rewrite it"
-        yield Fault(name + ending, while_writing_lock(stage), KILLS_PER_DVC_FILE, judge)
-        name = "SIGKILL of DVC when it has emptied .dvc/tmp/rwlock to rewrite it"
-        yield Fault(name + ending, with_emptied_rwlock(stage), KILLS_PER_DVC_FILE // 2, judge)
+        for name, (inject, trials) in weak.items():
+            yield Fault(name + ending, inject, trials, judge)
 
 
-def _signals(cheap: list[str]) -> Iterator[Fault]:
-    yield Fault("SIGKILL of DVC alone at a random moment", at_random(cheap, kill_alone), 12, after_repro)
-    yield Fault("Ctrl-C (SIGINT to DVC and its stage) at a random moment", at_random(cheap, interrupt), 12, after_repro)
-    yield Fault("SIGTERM to DVC at a random moment", at_random(cheap, terminate), 12, after_repro)
+def _signals(stages: list[str]) -> Iterator[Fault]:
+    yield Fault("SIGKILL of DVC alone at a random moment", at_random(stages, kill_alone), 12, after_repro)
+    yield Fault(
+        "Ctrl-C (SIGINT to DVC and its stage) at a random moment", at_random(stages, interrupt), 12, after_repro
+    )
+    yield Fault("SIGTERM to DVC at a random moment", at_random(stages, terminate), 12, after_repro)
 
 
-def _disks(cheap: list[str]) -> Iterator[Fault]:
-    yield Fault("two `dvc repro` at once", twice_at_once(cheap), 8, after_repro)
-    yield Fault("file times days to years ahead or back", with_other_times(cheap), 8, after_repro)
-    yield Fault(f"a bit flipped in the cache{MEND}", with_flipped_bit(cheap), 8, after_mending)
+def _disks(stages: list[str]) -> Iterator[Fault]:
+    yield Fault("two `dvc repro` at once", twice_at_once(stages), 8, after_repro)
+    yield Fault("file times days to years ahead or back", with_other_times(stages), 8, after_repro)
+    yield Fault(f"a bit flipped in the cache{MEND}", with_flipped_bit(stages), 8, after_mending)
     if not can_mount():
         print("left out: full disk, read-only cache (no mount namespace here)")
         return
-    yield Fault("full disk, then space is freed", on_full_disk(cheap), 12, after_repro, unmount)
-    yield Fault("read-only cache, then no longer", with_read_only_cache(cheap), 4, after_repro)
+    yield Fault("full disk, then space is freed", on_full_disk(stages), 12, after_repro, unmount)
+    yield Fault("read-only cache, then no longer", with_read_only_cache(stages), 4, after_repro)

@@ -16,7 +16,7 @@ from selectq.errors import UserError
 from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
-from selectq.team.locks import LOCK_FILE, mend_locks
+from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
@@ -126,7 +126,7 @@ def reproduce(study: Study) -> None:
     Raises:
         UserError: a stage failed, or DVC is at work there.
     """
-    for line in mend_locks(study.workspace):
+    for line in mend_leftovers(study.workspace):
         print(line, flush=True)
     status = run_dvc(study.workspace, ("repro",), stage_environment(study.checkout))
     if status:

@@ -42,6 +42,18 @@ def test_what_ran_since_the_commit_is_restored(work: Repository) -> None:
     assert work.read("models/quantized/dw.safetensors") == model, "restored, not run again"
 
 
+def test_empty_folder_of_the_run_cache_is_removed(work: Repository) -> None:
+    work.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
+    work.repro()
+    runs = [path for path in (work.root / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    for path in runs:
+        path.unlink()
+    (work.root / "dvc.lock").unlink()
+    assert "join() argument" in work.dvc("repro").stderr, "the reason for this"
+    assert selectq(work, *MEND).count("which a killed DVC had left empty") == len(runs)
+    assert "qat@dw" in work.repro()
+
+
 def test_cut_lock_file_that_git_does_not_have_goes(work: Repository) -> None:
     model = work.read("models/quantized/dw.safetensors")
     work.git("rm", "--quiet", "--cached", "dvc.lock")

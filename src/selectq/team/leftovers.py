@@ -1,6 +1,7 @@
-"""What DVC rewrites in place, and leaves unreadable when it is killed in the middle: `dvc.lock`, and its own lock file.
+"""What a killed DVC leaves behind that no DVC can read: every `dvc repro` fails until it is mended.
 
-Until they are mended, no `dvc repro` starts.
+DVC rewrites `dvc.lock` and a lock file of its own in place, and a folder that it makes in its run cache, for the entry
+of a stage with these inputs, is empty for a moment.
 """
 
 import contextlib
@@ -18,8 +19,8 @@ LOCK_FILE = "dvc.lock"
 TEMPORARY = Path(".dvc") / "tmp"
 
 
-def mend_locks(checkout: Path) -> list[str]:
-    """Put away what a killed DVC has left unreadable; what was done, a line for each file.
+def mend_leftovers(checkout: Path) -> list[str]:
+    """Put away what a killed DVC has left unreadable; what was done, a line for each file or folder.
 
     `dvc.lock` becomes git's copy of it, or goes: what ran since is in the run cache, where `dvc repro` finds it.
 
@@ -27,7 +28,12 @@ def mend_locks(checkout: Path) -> list[str]:
         UserError: DVC is at work here, or it is not installed.
     """
     with _without_dvc(checkout):
-        return [*_mend_own_lock(checkout / TEMPORARY / "rwlock"), *_mend_lock_file(checkout)]
+        cache = checkout / ask_dvc(checkout, "cache", "dir")
+        return [
+            *_mend_own_lock(checkout / TEMPORARY / "rwlock"),
+            *_mend_lock_file(checkout),
+            *_mend_run_cache(cache / "runs"),
+        ]
 
 
 def _mend_own_lock(path: Path) -> Iterator[str]:
@@ -56,6 +62,13 @@ def _mend_lock_file(checkout: Path) -> Iterator[str]:
             write_bytes(path, committed.stdout)
         done = "removed" if committed.returncode else "replaced by git's copy"
         yield f"{done}: {path}, which a killed DVC had left unreadable"
+
+
+def _mend_run_cache(runs: Path) -> Iterator[str]:
+    for folder in runs.glob("??/*"):
+        with contextlib.suppress(OSError):  # most are not empty
+            folder.rmdir()
+            yield f"removed: {folder}, which a killed DVC had left empty"
 
 
 @contextlib.contextmanager

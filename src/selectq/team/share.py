@@ -7,7 +7,7 @@ from selectq.errors import UserError
 from selectq.params.load import read_yaml
 from selectq.stage import ONLY_RESTORE
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
-from selectq.team.locks import mend_locks
+from selectq.team.leftovers import mend_leftovers
 
 
 def share(checkout: Path) -> None:
@@ -31,7 +31,7 @@ def fetch(checkout: Path) -> None:
             remote.
     """
     remote = default_remote(checkout)
-    for line in mend_locks(checkout):
+    for line in mend_leftovers(checkout):
         print(line, flush=True)
     environment = stage_environment(checkout)
     restoring = environment | {ONLY_RESTORE: "1"}

@@ -13,7 +13,7 @@ from selectq.files import written_whole
 from selectq.params.load import read_yaml
 from selectq.progress import progress
 from selectq.team.dvc import ask_dvc
-from selectq.team.locks import mend_locks
+from selectq.team.leftovers import mend_leftovers
 
 OBJECTS = Path("files") / "md5"
 DIRECTORY = ".dir"
@@ -46,12 +46,12 @@ def verify(checkout: Path, mend: bool) -> None:
     """Hash every object of the cache and every output in the workspace; name what is damaged.
 
     With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched, not
-    even outputs that somebody wrote since. What a killed DVC left unreadable is put away too, see `mend_locks`.
+    even outputs that somebody wrote since. What a killed DVC left unreadable is put away too, see `mend_leftovers`.
 
     Raises:
         UserError: something is damaged; says how to restore it. Or DVC is at work here.
     """
-    for line in mend_locks(checkout) if mend else []:
+    for line in mend_leftovers(checkout) if mend else []:
         print(line)
     cache = Path(os.path.relpath(checkout / ask_dvc(checkout, "cache", "dir")))
     findings = examine(cache, list(locked_outputs(checkout, cache)), changed_outputs(checkout))
