@@ -100,23 +100,38 @@ def memory(folder: Path, counts: tuple[int, int]) -> list[Need]:
 
 
 def training() -> list[Need]:
-    """Images/s of the committed measurement at 96 px, by operations, and what an epoch comes to."""
+    """Speeds and memory of the committed measurement, by operations, and what an epoch comes to."""
     path = _committed_speed()
     table = pd.read_csv(path)
     (counted,) = table[table["case"] == "fp32_step"]["peer_name"].str.extract(r"(\d+) MFLOP")[0].dropna()
-    operations = float(counted) * (MEASURED_PIXELS / BOUND_PIXELS) ** 2
-    speeds = table.set_index("case")["ours"]
+    measured = table.drop_duplicates("case").set_index("case")["ours"]
+    return [*_epochs(path.name, measured, float(counted)), *_peaks(path.name, measured, float(counted))]
+
+
+def _epochs(source: str, measured: pd.Series, mflop: float) -> list[Need]:
+    operations = mflop * (MEASURED_PIXELS / BOUND_PIXELS) ** 2
     needs = []
     for kind in ("fp32", "qat"):
         case = f"growth_{kind}_px-{MEASURED_PIXELS}"
-        speed = float(speeds[case]) * operations / STEP_MFLOP
-        how = f"{case} of {path.name}, x {operations:.0f} / {STEP_MFLOP:.0f} MFLOP"
+        speed = float(measured[case]) * operations / STEP_MFLOP
+        how = f"{case} of {source}, x {operations:.0f} / {STEP_MFLOP:.0f} MFLOP"
         epoch = f"{TRAIN_IMAGES:,} images at that rate"
         needs += [
             Need(f"{kind} step", speed, "images/s", how),
             Need(f"{kind} epoch", TRAIN_IMAGES / speed / 3600, "h", epoch),
         ]
     return needs
+
+
+def _peaks(source: str, measured: pd.Series, mflop: float) -> list[Need]:
+    """Upper bounds: program and weights do not grow with the image."""
+    prefix = "peak_memory_mb_"
+    how = f"{prefix}* of {source}, x {STEP_MFLOP:.0f} / {mflop:.0f} MFLOP, the same batches"
+    return [
+        Need(f"memory of {case.removeprefix(prefix)}, at most", megabytes * STEP_MFLOP / mflop / 1000, "GB", how)
+        for case, megabytes in measured.items()
+        if str(case).startswith(prefix)
+    ]
 
 
 def others() -> list[Need]:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
@@ -36,6 +35,7 @@ REAL_STAGES = ("table",)
 
 COPY = """
 for path in "$@"; do
+    rm -rf "$path"
     mkdir -p "$(dirname "$path")"
     if [ -e "made/$path" ]; then
         cp -R "made/$path" "$path"
@@ -51,21 +51,13 @@ done
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a command took, its children's time included."""
-
-    seconds: float
-    cpu_seconds: float
-
-
-@dataclass(frozen=True)
 class Pipeline:
     """A repository under git, its pipeline as wide as its parameters say."""
 
     root: Path
 
-    def dvc(self, *arguments: str, limit_s: int | None = None) -> Cost:
-        """The cost of a DVC command.
+    def dvc(self, *arguments: str, limit_s: int | None = None) -> float:
+        """The CPU seconds of a DVC command and what it runs.
 
         Raises:
             subprocess.CalledProcessError: it fails.
@@ -137,6 +129,11 @@ def multiply(metrics: Path, names: Iterable[str]) -> None:
                 target.write_text(re.sub(rf"^{TEMPLATE},", f"{name},", text, flags=re.MULTILINE), encoding="utf-8")
 
 
+def copy_metrics(pipeline: Pipeline) -> None:
+    """Write what the tables read."""
+    shutil.copytree(pipeline.root / "made" / "metrics", pipeline.root / "metrics", dirs_exist_ok=True)
+
+
 def copy_outputs(pipeline: Pipeline) -> None:
     """Write the outputs of every stage but the tables."""
     from dvc.repo import Repo  # noqa: PLC0415  # seconds that a test of the rest does without
@@ -174,14 +171,14 @@ LIMITED = 'ulimit -t "$0"; exec "$@"'
 """Of CPU time, not of time: a busy machine stops nothing."""
 
 
-def run_measured(command: list[str], folder: Path, limit_s: int | None) -> Cost:
-    """Run a command in `folder`, without its output.
+def run_measured(command: list[str], folder: Path, limit_s: int | None) -> float:
+    """Run a command in `folder`, without its output; its CPU seconds, with those of what it runs.
 
     Raises:
         subprocess.CalledProcessError: it fails.
         subprocess.TimeoutExpired: it takes more than `limit_s` CPU seconds, or a process that it starts does.
     """
-    before, start = os.times(), perf_counter()
+    before = os.times()
     limit = "unlimited" if limit_s is None else str(limit_s)
     done = subprocess.run(
         ["sh", "-c", LIMITED, limit, *command],
@@ -192,13 +189,12 @@ def run_measured(command: list[str], folder: Path, limit_s: int | None) -> Cost:
         text=True,
         check=False,
     )
-    seconds, after = perf_counter() - start, os.times()
+    after = os.times()
     if limit_s is not None and -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
         raise subprocess.TimeoutExpired(command, limit_s)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, command, stderr=done.stderr)
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(seconds, cpu)
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def _copying(path: Path) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 Only the tables are really made, see `many_configurations.py`. Up to `--first` configurations everything is run by
 `dvc repro`; from there on, the state that it would leave is written at once, because `dvc repro` takes hours, and
-its time is extrapolated. Commands are not run beyond `--commands` configurations, the tables are made at every size.
+its time is extrapolated. Beyond `--commands` configurations only the pipeline is read and the tables are made.
 Then comes what ImageNet would need, see `imagenet_plan.py`.
 
 Writes `pipeline_growth_<hardware>_<versions>.csv`, a row for each figure. Rows that are there already stay unless they
-are measured anew, so sizes can be measured one at a time. CPU seconds, which other work on the machine changes less,
-are the ones to compare.
+are measured anew, so sizes can be measured one at a time. Costs are CPU seconds: other work on the machine changes
+them less than it changes the time.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from imagenet_plan import plan
 from machine import machine_slug
 from many_configurations import (
     TEMPLATE,
-    Cost,
     Pipeline,
+    copy_metrics,
     copy_outputs,
     make_pipeline,
     record,
@@ -47,19 +47,19 @@ SMALLEST = 4
 """Configurations of the made-up run."""
 
 FIRST = "dvc repro, first"
+NO_OP = "dvc repro, nothing to do"
+TABLES = "stages/table.py"
 PARSER = "C" if getattr(ruamel.yaml, "__with_libyaml__", False) else "Python"
 """What DVC's library reads YAML with: ruamel.yaml.clib if that is installed."""
 
 COMMANDS = {
     "dvc stage list": ("stage", "list"),
-    "dvc repro, nothing to do": ("repro",),
+    NO_OP: ("repro",),
     "dvc repro --single-item, nothing to do": ("repro", "--single-item", f"qat@{TEMPLATE}"),
     "dvc status": ("status",),
     "dvc push --run-cache": ("push", "--run-cache"),
     "dvc plots show": ("plots", "show"),
 }
-LIGHT = ("dvc stage list",)
-"""The commands that are run at every size."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,12 @@ class Recorder:
         """A figure of this pipeline."""
         return Row(self.configurations, self.stages, PARSER, measure, value, unit, how)
 
-    def cost(self, measure: str, work: Callable[[], Cost]) -> list[Row]:
-        """Seconds and CPU seconds of `work`, or that it took too many."""
+    def cost(self, measure: str, work: Callable[[], float]) -> list[Row]:
+        """The CPU seconds that `work` returns, or that it took too many."""
         try:
-            cost = work()
+            return [self.row(measure, work(), "CPU s")]
         except subprocess.TimeoutExpired:
             return [self.row(measure, None, "CPU s", f"stopped after {self.limit_s} CPU s")]
-        return [self.row(measure, cost.seconds, "s"), self.row(measure, cost.cpu_seconds, "CPU s")]
 
     def command(self, measure: str, *arguments: str) -> list[Row]:
         """The cost of a DVC command."""
@@ -125,24 +124,30 @@ def measure_size(folder: Path, configurations: int, limits: Limits) -> Iterator[
     """The rows of a pipeline with so many configurations, made in `folder`, as they come in."""
     pipeline = make_pipeline(folder / "pipeline", configurations)
     recorder = Recorder(pipeline, configurations, pipeline.stages(), limits.seconds)
+    yield recorder.command("dvc stage list, nothing run yet", "stage", "list")
     if configurations <= limits.first:
         yield recorder.command(FIRST, "repro")
+    copy_metrics(pipeline)
+    yield recorder.cost(TABLES, lambda: run_measured(["python", "stages/table.py"], pipeline.root, limits.seconds))
+    yield file_sizes(recorder)
+    if configurations <= limits.commands:
+        yield from measure_commands(folder, recorder)
+
+
+def measure_commands(folder: Path, recorder: Recorder) -> Iterator[list[Row]]:
+    """What DVC's commands cost after everything has run, and then with one configuration more."""
+    pipeline = recorder.pipeline
     copy_outputs(pipeline)
-    yield recorder.cost(
-        "stages/table.py", lambda: run_measured(["python", "stages/table.py"], pipeline.root, limits.seconds)
-    )
     record(pipeline)
     pipeline.commit()
     pipeline.dvc("remote", "add", "--default", "team", str(folder / "remote"))
-    yield sizes(recorder)
-    commands = COMMANDS if configurations <= limits.commands else LIGHT
-    for measure in commands:
-        yield recorder.command(measure, *COMMANDS[measure])
-    if configurations <= limits.commands:
-        yield shares(recorder, "dvc repro, nothing to do")
-        pipeline.widen(configurations + 1)
-        yield recorder.command("dvc repro, one configuration more", "repro")
-        yield recorder.command("dvc metrics diff", "metrics", "diff")
+    yield cache_sizes(recorder)
+    for measure, arguments in COMMANDS.items():
+        yield recorder.command(measure, *arguments)
+    yield shares(recorder, NO_OP)
+    pipeline.widen(recorder.configurations + 1)
+    yield recorder.command("dvc repro, one configuration more", "repro")
+    yield recorder.command("dvc metrics diff", "metrics", "diff")
 
 
 def measure_shares(folder: Path, configurations: int, limits: Limits) -> Iterator[list[Row]]:
@@ -157,7 +162,7 @@ def measure_without_modules(folder: Path, configurations: int, limits: Limits) -
     without_modules(pipeline)
     recorder = Recorder(pipeline, configurations, pipeline.stages(), limits.seconds)
     yield recorder.command(f"{FIRST}, stages without modules", "repro")
-    yield recorder.command("dvc repro, nothing to do, stages without modules", "repro")
+    yield recorder.command(f"{NO_OP}, stages without modules", "repro")
     yield [recorder.row("dvc.lock, stages without modules", (pipeline.root / "dvc.lock").stat().st_size, "bytes")]
 
 
@@ -179,42 +184,50 @@ def shares(recorder: Recorder, measure: str) -> list[Row]:
     ]
 
 
-def sizes(recorder: Recorder) -> list[Row]:
-    """The cache, the lock and the report; no report where the tables took too long."""
+def file_sizes(recorder: Recorder) -> list[Row]:
+    """The parameters, and what the tables come to; not that where they took too long."""
     root = recorder.pipeline.root
-    rows = [row for part in ("files", "runs") for row in _folder_rows(recorder, root / ".dvc/cache" / part)]
-    files = ("dvc.lock", "params.yaml", "metrics/summary.json", "results/report.html")
-    present = [root / name for name in files if (root / name).exists()]
-    rows += [recorder.row(path.relative_to(root).as_posix(), path.stat().st_size, "bytes") for path in present]
+    files = (root / name for name in ("params.yaml", "metrics/summary.json", "results/report.html"))
+    present = [path for path in files if path.exists()]
+    rows = [recorder.row(path.relative_to(root).as_posix(), path.stat().st_size, "bytes") for path in present]
     if (page := root / "results/report.html") in present:
         rows.append(recorder.row("results/report.html", page.read_bytes().count(b"<img"), "pictures"))
     return rows
 
 
-def _folder_rows(recorder: Recorder, folder: Path) -> list[Row]:
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    total = sum(path.stat().st_size for path in paths)
-    name = f"cache/{folder.name}, made-up outputs"
-    return [recorder.row(name, len(paths), "objects"), recorder.row(name, total, "bytes")]
+def cache_sizes(recorder: Recorder) -> list[Row]:
+    """The lock, and objects and bytes of both caches."""
+    root = recorder.pipeline.root
+    rows = [recorder.row("dvc.lock", (root / "dvc.lock").stat().st_size, "bytes")]
+    for part in ("files", "runs"):
+        paths = [path for path in (root / ".dvc/cache" / part).rglob("*") if path.is_file()]
+        name, total = f"cache/{part}, made-up outputs", sum(path.stat().st_size for path in paths)
+        rows += [recorder.row(name, len(paths), "objects"), recorder.row(name, total, "bytes")]
+    return rows
 
 
-def extrapolate(measured: pd.DataFrame) -> list[Row]:
-    """CPU seconds of the first `dvc repro` at the sizes where it was not run, by the power law through two that were.
+def extrapolate(table: pd.DataFrame) -> list[Row]:
+    """CPU seconds of FIRST, NO_OP and TABLES at the sizes beyond those where they were measured.
 
-    Those are the two largest, of the parser in use: what does not grow weighs least in them.
+    By the power law through the two largest that were, of the parser in use: what does not grow weighs least there.
     """
-    of_parser = measured[(measured["parser"] == PARSER) & (measured["unit"] != "-")]
-    first = of_parser[(of_parser["measure"] == FIRST) & (of_parser["unit"] == "CPU s")]
-    first = first[(first["how"] == "measured")].sort_values("stages")[-2:]
-    if len(first) < 2:
+    of_parser = table[table["parser"] == PARSER]
+    sizes = of_parser.groupby("configurations")["stages"].max()
+    return [row for measure in (FIRST, NO_OP, TABLES) for row in _beyond(of_parser, measure, sizes)]
+
+
+def _beyond(table: pd.DataFrame, measure: str, sizes: pd.Series) -> list[Row]:
+    costs = table[(table["measure"] == measure) & (table["unit"] == "CPU s") & (table["how"] == "measured")]
+    costs = costs.sort_values("stages")[-2:]
+    if len(costs) < 2:
         return []
-    (low, high), (short, long) = first["stages"], first["value"]
+    (low, high), (short, long) = costs["stages"], costs["value"]
     power = power_of((low, high), (short, long))
     how = f"extrapolated: {long:.0f} s at {high:.0f} stages, to the power {power:.2f} of their number"
-    wider = of_parser[of_parser["stages"] > high].groupby("configurations")["stages"].max()
     return [
-        Row(int(size), int(stages), PARSER, FIRST, long * (stages / high) ** power, "CPU s", how)
-        for size, stages in wider.items()
+        Row(int(str(size)), int(stages), PARSER, measure, long * (stages / high) ** power, "CPU s", how)
+        for size, stages in sizes.items()
+        if stages > high
     ]
 
 
