@@ -17,7 +17,7 @@ help:
 	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
 	@echo "make bench-growth             what DVC and the report cost at 10 to 1,000 configurations, and ImageNet by numbers"
-	@echo "make faults                   kill, fill, damage and mislead the demo some 270 times, and count what it survives"
+	@echo "make faults                   kill, fill, damage and mislead the demo some 300 times, and count what it survives"
 	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 

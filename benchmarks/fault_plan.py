@@ -28,14 +28,14 @@ from fault_kills import (
 )
 from fault_trials import Fault, Site, after_mending, after_repro
 
-KILLS_OF_EACH_STAGE = 3
-KILLS_OF_EACH_KIND = 6
+KILLS_OF_EACH_STAGE = 2
+KILLS_OF_EACH_KIND = 4
 """At least; `qat@clf` and `qat@dwpw_asym` are of one kind."""
 
 CHEAP_KINDS = ("download", "ptq", "table", "card")
 """The stages that are over in seconds."""
 
-WRITERS = {"download": 6, "ptq": 8, "drift": 6, "convert": 4, "parity": 6, "table": 12, "card": 6}
+WRITERS = {"download": 8, "ptq": 8, "drift": 4, "convert": 2, "parity": 4, "table": 14, "card": 8}
 """Trials that kill a stage of this kind as it writes."""
 
 DVC_WRITES = {
@@ -47,7 +47,7 @@ DVC_WRITES = {
 }
 """What the path of a file that DVC changes is like, and what that file belongs to."""
 
-KILLS_PER_DVC_FILE = 12
+KILLS_PER_DVC_FILE = 10
 MEND = ", then `selectq verify --mend`"
 
 
@@ -89,9 +89,9 @@ def _kills_of_dvc(cheap: dict[str, str]) -> Iterator[Fault]:
         inject = at_moments(kept, Moment("dvc", path), KILLS_PER_DVC_FILE)
         yield Fault(f"SIGKILL of DVC just before or after a change to {what}", inject, KILLS_PER_DVC_FILE, after_repro)
     weak = {
-        f"SIGKILL of DVC within {LOCK_S} s of its opening dvc.lock to rewrite it": (while_writing_lock(written), 12),
-        "SIGKILL of DVC when it has emptied .dvc/tmp/rwlock to rewrite it": (with_emptied_rwlock(written), 6),
-        "SIGKILL of DVC when it has made a folder in the run cache, empty yet": (with_empty_run_folder(kept), 4),
+        f"SIGKILL of DVC within {LOCK_S} s of its opening dvc.lock to rewrite it": (while_writing_lock(written), 10),
+        "SIGKILL of DVC when it has emptied .dvc/tmp/rwlock to rewrite it": (with_emptied_rwlock(written), 5),
+        "SIGKILL of DVC when it has made a folder in the run cache, empty yet": (with_empty_run_folder(kept), 3),
     }
     for ending, judge in {"": after_repro, MEND: after_mending}.items():
         for name, (inject, trials) in weak.items():
@@ -99,19 +99,17 @@ def _kills_of_dvc(cheap: dict[str, str]) -> Iterator[Fault]:
 
 
 def _signals(stages: list[str]) -> Iterator[Fault]:
-    yield Fault("SIGKILL of DVC alone at a random moment", at_random(stages, kill_alone), 12, after_repro)
-    yield Fault(
-        "Ctrl-C (SIGINT to DVC and its stage) at a random moment", at_random(stages, interrupt), 12, after_repro
-    )
-    yield Fault("SIGTERM to DVC at a random moment", at_random(stages, terminate), 12, after_repro)
+    yield Fault("SIGKILL of DVC alone at a random moment", at_random(stages, kill_alone), 14, after_repro)
+    yield Fault("Ctrl-C (SIGINT to DVC and its stage) at a random moment", at_random(stages, interrupt), 8, after_repro)
+    yield Fault("SIGTERM to DVC at a random moment", at_random(stages, terminate), 8, after_repro)
 
 
 def _disks(stages: list[str]) -> Iterator[Fault]:
-    yield Fault("two `dvc repro` at once", twice_at_once(stages), 8, after_repro)
-    yield Fault("file times days to years ahead or back", with_other_times(stages), 8, after_repro)
-    yield Fault(f"a bit flipped in the cache{MEND}", with_flipped_bit(stages), 8, after_mending)
+    yield Fault("two `dvc repro` at once", twice_at_once(stages), 6, after_repro)
+    yield Fault("file times days to years ahead or back", with_other_times(stages), 6, after_repro)
+    yield Fault(f"a bit flipped in the cache{MEND}", with_flipped_bit(stages), 6, after_mending)
     if not can_mount():
         print("left out: full disk, read-only cache (no mount namespace here)")
         return
-    yield Fault("full disk, then space is freed", on_full_disk(stages), 12, after_repro, unmount)
+    yield Fault("full disk, then space is freed", on_full_disk(stages), 8, after_repro, unmount)
     yield Fault("read-only cache, then no longer", with_read_only_cache(stages), 4, after_repro)

@@ -35,6 +35,9 @@ from selectq.stage import run
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = ["fault", "trials", "survived"]
+MACHINE = "faults_machine.csv"
+"""Beside the table: hardware and versions."""
+
 PACKAGES = ("dvc", "torch")
 IN_NAMESPACE = "FAULTS_IN_NAMESPACE"
 
@@ -43,7 +46,9 @@ def main() -> None:
     """Try every fault, and write what was survived."""
     arguments = _arguments()
     _enter_namespace()
-    print(f"faults: {machine_slug(torch.device('cpu'), PACKAGES)}", flush=True)
+    machine = machine_slug(torch.device("cpu"), PACKAGES)
+    print(f"faults: {machine}", flush=True)
+    write_csv(arguments.output.with_name(MACHINE), pd.DataFrame({"machine": [machine]}))
     scratch = HERE.parent / ".workspaces"
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="faults-", dir=scratch, ignore_cleanup_errors=True) as folder:

@@ -381,4 +381,5 @@ def test_small_share_of_the_trials(checkout: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "faults.csv")
     assert list(rows.columns) == COLUMNS
+    assert "torch-" in (tmp_path / "faults_machine.csv").read_text()
     assert list(rows["trials"]) == [1] and list(rows["survived"]) == [1]
