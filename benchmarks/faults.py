@@ -1,12 +1,13 @@
 """What the pipeline survives: `make faults` injects faults into the demo and counts, `benchmarks/results/faults.csv`.
 
-The demo is made as `selectq study digits` makes it, in a scratch folder, from a copy of this checkout: every stage of
-`dvc.yaml` under `profiles/digits.yaml`, cut short by SHORT in `fault_demo.py` (an epoch of training, 64 images to
-calibrate, 100 test images, feature maps of half the size). It has a cache of its own. After one undisturbed run, a
-trial makes the demo forget that a stage has run, or damages something, and does harm while DVC brings it back. It is
-survived if a plain `dvc repro` afterwards, with nothing cleaned up by hand, ends with status 0 in the same bytes, of
-every output and in dvc.lock up to order, as the undisturbed run, and `selectq verify` finds nothing damaged. A row may
-say that `selectq verify --mend` runs before.
+The demo is made as `selectq study digits` makes it, in a scratch folder, from a copy of this checkout: the real stages
+of `dvc.yaml` under `profiles/digits.yaml`, cut short by SHORT in `fault_demo.py` (two configurations of QAT, an epoch
+of training, 64 images to calibrate, 100 test images, feature maps of half the size). It has a cache of its own. After
+one undisturbed run, a trial makes the demo forget that a stage has run, or damages something, and does harm while DVC
+runs that stage (`dvc repro --single-item`). It is survived if a plain `dvc repro` afterwards, with nothing cleaned up
+by hand, ends with status 0 in the same bytes, of every output and in dvc.lock up to order, as the undisturbed run, and
+every object and output has the hash that `selectq verify` holds it to. A row may say that `selectq verify --mend` runs
+before.
 
 Rows are written as they finish; the reason of every trial that was not survived is printed below its row. Mounting
 needs a mount namespace (root, or user namespaces); where there is none, the rows that need it are left out and named.
@@ -94,7 +95,7 @@ def _enter_namespace() -> None:
     """Start again in a mount namespace of its own, where that can be: what is mounted there ends with it."""
     if IN_NAMESPACE in os.environ:
         return
-    os.environ[IN_NAMESPACE] = "1"
+    os.environ |= {IN_NAMESPACE: "1", "TQDM_DISABLE": "1"}  # the bars of trials that run at once would mix
     rights = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     command = ["unshare", *rights, "--mount", "--propagation", "private"]
     if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
