@@ -23,6 +23,15 @@ class ReportFigure:
     paint: charts.Paint
 
 
+def worst_and_best(rows: Sequence[Table2Row]) -> list[str]:
+    """The configurations of the lowest and of the highest accuracy.
+
+    What takes a panel for each configuration is shown of these alone; `dvc plots show` has them all.
+    """
+    ordered = sorted((row.int8_top1, row.config) for row in rows if row.int8_top1 is not None)
+    return list(dict.fromkeys(config for _, config in ordered[:1] + ordered[-1:]))
+
+
 def accuracy_figures(rows: Sequence[Table2Row], looks: Looks) -> list[ReportFigure]:
     """Accuracy against the retrained share: of this run, and of the paper where it has the same experiments."""
     paint = partial(charts.paint_accuracy, looks=looks)
@@ -118,8 +127,8 @@ def distribution_figures(ranges: pd.DataFrame, histograms: pd.DataFrame, looks: 
     levels = [
         ReportFigure(
             f"Levels used by {layer}",
-            "How often each integer occurs after quantization. Few levels, or nearly all values on one, mean that the"
-            " scale is too coarse for most of them.",
+            "How often each integer occurs after quantization, in the configurations of the lowest and of the highest"
+            " accuracy. Few levels, or nearly all values on one, mean that the scale is too coarse for most of them.",
             0.6 + 1.1 * panels,
             rows,
             partial(charts.paint_histograms, looks=looks),
@@ -130,7 +139,7 @@ def distribution_figures(ranges: pd.DataFrame, histograms: pd.DataFrame, looks: 
 
 
 def confusion_figures(confusion: pd.DataFrame) -> list[ReportFigure]:
-    """What each program takes for what."""
+    """What each of these programs takes for what."""
     return [
         ReportFigure(
             f"Confusion of {config}",

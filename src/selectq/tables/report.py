@@ -40,7 +40,10 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
         latency: as `latency_points` gives it.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
-    distributions = figures.distribution_figures(evidence.channel_ranges, evidence.histograms, looks)
+    telling = figures.worst_and_best(rows)
+    histograms = evidence.histograms[evidence.histograms["config"].isin(telling)]
+    confusion = evidence.confusion[evidence.confusion["config"].isin(telling)]
+    distributions = figures.distribution_figures(evidence.channel_ranges, histograms, looks)
     sections = [
         _section(sheets.table2.title, _table(sheets.table2), _figures(figures.accuracy_figures(rows, looks))),
         _section(sheets.table1.title, _table(sheets.table1)),
@@ -54,7 +57,7 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
             _figures(figures.drift_figures(evidence.drift, looks)),
         ),
         _section("What the quantizers see", _figures(distributions)),
-        _section("What the programs confuse", _figures(figures.confusion_figures(evidence.confusion))),
+        _section("What the programs confuse", _figures(figures.confusion_figures(confusion))),
         _section(sheets.environment.title, _table(sheets.environment)),
     ]
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
