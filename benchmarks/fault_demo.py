@@ -20,7 +20,7 @@ import yaml
 from selectq.errors import UserError
 from selectq.files import sha256, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml
-from selectq.study import LOCK_FILE, SOURCES, Study, prepare_workspace, study_parameters
+from selectq.study import LOCK_FILE, SOURCES, Study, mirror, prepare_workspace, study_parameters
 from selectq.team.dvc import COMMAND, ask_dvc, stage_environment
 from selectq.team.verify import OBJECTS, examine, locked_outputs
 
@@ -200,7 +200,7 @@ def make_demo(source: Path, root: Path) -> Demo:
     """
     demo = Demo(root)
     for name in (*SOURCES, PARAMS_FILE):
-        _copy(source / name, demo.checkout / name)
+        mirror(source / name, demo.checkout / name)
     profile = overlay(read_yaml(source / "profiles" / "digits.yaml"), SHORT)
     profile["qat"] = {
         name: {**settings, "epochs": 1} if name in KEPT_QAT else None for name, settings in profile["qat"].items()
@@ -245,14 +245,6 @@ def last_line(text: str) -> str:
     """The last line of a text that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
 
 
 def _output_files(workspace: Path, lock: Mapping[str, Any]) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import yaml
 
-from selectq.study import SOURCES
+from selectq.study import SOURCES, mirror
 from selectq.team.dvc import COMMAND, stage_environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -88,7 +88,7 @@ class Pipeline:
 def make_pipeline(root: Path, configurations: int) -> Pipeline:
     """A new repository with nothing run yet; at least the made-up run's four configurations."""
     for source in SOURCES:
-        _copy(CHECKOUT / source, root / source)
+        mirror(CHECKOUT / source, root / source)
     ignored = (CHECKOUT / ".gitignore").read_text(encoding="utf-8")
     (root / ".gitignore").write_text(f"{ignored}/made/\n", encoding="utf-8")
     (root / "copy.sh").write_text(COPY, encoding="utf-8")
@@ -211,11 +211,3 @@ def _body(stage: dict[str, Any]) -> dict[str, Any]:
     """What `foreach` repeats, or the stage itself."""
     body: dict[str, Any] = stage.get("do", stage)
     return body
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    else:
-        shutil.copy2(source, target)

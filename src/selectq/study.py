@@ -109,7 +109,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
         UserError: DVC is not installed or cannot read its configuration.
     """
     for source in SOURCES:
-        _mirror(study.checkout / source, study.workspace / source)
+        mirror(study.checkout / source, study.workspace / source)
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {ask_dvc(study.checkout, 'cache', 'dir')}\n"
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
@@ -140,7 +140,8 @@ def keep_results(study: Study) -> None:
             write_bytes(study.results / path.name, path.read_bytes())
 
 
-def _mirror(source: Path, target: Path) -> None:
+def mirror(source: Path, target: Path) -> None:
+    """Make `target` a copy of a file or folder, without what Python and pip leave there."""
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
