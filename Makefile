@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# A process for each core, up to as many as 16 GB hold; the tests of a file share what they set up.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# A process of one thread for each core, up to as many as 16 GB hold; the tests of a file share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth faults clean
@@ -50,10 +50,10 @@ share fetch verify: $(READY)
 	@$(BIN)/selectq $@
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(PYTEST) -m slow
 
 test-all: test test-slow
 
