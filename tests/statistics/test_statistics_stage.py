@@ -44,7 +44,9 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = read_yaml(checkout / "params.yaml")
     names = {section: {name: document[section][name] for name in kept} for section, kept in CONFIGURATIONS.items()}
     document = overlay(document, {"repeat": {"names": ["dw"], "seeds": list(SEEDS)}, "ship": ["dw"]})
-    (folder / "params.yaml").write_text(yaml.safe_dump(document | names | {"convert": ["tensor", "full", "dw"]}))
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump(document | names | {"convert": ["tensor", "full", "dw"]}, sort_keys=False)
+    )
     splits = [Split(torch.zeros(IMAGES, 3, 8, 8, dtype=torch.uint8), LABELS.clone()) for _ in range(3)]
     dataset = Dataset(*splits, ("a", "b", "c", "d"), {"name": "made", "source": "up"})
     write_dataset(folder / "data/images.safetensors", dataset)
