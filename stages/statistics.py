@@ -39,7 +39,7 @@ def main() -> None:
         write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
         write_csv(PAIRED, with_written_p(paired))
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
-        print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none for certain'}")
+        print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_simulated_accuracy_is_marked_and_explained(
         "standard error of 0.59 to 1.00 points",
         "Gap: INT8 minus FP32, in points",
         "with its 90 % interval over the choice of the test images",
-        "lose less than 0.25 points: dwpw_asym.",
+        "The interval excludes a loss of 0.25 points or more: dwpw_asym.",
         "over (so many) seeds, with Student's 90 % interval: dwpw -1.00 [-3.50, +1.50] (3).",
         "seed 3, regime plain",
         "tensor's from section 4.1",

@@ -28,6 +28,9 @@ P_COLUMNS = ["mcnemar_p", "holm_p"]
 
 
 def with_written_p(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its p values as text of four significant digits: rounded to decimals, small ones would be 0."""
+    """The table with its p values as text of four significant digits: rounded to decimals, small ones would be 0.
+
+    What is written as 0 is below the smallest float, about 1e-308.
+    """
     written = {column: table[column].map("{:.4g}".format, na_action="ignore") for column in P_COLUMNS}
     return table.assign(**written)

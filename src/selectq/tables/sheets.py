@@ -123,7 +123,7 @@ def _statistics_notes(rows: Sequence[Table2Row], evidence: Evidence, settings: S
     return (
         f"Gap: INT8 minus FP32, in points, with its {confidence} interval over the choice of the test images (paired"
         " bootstrap). p: exact McNemar test on the same images; Holm p: corrected for the number of configurations.",
-        f"Certain, at that level, to lose less than {settings.margin_points:g} points: {', '.join(named) or 'none'}.",
+        f"The interval excludes a loss of {settings.margin_points:g} points or more: {', '.join(named) or 'of none'}.",
         *_seed_notes(rows, evidence, confidence),
     )
 
