@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pandas as pd
 import yaml
 
 from selectq.study import SOURCES, mirror
@@ -127,6 +128,11 @@ def multiply(metrics: Path, names: Iterable[str]) -> None:
             target = path.with_name(path.name.replace(TEMPLATE, name, 1))
             if not target.exists():
                 target.write_text(re.sub(rf"^{TEMPLATE},", f"{name},", text, flags=re.MULTILINE), encoding="utf-8")
+    for path in (metrics / "paired.csv", metrics / "methods.csv"):  # of all configurations, row by row
+        table = pd.read_csv(path)
+        rows = table[table["config"] == TEMPLATE]
+        new = [rows.assign(config=name) for name in names if name not in set(table["config"])]
+        pd.concat([table, *new]).to_csv(path, index=False)
 
 
 def copy_metrics(pipeline: Pipeline) -> None:

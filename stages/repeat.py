@@ -31,7 +31,7 @@ def main() -> None:
     name: str = arguments.name
     params = load_params()
     retraining = Retraining(choose(params.qat, name, "qat"), params.qat_training, arguments.seed)
-    output = Path(f"models/repeats/{name}-{retraining.seed}.safetensors")
+    output = Path(f"models/logits/repeats/{name}-{retraining.seed}.safetensors")
     device = choose_device(params.deterministic)
     with training_workers(device) as workers, workers.only_writer(output):
         dataset = read_dataset(IMAGES).to(device)

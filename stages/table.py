@@ -9,6 +9,7 @@ from pathlib import Path
 from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.statistics.rows import with_written_p
 from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
@@ -34,20 +35,27 @@ def main() -> None:
         configurations = list_configurations(params.ptq, params.qat)
         evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
         latency, paper = latency_points(LATENCIES), read_paper()
-        rows1, rows2 = table1(configurations, evidence, paper), table2(configurations, evidence, paper)
+        rows1 = table1(configurations, evidence, paper)
+        rows2 = table2(configurations, evidence, paper, params.regime)
+        provenance = Provenance(params.seed, params.regime, params.range_skew, params.statistics)
         sheets = ReportSheets(
             table1=sheet1(rows1),
-            table2=sheet2(rows2, evidence, Provenance(params.seed, params.range_skew)),
+            table2=sheet2(rows2, evidence, provenance),
             parity=parity_sheet(configurations, evidence),
             bytes=bytes_sheet(configurations, evidence),
             environment=environment_sheet(configurations, evidence),
         )
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
-        write_csv(RESULTS / "table2.csv", to_frame(rows2))
+        write_csv(RESULTS / "table2.csv", with_written_p(to_frame(rows2)))
+        write_csv(RESULTS / "paired.csv", with_written_p(evidence.paired))
+        write_csv(RESULTS / "seeds.csv", evidence.seeds)
+        write_csv(RESULTS / "methods.csv", evidence.methods)
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
-        write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence, latency))
+        write_bytes(
+            RESULTS / "report.html", render_report(sheets, rows2, evidence, latency, params.statistics.margin_points)
+        )
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)

@@ -14,9 +14,10 @@ DRIFT = {f"drift@{name}" for name in FEW["convert"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
+TABLES = {"statistics", "table"}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
-BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
-BEHIND_CONVERT = PARITY | CARDS | {"table"}
+BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | TABLES
+BEHIND_CONVERT = PARITY | CARDS | TABLES
 QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges"} | QUANTIZED
 TRAINED = {"finetune_fp32"} | BEHIND_PARENT
@@ -28,6 +29,7 @@ SOURCE_EDITS = {
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
     "src/selectq/quantization/fake_quantize.py": BEHIND_PARENT,
+    "src/selectq/statistics/paired.py": TABLES,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,
 }
@@ -75,7 +77,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor", "table"} | CARDS,
+            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor"} | TABLES | CARDS,
             id="ptq.tensor",
         ),
         pytest.param(
@@ -85,22 +87,24 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),
         pytest.param(
             set_parameter("qat.dw.lr", 0.00077),
-            {"qat@dw", "drift@dw", "convert@dw", "parity@dw", "table"} | CARDS,
+            {"qat@dw", "drift@dw", "convert@dw", "parity@dw"} | TABLES | CARDS,
             id="qat.dw.lr",
         ),
         pytest.param(set_parameter("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
         pytest.param(set_parameter("parity.flipped_pct", 0.2), BEHIND_CONVERT, id="parity"),
+        pytest.param(set_parameter("statistics.margin_points", 0.7), TABLES, id="statistics"),
+        pytest.param(set_parameter("regime", "other"), {"table"}, id="regime"),
         pytest.param(
             lambda parameters: parameters.update(repeat={"names": ["dw", "clf"], "seeds": [1, 2]}),
-            {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)},
+            {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)} | TABLES,
             id="repeat",
         ),
         pytest.param(
             _add_configuration,
-            {"qat@mine", "drift@mine", "convert@mine", "parity@mine", "table"} | CARDS,
+            {"qat@mine", "drift@mine", "convert@mine", "parity@mine"} | TABLES | CARDS,
             id="configuration-added",
         ),
-        pytest.param(_remove_configuration, {"table"} | CARDS, id="configuration-removed"),
+        pytest.param(_remove_configuration, TABLES | CARDS, id="configuration-removed"),
     ],
 )
 def test_parameter_edit_reruns(repository: Repository, edit: Callable[[dict[str, Any]], None], rerun: set[str]) -> None:

@@ -51,8 +51,8 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, deterministic, data, model, finetune, range_skew, ptq, drift, qat_training, qat, repeat, "
-            "convert, formats, parity, ship",
+            "seed, deterministic, regime, data, model, finetune, range_skew, ptq, drift, qat_training, qat, repeat, "
+            "convert, formats, parity, statistics, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -121,6 +121,10 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         ),
         ("repeat.names", ["dw", "dw"], "repeat.names: ['dw', 'dw'] names a configuration twice"),
         ("repeat.seeds", [1, 0], "repeat.seeds: [1, 0]; allowed: each once, and not seed (0)"),
+        ("regime", "Plain", "regime: 'Plain' is no short name; allowed: up to 20 of a-z, 0-9, _"),
+        ("statistics.confidence", 95, "statistics.confidence: 95.0 is out of range; allowed: 0.5 to 0.999"),
+        ("statistics.resamples", 10, "statistics.resamples: 10 is out of range; allowed: 100 to 10000000"),
+        ("statistics.margin_points", -0.5, "statistics.margin_points: -0.5 is out of range; allowed: 0 to 100"),
         ("repeat.seeds", [2, 2], "repeat.seeds: [2, 2]; allowed: each once, and not seed (0)"),
     ],
 )

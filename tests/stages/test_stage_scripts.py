@@ -185,7 +185,7 @@ def test_repeated_training_differs_by_its_seed_alone(chain: Workspace, tmp_path:
         workspace.run("repeat", "--name", "dw", "--seed", seed)
     own, same, other = (
         read_tensors(tmp_path / "models" / path)[0]["logits"]
-        for path in ("logits/dw.safetensors", "repeats/dw-0.safetensors", "repeats/dw-1.safetensors")
+        for path in ("logits/dw.safetensors", "logits/repeats/dw-0.safetensors", "logits/repeats/dw-1.safetensors")
     )
     assert torch.allclose(same, own, rtol=0, atol=1e-6), "the simulation is the integer program"
     assert not torch.allclose(other, own, rtol=0, atol=1e-4)

@@ -25,6 +25,8 @@ SIZES = {"onnx": 2_640_000, "pt2": 2_700_000, "pte": 2_550_000}
 BYTES = {"weights": 2_200_000, "biases": 68_000, "scales": 142_000, "graph": 230_000}
 OPERATORS = {"QGemm": 1, "QLinearAdd": 10, "QLinearConv": 52}
 FLIPPED = 0.12
+P_VALUES = {"tensor": 0.0, "dwpw_asym": 0.5}
+SEED_COUNTS = {"dwpw": 3}
 FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
 ENVIRONMENT = {
     "versions": {"python": "3.11.9", "torch": "2.15.0", "onnxruntime": "1.32.0", "executorch": "1.5.1"},
@@ -85,6 +87,9 @@ def write_metrics(root: Path) -> None:
     for name in ("fp32", "full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "learning" / f"{name}.csv", learning_curve(name, 10 if name == "fp32" else 3))
     write_csv(root / "channel_ranges.csv", channel_ranges())
+    write_csv(root / "paired.csv", paired())
+    write_csv(root / "seeds.csv", seeds())
+    write_csv(root / "methods.csv", methods())
 
 
 def int8(name: str) -> dict[str, Any]:
@@ -178,6 +183,41 @@ def histograms(name: str) -> pd.DataFrame:
         table = pd.DataFrame({"level": levels, "share": frequencies / frequencies.sum()})
         tables.append(table.assign(config=name, layer=LAYER, tensor=tensor))
     return pd.concat(tables)[["config", "layer", "tensor", "level", "share"]]
+
+
+def paired() -> pd.DataFrame:
+    """Each configuration against FP32, and one against `full`; intervals of a point about the gap, p times six."""
+    against = [(name, "fp32", top1 - FP32_TOP1) for name, top1 in INT8_TOP1.items()]
+    rows = [
+        {
+            "config": name,
+            "reference": reference,
+            "images": TEST_IMAGES,
+            "gap_points": gap,
+            "ci_low": gap - 0.5,
+            "ci_high": gap + 0.5,
+            "only_config_right": 100,
+            "only_reference_right": 100 - round(gap * TEST_IMAGES / 100),
+            "mcnemar_p": f"{P_VALUES.get(name, 1.25e-7):.4g}",
+            "holm_p": f"{min(1.0, 6 * P_VALUES.get(name, 1.25e-7)):.4g}",
+            "non_inferior": gap > 0,
+        }
+        for name, reference, gap in [*against, ("dwpw", "full", -1.0)]
+    ]
+    return pd.DataFrame(rows)
+
+
+def seeds() -> pd.DataFrame:
+    """Three trainings of `dwpw`."""
+    rows = [("dwpw", seed, 88.0 + seed, seed - 2.0) for seed in range(SEED_COUNTS["dwpw"])]
+    return pd.DataFrame(rows, columns=["config", "seed", "top1", "gap_points"])
+
+
+def methods() -> pd.DataFrame:
+    """Of every configuration; the mean of those that were trained once is what was measured."""
+    rows = [(name, 1, top1, top1 - FP32_TOP1, None, None) for name, top1 in INT8_TOP1.items() if name != "dwpw"]
+    columns = ["config", "seed_count", "top1", "gap_points", "ci_low", "ci_high"]
+    return pd.DataFrame([*rows, ("dwpw", SEED_COUNTS["dwpw"], 89.0, -1.0, -3.5, 1.5)], columns=columns)
 
 
 def manifest(name: str) -> Manifest:

@@ -2,6 +2,7 @@
 
 import made_up
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from selectq.params.configs import LAYER_KINDS
@@ -39,6 +40,26 @@ def test_layer_drift_shows_every_layer_of_every_configuration() -> None:
     heights = sorted(height for axes in figure.axes for line in axes.lines for height in line.get_ydata())
     assert heights == sorted(shown["drift"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(names)
+
+
+def test_gaps_have_a_line_for_each_configuration_and_the_margin_behind() -> None:
+    gaps = made_up.paired().query("reference == 'fp32'")
+    figure = Figure()
+    charts.paint_gaps(figure, gaps, charts.assign_looks(gaps["config"]), margin_points=0.5)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(made_up.INT8_TOP1)
+    assert [line.get_segments()[0][:, 0].tolist() for line in axes.collections] == gaps[
+        ["ci_low", "ci_high"]
+    ].to_numpy().tolist()
+    assert [line.get_xdata()[0] for line in axes.lines[1:]] == list(gaps["gap_points"])
+    assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).intervalx == pytest.approx([-0.5, 0.5])
+    assert axes.get_xlabel() == "gap to fp32 (points, logarithmic beyond ±2)"
+
+
+def test_small_gaps_are_on_a_linear_axis() -> None:
+    gaps, figure = made_up.paired().query("reference == 'full'"), Figure()
+    charts.paint_gaps(figure, gaps, charts.assign_looks(gaps["config"]), margin_points=0.5)
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_xlabel()) == ("linear", "gap to full (points)")
 
 
 def test_histograms_count_the_levels_used() -> None:

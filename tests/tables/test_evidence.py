@@ -44,6 +44,8 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert len(evidence.channel_ranges) == 576
     assert set(evidence.histograms["tensor"]) == {"weight", "activation"}
     assert len(evidence.confusion) == 6 * 3 * 3
+    assert len(evidence.paired) == 6 + 1 and len(evidence.seeds) == 3
+    assert evidence.methods.set_index("config")["ci_low"].dropna().to_dict() == {"dwpw": -3.5}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,9 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "drift/channel.csv",
         "drift/mine.histograms.csv",
         "int8/tensor.confusion.csv",
+        "paired.csv",
+        "seeds.csv",
+        "methods.csv",
     ],
 )
 def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
@@ -178,6 +183,25 @@ def test_damaged_table(content: str, run_folder: Path, params: Params) -> None:
 )
 def test_damaged_pairs(change: tuple[str, str], message: str, run_folder: Path, params: Params) -> None:
     path = run_folder / "metrics" / "parity" / "mine.csv"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(UserError) as refusal:
+        read(run_folder, params)
+    assert str(refusal.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("paired", ("mine,fp32,", "mine,full,"), "the gap of mine to fp32 is missing, but -40.0000 was measured; run"),
+        ("paired", ("full,fp32,2500,-1.0", "full,fp32,2500,-1.1"), "the gap of full to fp32 is -1.1, but -1.0000 was"),
+        ("paired", ("mine,", "other,"), "holds other, not in params.yaml; run the stage"),
+        ("methods", ("mine,1,50.0,-40.0,,\n", ""), "mine is missing; run the stage that writes it"),
+        ("seeds", ("dwpw,0,", "tensor,0,"), "holds tensor, not in params.yaml; run the stage"),
+    ],
+)
+def test_damaged_statistics(file: str, change: tuple[str, str], message: str, run_folder: Path, params: Params) -> None:
+    path = run_folder / "metrics" / f"{file}.csv"
+    assert change[0] in path.read_text()
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(UserError) as refusal:
         read(run_folder, params)

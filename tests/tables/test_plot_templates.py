@@ -81,7 +81,7 @@ def plots_folder(
         "histograms": evidence.histograms,
         "confusion": evidence.confusion,
         "latency": latency,
-        "accuracy": accuracy_points(table2(configurations, evidence, read_paper())),
+        "accuracy": accuracy_points(table2(configurations, evidence, read_paper(), "plain")),
     }
     (folder / "plots").mkdir()
     for name, table in tables.items():

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from selectq.params.configs import StatisticsConfig
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import read_paper
@@ -14,6 +15,8 @@ from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity
 from selectq.tables.report import ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
+
+SETTINGS = StatisticsConfig(0.95, 1000, 0.5)
 
 
 class Page(HTMLParser):
@@ -53,15 +56,15 @@ class Page(HTMLParser):
 
 def render(configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame) -> str:
     paper = read_paper()
-    rows = table2(configurations, evidence, paper)
+    rows = table2(configurations, evidence, paper, "plain")
     sheets = ReportSheets(
         sheet1(table1(configurations, evidence, paper)),
-        sheet2(rows, evidence, Provenance(0, 0.0)),
+        sheet2(rows, evidence, Provenance(0, "plain", 0.0, SETTINGS)),
         parity_sheet(configurations, evidence),
         bytes_sheet(configurations, evidence),
         environment_sheet(configurations, evidence),
     )
-    return render_report(sheets, rows, evidence, latency).decode()
+    return render_report(sheets, rows, evidence, latency, SETTINGS.margin_points).decode()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def test_report_holds_every_table(source: str) -> None:
     second, first, parity, sizes, environment = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
-    assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00", "92.29 %", "-3.20"]
+    assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00 [-2.50, -1.50]", "1.2e-07", "7.5e-07", "92.29 %", "-3.20"]
     assert len(second) == 8
     assert parity[5] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
     assert sizes[6][:2] == ["mine", "2,200.0 kB"]
@@ -104,6 +107,8 @@ def test_report_holds_every_picture(source: str) -> None:
     assert page.captions == [
         "Accuracy against the retrained share",
         "The same in the paper",
+        "Gap to fp32",
+        "Gap to full",
         "Time per image on one thread",
         "FP32 training",
         "Quantization-aware training",
@@ -135,6 +140,7 @@ def test_pictures_without_data_are_left_out(
         confusion=evidence.confusion[:0],
         drift=evidence.drift[:0],
         learning=evidence.learning.query("config == 'mine'"),
+        paired=evidence.paired.query("config == 'mine'"),
     )
     page = Page(render(mine, empty, latency[:0]))
-    assert page.captions == ["Accuracy against the retrained share", "Quantization-aware training"]
+    assert page.captions == ["Accuracy against the retrained share", "Gap to fp32", "Quantization-aware training"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from selectq.params.configs import StatisticsConfig
 from selectq.tables.cells import Sheet
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
@@ -11,6 +12,10 @@ from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
 
 
+def provenance(seed: int = 0, range_skew: float = 0.0) -> Provenance:
+    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 1000, 0.25))
+
+
 @pytest.fixture
 def first(configurations: list[Configuration], evidence: Evidence) -> Sheet:
     return sheet1(table1(configurations, evidence, read_paper()))
@@ -18,7 +23,7 @@ def first(configurations: list[Configuration], evidence: Evidence) -> Sheet:
 
 @pytest.fixture
 def second(configurations: list[Configuration], evidence: Evidence) -> Sheet:
-    return sheet2(table2(configurations, evidence, read_paper()), evidence, Provenance(seed=3, range_skew=0.0))
+    return sheet2(table2(configurations, evidence, read_paper(), "plain"), evidence, provenance(seed=3))
 
 
 def row_of(sheet: Sheet, name: str) -> dict[str, str]:
@@ -47,16 +52,20 @@ def test_table2_row(second: Sheet) -> None:
         "Share": "46.50 %",
         "Size": "2.64 MB",
         "Top-1": "88.00 %",
-        "Gap": "-2.00",
+        "Gap": "-2.00 [-2.50, -1.50]",
+        "p": "1.2e-07",
+        "Holm p": "7.5e-07",
         "Paper top-1": "92.29 %",
         "Paper gap": "-3.20",
     }
-    assert row_of(second, "dwpw_asym")["Gap"] == "+0.40"
+    assert row_of(second, "dwpw_asym")["Gap"] == "+0.40 [-0.10, +0.90]"
+    assert [row_of(second, name)["p"] for name in ("tensor", "dwpw_asym")] == ["<1e-300", "0.50"]
 
 
 def test_table2_fp32_row_shows_fp32_accuracies(second: Sheet) -> None:
     row = row_of(second, "fp32")
-    assert (row["Top-1"], row["Gap"], row["Paper top-1"], row["Paper gap"]) == ("90.00 %", "–", "95.49 %", "–")
+    assert (row["Top-1"], row["Paper top-1"]) == ("90.00 %", "95.49 %")
+    assert {row[column] for column in ("Gap", "p", "Holm p", "Paper gap")} == {"–"}
 
 
 def test_simulated_accuracy_is_marked_and_explained(
@@ -65,7 +74,7 @@ def test_simulated_accuracy_is_marked_and_explained(
     assert {row[0]: row[4] for row in second.rows if "†" in row[4]} == {"mine": "† 50.00 %"}
     assert sum("† Simulated: fewer than 8 bits." in note for note in second.notes) == 1
     integer = [configuration for configuration in configurations if configuration.name != "mine"]
-    without = sheet2(table2(integer, evidence, read_paper()), evidence, Provenance(0, 0.0))
+    without = sheet2(table2(integer, evidence, read_paper(), "plain"), evidence, provenance())
     assert "†" not in str(without)
 
 
@@ -75,7 +84,10 @@ def test_simulated_accuracy_is_marked_and_explained(
         "2,500 test images of digits & <others>",
         "standard error of 0.59 to 1.00 points",
         "Gap: INT8 minus FP32, in points",
-        "seed 3",
+        "with its 90 % interval over the choice of the test images",
+        "The interval excludes a loss of 0.25 points or more: dwpw_asym.",
+        "over (so many) seeds, with Student's 90 % interval: dwpw -1.00 [-3.50, +1.50] (3).",
+        "seed 3, regime plain",
         "tensor's from section 4.1",
         "it prints -2.82 for dwpw and -2.46 for dwpw_asym",
     ],
@@ -85,15 +97,15 @@ def test_table2_notes(second: Sheet, words: str) -> None:
 
 
 def test_rescaling_is_noted_where_there_was_one(configurations: list[Configuration], evidence: Evidence) -> None:
-    rows = table2(configurations, evidence, read_paper())
-    notes = {skew: " ".join(sheet2(rows, evidence, Provenance(0, skew)).notes) for skew in (0.0, 1.5)}
+    rows = table2(configurations, evidence, read_paper(), "plain")
+    notes = {skew: " ".join(sheet2(rows, evidence, provenance(range_skew=skew)).notes) for skew in (0.0, 1.5)}
     assert "range_skew 1.5" in notes[1.5]
     assert "range_skew" not in notes[0.0]
 
 
 def test_notes_name_only_configurations_that_are_there(configurations: list[Configuration], evidence: Evidence) -> None:
     mine = [configuration for configuration in configurations if configuration.name == "mine"]
-    notes = " ".join(sheet2(table2(mine, evidence, read_paper()), evidence, Provenance(0, 0.0)).notes)
+    notes = " ".join(sheet2(table2(mine, evidence, read_paper(), "plain"), evidence, provenance()).notes)
     assert "dwpw" not in notes and "tensor" not in notes and "it prints" not in notes
 
 
@@ -110,5 +122,5 @@ def test_markdown_is_aligned(first: Sheet, second: Sheet) -> None:
 
 def test_markdown_sets_numbers_flush_right(second: Sheet) -> None:
     lines = to_markdown(second).splitlines()
-    assert lines[3].replace("-", "") == "|  |  | : | : | : | : | : | : |"
-    assert "|  -2.00 |" in next(line for line in lines if line.startswith("| dwpw "))
+    assert lines[3].replace("-", "") == "|  |  | : | : | : | : | : | : | : | : |"
+    assert "|    -2.00 [-2.50, -1.50] |" in next(line for line in lines if line.startswith("| dwpw "))

@@ -64,6 +64,8 @@ def test_tables_as_files(tabulated: tuple[Path, str]) -> None:
     assert second["int8_top1"].dropna().to_dict() == made_up.INT8_TOP1
     assert second.loc["fp32", ["params_retrained_pct", "int8_top1", "gap_points", "paper_int8_top1"]].isna().all()
     assert second.loc["dwpw", "gap_points"] == -2.0
+    assert (second.loc["dwpw", "mcnemar_p"], second.loc["dwpw", "seed_count"]) == (1.25e-7, 3)
+    assert set(second["regime"]) == {"plain"}
     first = pd.read_csv(folder / "results" / "table1.csv")
     assert list(first["config"]) == ROWS[1:]
 
@@ -80,6 +82,12 @@ def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
     learning = pd.read_csv(folder / "plots" / "learning.csv")
     assert list(learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
     assert read_json(folder / "metrics" / "summary.json")["int8"]["mine"]["top1"] == 50.0
+
+
+def test_statistics_are_kept_as_they_are(tabulated: tuple[Path, str]) -> None:
+    folder, _ = tabulated
+    for name in ("paired.csv", "seeds.csv", "methods.csv"):
+        assert (folder / "results" / name).read_bytes() == (folder / "metrics" / name).read_bytes(), name
 
 
 def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, str], run_folder: Path) -> None:

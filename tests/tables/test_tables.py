@@ -15,7 +15,7 @@ from selectq.tables.tables import Table2Row, standard_error, summary, table1, ta
 
 @pytest.fixture
 def rows(configurations: list[Configuration], evidence: Evidence) -> list[Table2Row]:
-    return table2(configurations, evidence, read_paper())
+    return table2(configurations, evidence, read_paper(), "plain")
 
 
 def test_table1(configurations: list[Configuration], evidence: Evidence) -> None:
@@ -51,6 +51,8 @@ def test_fp32_row_has_no_int8_accuracy(rows: list[Table2Row]) -> None:
     fp32 = rows[0]
     assert (fp32.fp32_top1, fp32.size_mb, fp32.standard_error_points) == (90.0, 9.12, 0.6)
     assert (fp32.int8_top1, fp32.gap_points, fp32.params_retrained_pct) == (None, None, None)
+    assert (fp32.regime, fp32.seed_count) == ("plain", 1)
+    assert (fp32.ci_low, fp32.ci_high, fp32.mcnemar_p, fp32.holm_p) == (None, None, None, None)
     assert (fp32.paper.fp32_top1, fp32.paper.size_mb, fp32.paper.int8_top1) == (95.49, 9.18, None)
 
 
@@ -71,6 +73,12 @@ def test_int8_rows(rows: list[Table2Row], name: str, numbers: tuple[float, ...])
     assert (row.size_mb, row.fp32_top1) == (2.64, 90.0)
 
 
+def test_chance_stands_beside_the_gap(rows: list[Table2Row]) -> None:
+    found = {row.config: (row.ci_low, row.ci_high, row.mcnemar_p, row.holm_p, row.seed_count) for row in rows}
+    assert found["dwpw"] == (-2.5, -1.5, 1.25e-7, 7.5e-7, 3), "against FP32, not against full"
+    assert found["full"][-1] == 1
+
+
 def test_paper_columns(rows: list[Table2Row]) -> None:
     frame = to_frame(rows).set_index("config")
     columns = ["paper_int8_top1", "paper_gap_points", "paper_printed_gap_points", "paper_size_mb"]
@@ -83,7 +91,7 @@ def test_paper_columns(rows: list[Table2Row]) -> None:
 def test_paper_figures_go_with_the_experiment_not_with_the_name(params: Params, evidence: Evidence) -> None:
     coarse = dataclasses.replace(params.qat["full"].weights, granularity="tensor")
     qat = {"full": dataclasses.replace(params.qat["full"], weights=coarse), "mine": params.qat["full"]}
-    rows = table2(list_configurations({}, qat), evidence, read_paper())
+    rows = table2(list_configurations({}, qat), evidence, read_paper(), "plain")
     assert [row.paper.int8_top1 for row in rows] == [None, None, 92.98]
     assert rows[1].paper == PaperFigures()
 

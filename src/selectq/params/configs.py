@@ -225,11 +225,24 @@ class ParityConfig(Config):
 
 
 @dataclass(frozen=True)
+class StatisticsConfig(Config):
+    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss."""
+
+    confidence: Annotated[float, Between(0.5, 0.999)]
+    resamples: Annotated[int, Between(100, 10**7)]
+    margin_points: Annotated[float, Between(0, 100)]
+
+
+@dataclass(frozen=True)
 class Params(Config):
-    """The whole of `params.yaml`. `deterministic: false` lets training on a GPU be faster and vary from run to run."""
+    """The whole of `params.yaml`. `deterministic: false` lets training on a GPU be faster and vary from run to run.
+
+    `regime` names the conditions of the study, for the tables.
+    """
 
     seed: Seed
     deterministic: bool
+    regime: str
     data: DataConfig
     model: ModelConfig
     finetune: FinetuneConfig
@@ -242,10 +255,13 @@ class Params(Config):
     convert: tuple[str, ...]
     formats: tuple[Literal["onnx", "pt2", "pte"], ...]
     parity: ParityConfig
+    statistics: StatisticsConfig
     ship: tuple[str, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not re.fullmatch("[a-z0-9_]{1,20}", self.regime):
+            raise UserError(f"regime: {self.regime!r} is no short name; allowed: up to 20 of a-z, 0-9, _")
         both = sorted(set(self.ptq) & set(self.qat))
         if both:
             raise UserError(f"qat.{both[0]}: the name is taken by ptq.{both[0]}; every configuration has its own")

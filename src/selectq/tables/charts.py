@@ -112,6 +112,34 @@ def paint_accuracy(figure: Figure, accuracy: pd.DataFrame, looks: Looks) -> None
     _legend_below(figure, axes)
 
 
+LINEAR_POINTS = 2
+"""Up to so many points a gap's axis is linear: one configuration that fails would squeeze all others into a dot."""
+
+
+def paint_gaps(figure: Figure, gaps: pd.DataFrame, looks: Looks, margin_points: float) -> None:
+    """A line for each configuration, from ci_low to ci_high, a marker at gap_points; the margin is a band about 0."""
+    axes = figure.subplots()
+    axes.axvspan(-margin_points, margin_points, color=REFERENCE, alpha=0.15, linewidth=0)
+    axes.axvline(0, color=REFERENCE, linestyle="--", linewidth=1)
+    for place, (config, gap) in enumerate(gaps.groupby("config", sort=False)):
+        look = looks[str(config)]
+        axes.hlines([place], gap["ci_low"], gap["ci_high"], color=look.colour, linewidth=1.6)
+        axes.plot(gap["gap_points"], [place], look.marker, color=look.colour, markersize=6)
+    axes.set_yticks(range(len(gaps)), gaps["config"])
+    axes.set_ylim(len(gaps) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    unit = "points"
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    if gaps[["ci_low", "ci_high"]].abs().to_numpy().max() > 2 * LINEAR_POINTS:
+        axes.set_xscale("symlog", linthresh=LINEAR_POINTS, linscale=1.5)
+        axes.xaxis.set_major_locator(FixedLocator([-50, -20, -5, -2, -1, 0, 1, 2, 5, 20, 50]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        unit += f", logarithmic beyond ±{LINEAR_POINTS}"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0"))
+    axes.margins(x=0.04)
+    axes.set_xlabel(f"gap to {gaps['reference'].iloc[0]} ({unit})")
+
+
 def paint_block_drift(figure: Figure, drift: pd.DataFrame, looks: Looks) -> None:
     """Drift along the blocks, one line for each configuration: columns config, index, drift."""
     axes = figure.subplots()

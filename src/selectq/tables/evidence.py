@@ -11,6 +11,8 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
+from selectq.stale import refuse_stale
+from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 
 Percent = Annotated[float, Between(0, 100)]
 Natural = Annotated[int, Between(0, 10**12)]
@@ -162,7 +164,7 @@ class ProgramEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics by configuration, and the long tables of the training, drift and parity stages."""
+    """Metrics by configuration, and the long tables of the training, drift, parity and statistics stages."""
 
     fp32: Fp32Metrics
     simulated: dict[str, SimulatedMetrics]
@@ -174,13 +176,17 @@ class Evidence:
     channel_ranges: pd.DataFrame
     histograms: pd.DataFrame
     confusion: pd.DataFrame
+    paired: pd.DataFrame
+    seeds: pd.DataFrame
+    methods: pd.DataFrame
 
 
 def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]) -> Evidence:
     """Read everything below `root`, the folder of metrics.
 
     Args:
-        root: holds fp32.json, channel_ranges.csv, simulated/, int8/, parity/, learning/ and drift/.
+        root: holds fp32.json, channel_ranges.csv, paired.csv, seeds.csv, methods.csv, simulated/, int8/, parity/,
+            learning/ and drift/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -210,6 +216,9 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
         histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
         confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
+        paired=_read_paired(root / "paired.csv", programs),
+        seeds=read_table(root / "seeds.csv", SEED_COLUMNS, qat),
+        methods=_read_methods(root / "methods.csv", quantized),
     )
 
 
@@ -217,6 +226,30 @@ def _gather(folder: Path, suffix: str, names: Iterable[str], columns: Mapping[st
     """The tables of several configurations as one, in the order of `names`."""
     tables = [read_table(folder / f"{name}.{suffix}", columns, [name]) for name in names]
     return pd.concat(tables, ignore_index=True)
+
+
+def _read_paired(path: Path, programs: Mapping[str, ProgramEvidence]) -> pd.DataFrame:
+    """The comparisons; those with FP32 are of every program, and have the gap that was measured."""
+    paired = read_table(path, PAIRED_COLUMNS, programs)
+    found = paired[paired["reference"] == "fp32"].set_index("config")["gap_points"].to_dict()
+    for name, program in programs.items():
+        measured = program.int8.test_top1 - program.fp32.test_top1
+        if name not in found or abs(found[name] - measured) > 2 * TOP1_ROUNDING:
+            raise UserError(
+                f"{path}: the gap of {name} to fp32 is {found.get(name, 'missing')}, but {measured:.4f} was measured;"
+                " run the stage that writes it"
+            )
+    return paired
+
+
+def _read_methods(path: Path, names: Collection[str]) -> pd.DataFrame:
+    """What each configuration is over its seeds; the interval is nan where there is one seed."""
+    ends = ["ci_low", "ci_high"]
+    methods = read_table(path, METHOD_COLUMNS | dict.fromkeys(ends, str), names)
+    missing = [name for name in names if name not in set(methods["config"])]
+    if missing:
+        raise UserError(f"{path}: {missing[0]} is missing; run the stage that writes it")
+    return methods.assign(**{end: pd.to_numeric(methods[end], errors="coerce") for end in ends})
 
 
 def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
@@ -252,21 +285,6 @@ def _read_pairs(path: Path, name: str) -> pd.DataFrame:
             " run the stage that writes it"
         )
     return pairs
-
-
-def refuse_stale(expected: Iterable[Path]) -> None:
-    """Refuse what lies beside the expected files and is not one of them: a removed configuration leaves it behind.
-
-    Raises:
-        UserError: names all such files.
-    """
-    wanted = set(expected)
-    kinds = sorted({(path.parent, path.suffix) for path in wanted})
-    stale = [str(path) for folder, suffix in kinds for path in sorted(folder.glob(f"*{suffix}")) if path not in wanted]
-    if stale:
-        raise UserError(
-            f"{', '.join(stale)}: of no configuration in params.yaml; delete, or put the configuration back"
-        )
 
 
 Metrics = TypeVar("Metrics", bound=Config)

@@ -55,6 +55,22 @@ def accuracy_figures(rows: Sequence[Table2Row], looks: Looks) -> list[ReportFigu
     ]
 
 
+def gap_figures(paired: pd.DataFrame, looks: Looks, margin_points: float) -> list[ReportFigure]:
+    """The gap of every configuration to each network that it is compared with, and its interval."""
+    return [
+        ReportFigure(
+            f"Gap to {reference}",
+            "Bar: the paired bootstrap interval, on the same test images. Where it is clear of the dashed line, the"
+            f" choice of the images does not explain the gap. Band: ±{margin_points:g} points; where the bar ends short"
+            " of its left edge, the loss is smaller than that.",
+            0.8 + 0.24 * len(rows),
+            rows,
+            partial(charts.paint_gaps, looks=looks, margin_points=margin_points),
+        )
+        for reference, rows in paired.groupby("reference", sort=False)
+    ]
+
+
 def learning_figures(learning: pd.DataFrame, looks: Looks) -> list[ReportFigure]:
     """Accuracy by epoch: of the FP32 training, and of QAT."""
     is_fp32 = learning["config"] == "fp32"

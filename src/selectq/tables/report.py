@@ -30,7 +30,9 @@ class ReportSheets:
     environment: Sheet
 
 
-def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame) -> bytes:
+def render_report(
+    sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame, margin_points: float
+) -> bytes:
     """The page as UTF-8, without reference to any other file.
 
     Args:
@@ -38,14 +40,16 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
         rows: the rows of Table 2, for the pictures.
         evidence: learning curves, drift, distributions and confusion, for the pictures.
         latency: as `latency_points` gives it.
+        margin_points: the loss from which on a configuration counts as inferior.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
     telling = figures.worst_and_best(rows)
     histograms = evidence.histograms[evidence.histograms["config"].isin(telling)]
     confusion = evidence.confusion[evidence.confusion["config"].isin(telling)]
     distributions = figures.distribution_figures(evidence.channel_ranges, histograms, looks)
+    headline = figures.accuracy_figures(rows, looks) + figures.gap_figures(evidence.paired, looks, margin_points)
     sections = [
-        _section(sheets.table2.title, _table(sheets.table2), _figures(figures.accuracy_figures(rows, looks))),
+        _section(sheets.table2.title, _table(sheets.table2), _figures(headline)),
         _section(sheets.table1.title, _table(sheets.table1)),
         _section(sheets.parity.title, _table(sheets.parity)),
         _section(sheets.bytes.title, _table(sheets.bytes)),

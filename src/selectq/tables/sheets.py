@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from selectq.tables.cells import NOTHING, Column, Sheet, percent, points
+from selectq.params.configs import StatisticsConfig
+from selectq.tables.cells import NOTHING, Column, Sheet, p_value, percent, points, points_within
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import Table1Row, Table2Row
@@ -16,7 +17,9 @@ class Provenance:
     """What a reader must know of a run beside its numbers; `range_skew` is the sigma of the rescaling, 0 without."""
 
     seed: int
+    regime: str
     range_skew: float
+    statistics: StatisticsConfig
 
 
 def sheet1(rows: Sequence[Table1Row]) -> Sheet:
@@ -63,10 +66,17 @@ def sheet2(rows: Sequence[Table2Row], evidence: Evidence, provenance: Provenance
         Column("Size", "number"),
         Column("Top-1", "number"),
         Column("Gap", "number"),
+        Column("p", "number"),
+        Column("Holm p", "number"),
         Column("Paper top-1", "paper"),
         Column("Paper gap", "paper"),
     )
-    notes = (*_measurement_notes(rows, evidence), *_provenance_notes(provenance), *_paper_notes(rows))
+    notes = (
+        *_measurement_notes(rows, evidence),
+        *_statistics_notes(rows, evidence, provenance.statistics),
+        *_provenance_notes(provenance),
+        *_paper_notes(rows),
+    )
     return Sheet("Table 2: accuracy and size", columns, tuple(map(_cells2, rows)), notes)
 
 
@@ -79,7 +89,9 @@ def _cells2(row: Table2Row) -> tuple[str, ...]:
         percent(row.params_retrained_pct, 2),
         f"{row.size_mb:.2f} MB",
         f"{SIMULATED} {top1}" if row.simulated else top1,
-        points(row.gap_points),
+        points_within(row.gap_points, row.ci_low, row.ci_high),
+        p_value(row.mcnemar_p),
+        p_value(row.holm_p),
         percent(row.paper.int8_top1 if quantized else row.paper.fp32_top1, 2),
         points(row.paper.gap_points),
     )
@@ -92,7 +104,7 @@ def _measurement_notes(rows: Sequence[Table2Row], evidence: Evidence) -> tuple[s
     return (
         f"Top-1: on the {evidence.fp32.test_images:,} test images of {evidence.fp32.data}; that of the INT8 program,"
         " in row fp32 that of the FP32 network.",
-        f"One accuracy has a standard error of {spread} points, √(p(1−p)/n). Gap: INT8 minus FP32, in points.",
+        f"One accuracy has a standard error of {spread} points, √(p(1−p)/n).",
         "Share: the retrained part of the parameters. Size: the file on disk, 1 MB = 1,000,000 bytes.",
         *((SIMULATED_NOTE,) if simulated else ()),
     )
@@ -104,12 +116,33 @@ SIMULATED_NOTE = (
 )
 
 
+def _statistics_notes(rows: Sequence[Table2Row], evidence: Evidence, settings: StatisticsConfig) -> tuple[str, ...]:
+    sure = evidence.paired.query("reference == 'fp32' and non_inferior")["config"]
+    named = [row.config for row in rows if row.config in set(sure)]
+    confidence = f"{100 * settings.confidence:g} %"
+    return (
+        f"Gap: INT8 minus FP32, in points, with its {confidence} interval over the choice of the test images (paired"
+        " bootstrap). p: exact McNemar test on the same images; Holm p: corrected for the number of configurations.",
+        f"The interval excludes a loss of {settings.margin_points:g} points or more: {', '.join(named) or 'of none'}.",
+        *_seed_notes(rows, evidence, confidence),
+    )
+
+
+def _seed_notes(rows: Sequence[Table2Row], evidence: Evidence, confidence: str) -> tuple[str, ...]:
+    repeated = {row.config: row.seed_count for row in rows if row.seed_count > 1}
+    methods = evidence.methods.set_index("config")[["gap_points", "ci_low", "ci_high"]]
+    over_seeds = [f"{name} {points_within(*methods.loc[name])} ({count})" for name, count in repeated.items()]
+    if not over_seeds:
+        return ()
+    return (f"Mean gap over (so many) seeds, with Student's {confidence} interval: {', '.join(over_seeds)}.",)
+
+
 def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
     skew = provenance.range_skew
     rescaled = (
         f" The FP32 network's channels were rescaled, its function unchanged (range_skew {skew:g})." if skew else ""
     )
-    return (f"One run, seed {provenance.seed}.{rescaled}",)
+    return (f"One run, seed {provenance.seed}, regime {provenance.regime}.{rescaled}",)
 
 
 def _paper_notes(rows: Sequence[Table2Row]) -> tuple[str, ...]:

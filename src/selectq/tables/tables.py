@@ -38,17 +38,27 @@ class Table1Row:
 class Table2Row:
     """What one configuration achieves. Accuracies and shares in percent, gaps in points, sizes in 10^6 bytes.
 
-    In the row of the FP32 network, scope, share, INT8 accuracy and gap are None: `int8_top1` is measured on integer
-    programs alone. It is `simulated` where a scheme has fewer than 8 bits: the program then holds its levels in 8.
+    `ci_low` to `ci_high` is the paired interval of the gap, `mcnemar_p` its p value, `holm_p` the same corrected for
+    the number of configurations. All are of one network; `seed_count` says how often its configuration was trained.
+
+    In the row of the FP32 network, scope, share, INT8 accuracy, gap and what belongs to it are None: `int8_top1` is
+    measured on integer programs alone. It is `simulated` where a scheme has fewer than 8 bits: the program then holds
+    its levels in 8.
     """
 
     config: str
+    regime: str
     scope: str | None
     params_retrained_pct: float | None
     size_mb: float
+    seed_count: int
     fp32_top1: float
     int8_top1: float | None
     gap_points: float | None
+    ci_low: float | None
+    ci_high: float | None
+    mcnemar_p: float | None
+    holm_p: float | None
     standard_error_points: float
     simulated: bool
     paper: PaperFigures
@@ -73,38 +83,54 @@ def _table1_row(configuration: Configuration, evidence: Evidence, paper: Paper) 
     )
 
 
-def table2(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper) -> list[Table2Row]:
-    """The FP32 row, then one row for each configuration, in their order."""
-    quantized = [_table2_row(configuration, evidence, paper) for configuration in configurations]
-    return [_fp32_row(evidence, paper), *quantized]
+def table2(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper, regime: str) -> list[Table2Row]:
+    """The FP32 row, then one row for each configuration, in their order; `regime` names the run's conditions."""
+    return [
+        _fp32_row(evidence, paper, regime),
+        *(_table2_row(configuration, evidence, paper, regime) for configuration in configurations),
+    ]
 
 
-def _fp32_row(evidence: Evidence, paper: Paper) -> Table2Row:
+def _fp32_row(evidence: Evidence, paper: Paper, regime: str) -> Table2Row:
     fp32 = evidence.fp32
     return Table2Row(
         config="fp32",
+        regime=regime,
         scope=None,
         params_retrained_pct=None,
         size_mb=megabytes(fp32.size_bytes),
+        seed_count=1,
         fp32_top1=fp32.test_top1,
         int8_top1=None,
         gap_points=None,
+        ci_low=None,
+        ci_high=None,
+        mcnemar_p=None,
+        holm_p=None,
         standard_error_points=standard_error(fp32.test_top1, fp32.test_images),
         simulated=False,
         paper=paper.fp32,
     )
 
 
-def _table2_row(configuration: Configuration, evidence: Evidence, paper: Paper) -> Table2Row:
-    fp32, int8 = evidence.fp32, evidence.int8[configuration.name]
+def _table2_row(configuration: Configuration, evidence: Evidence, paper: Paper, regime: str) -> Table2Row:
+    name = configuration.name
+    fp32, int8, paired, methods = evidence.fp32, evidence.int8[name], evidence.paired, evidence.methods
+    against_fp32 = paired[(paired["config"] == name) & (paired["reference"] == "fp32")].iloc[0]
     return Table2Row(
-        config=configuration.name,
+        config=name,
+        regime=regime,
         scope=configuration.experiment.scope,
-        params_retrained_pct=retrained_pct(evidence, configuration.name),
+        params_retrained_pct=retrained_pct(evidence, name),
         size_mb=megabytes(int8.size_bytes),
+        seed_count=int(methods.loc[methods["config"] == name, "seed_count"].iloc[0]),
         fp32_top1=fp32.test_top1,
         int8_top1=int8.test_top1,
-        gap_points=gap_points(evidence, configuration.name),
+        gap_points=gap_points(evidence, name),
+        ci_low=float(against_fp32["ci_low"]),
+        ci_high=float(against_fp32["ci_high"]),
+        mcnemar_p=float(against_fp32["mcnemar_p"]),
+        holm_p=float(against_fp32["holm_p"]),
         standard_error_points=standard_error(int8.test_top1, int8.test_images),
         simulated=not int8.integer_arithmetic,
         paper=paper.beside(configuration.experiment),

@@ -1,0 +1,117 @@
+"""Which networks are compared with which, and what becomes of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selectq.params.configs import StatisticsConfig
+from selectq.statistics.answers import Answers, Right
+from selectq.statistics.comparisons import find_full, method_table, paired_table, seed_table
+from selectq.statistics.paired import holm
+from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
+from selectq.tables.configurations import Configuration, Experiment
+
+SETTINGS = StatisticsConfig(confidence=0.95, resamples=2_000, margin_points=5.0)
+
+
+def configuration(
+    name: str, scope: str, bits: int = 8, granularity: str = "channel", scheme: str = "symmetric"
+) -> Configuration:
+    epochs = 0 if scope == "none" else 1
+    return Configuration(name, "qat" if epochs else "ptq", Experiment(scope, bits, granularity, 8, scheme), epochs)
+
+
+PTQ = configuration("ptq", "none")
+WHOLE = configuration("whole", "all")
+PART = configuration("part", "depthwise")
+PART_W4 = configuration("part_w4", "depthwise", bits=4)
+RUN = [PTQ, WHOLE, PART, PART_W4]
+
+
+def right(wrong: slice) -> Right:
+    """Of 200 images, all right but some."""
+    answers = np.ones(200, dtype=bool)
+    answers[wrong] = False
+    return answers
+
+
+OWN = {
+    "fp32": right(slice(0, 20)),
+    "ptq": right(slice(0, 100)),
+    "whole": right(slice(10, 26)),
+    "part": right(slice(0, 22)),
+    "part_w4": right(slice(0, 20)),
+}
+
+
+@pytest.fixture(scope="module")
+def paired() -> pd.DataFrame:
+    return paired_table(OWN, RUN, SETTINGS, seed=0)
+
+
+def test_rows_are_of_all_against_fp32_and_of_the_selective_against_full(paired: pd.DataFrame) -> None:
+    assert list(paired.columns) == list(PAIRED_COLUMNS)
+    compared = list(zip(paired["config"], paired["reference"], strict=True))
+    assert compared == [*((one.name, "fp32") for one in RUN), ("part", "whole")]
+
+
+def test_counts_and_gaps(paired: pd.DataFrame) -> None:
+    found = paired[["gap_points", "only_config_right", "only_reference_right"]].to_numpy().tolist()
+    assert found == [[-40, 0, 80], [2, 10, 6], [-1, 0, 2], [0, 0, 0], [-3, 4, 10]]
+    assert (paired["ci_low"] <= paired["gap_points"]).all() and (paired["ci_high"] >= paired["gap_points"]).all()
+    assert list(paired["non_inferior"]) == [False, True, True, True, False]
+
+
+def test_holm_is_over_the_rows_with_the_same_reference(paired: pd.DataFrame) -> None:
+    for _, family in paired.groupby("reference"):
+        assert list(family["holm_p"]) == holm(list(family["mcnemar_p"]))
+    assert paired["holm_p"].iloc[-1] == paired["mcnemar_p"].iloc[-1], "a family of one"
+    assert paired["holm_p"].iloc[0] == 4 * paired["mcnemar_p"].iloc[0]
+
+
+def test_interval_does_not_depend_on_what_else_is_compared(paired: pd.DataFrame) -> None:
+    alone = paired_table(OWN, [PART], SETTINGS, seed=0)
+    columns = ["ci_low", "ci_high", "mcnemar_p"]
+    assert alone[columns].to_numpy().tolist() == paired[paired["config"] == "part"][:1][columns].to_numpy().tolist()
+
+
+def test_small_p_values_are_not_written_as_0(paired: pd.DataFrame) -> None:
+    written = with_written_p(paired)
+    assert written["mcnemar_p"].iloc[0] == "1.654e-24"  # 2 / 2^80
+    assert with_written_p(paired.assign(holm_p=None))["holm_p"].isna().all()
+
+
+def test_full_is_found_by_its_scope_and_bit_widths() -> None:
+    assert find_full(PART, RUN) == WHOLE
+    assert find_full(PART_W4, RUN) is None
+    assert find_full(WHOLE, RUN) is None and find_full(PTQ, RUN) is None
+
+
+def test_of_several_the_scheme_with_most_in_common_is_taken() -> None:
+    coarse = configuration("coarse", "all", granularity="tensor", scheme="asymmetric")
+    asymmetric, again = (configuration(name, "all", scheme="asymmetric") for name in ("asymmetric", "again"))
+    part = configuration("part", "depthwise", scheme="asymmetric")
+    assert find_full(part, [part, coarse, WHOLE, asymmetric, again]) == asymmetric
+    assert find_full(PART, [coarse, asymmetric, WHOLE]) == WHOLE
+    assert find_full(part, [coarse, WHOLE]) == coarse, "both have one thing in common: the first"
+
+
+def test_seeds_are_the_unit() -> None:
+    """Gaps to FP32 of -1, -3 and +1 points: mean -1, standard deviation 2, t of 2 degrees of freedom 4.303."""
+    repeated = {"part": {7: right(slice(0, 26)), 4: right(slice(0, 18))}}
+    answers = Answers(OWN, repeated)
+    rows = seed_table(answers, seed=3)
+    assert list(rows.columns) == list(SEED_COLUMNS)
+    assert rows.to_numpy().tolist() == [["part", 3, 89.0, -1.0], ["part", 7, 87.0, -3.0], ["part", 4, 91.0, 1.0]]
+
+    methods = method_table(answers, list(OWN)[1:], 3, 0.95).set_index("config")
+    assert ["config", *methods.columns] == list(METHOD_COLUMNS)
+    reach = 4.3027 * 2 / 3**0.5
+    assert methods.loc["part"].to_list() == pytest.approx([3, 89.0, -1.0, -1 - reach, -1 + reach], abs=1e-3)
+    assert methods.loc["whole"].to_list()[:3] == [1, 92.0, 2.0]
+    assert methods.loc["whole", ["ci_low", "ci_high"]].isna().all()
+
+
+def test_nothing_repeated_is_an_empty_table() -> None:
+    assert list(seed_table(Answers(OWN, {}), seed=0).columns) == list(SEED_COLUMNS)
+    assert len(seed_table(Answers(OWN, {}), seed=0)) == 0

@@ -1,0 +1,159 @@
+"""The stage as a user runs it, on made-up logits: its outputs, and faults in one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from selectq.data.packed import Dataset, Split, write_dataset
+from selectq.files import write_tensors
+from selectq.params.load import overlay, read_yaml
+
+IMAGES, CLASSES = 400, 4
+LABELS = torch.arange(IMAGES) % CLASSES
+WRONG = {"fp32": 40, "tensor": 300, "full": 36, "dw": 50}
+"""Of how many images, the first ones, a network takes each for the next class."""
+CONFIGURATIONS = {"ptq": ["tensor"], "qat": ["full", "dw"]}
+SEEDS = {1: 52, 2: 48}
+"""The same for further trainings of `dw`."""
+
+
+def logits(wrong: int) -> torch.Tensor:
+    """(IMAGES, CLASSES): 1 for the class that is named, 0 for the others."""
+    named = LABELS.clone()
+    named[:wrong] = (named[:wrong] + 1) % CLASSES
+    return torch.nn.functional.one_hot(named, CLASSES).float()
+
+
+def write_logits(path: Path, wrong: int, **network: str | int) -> None:
+    write_tensors(path, {"logits": logits(wrong)}, {**network, "split": "test"})
+
+
+@pytest.fixture(scope="module")
+def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the stage reads; to be read, not changed."""
+    folder = tmp_path_factory.mktemp("made")
+    document = read_yaml(checkout / "params.yaml")
+    names = {section: {name: document[section][name] for name in kept} for section, kept in CONFIGURATIONS.items()}
+    document = overlay(document, {"repeat": {"names": ["dw"], "seeds": list(SEEDS)}, "ship": ["dw"]})
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump(document | names | {"convert": ["tensor", "full", "dw"]}, sort_keys=False)
+    )
+    splits = [Split(torch.zeros(IMAGES, 3, 8, 8, dtype=torch.uint8), LABELS.clone()) for _ in range(3)]
+    dataset = Dataset(*splits, ("a", "b", "c", "d"), {"name": "made", "source": "up"})
+    write_dataset(folder / "data/images.safetensors", dataset)
+    for name, wrong in WRONG.items():
+        write_logits(folder / f"models/logits/{name}.safetensors", wrong, config=name)
+    for seed, wrong in SEEDS.items():
+        write_logits(folder / f"models/logits/repeats/dw-{seed}.safetensors", wrong, config="dw", seed=seed)
+    return folder
+
+
+def run_stage(checkout: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, checkout / "stages" / "statistics.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def compared(checkout: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of metrics after the stage has run, and what it printed."""
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("compared") / "run")
+    result = run_stage(checkout, folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return folder / "metrics", result.stdout
+
+
+def test_outputs_are_those_declared(checkout: Path, compared: tuple[Path, str]) -> None:
+    metrics, _ = compared
+    declared = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["statistics"]["outs"]
+    assert {f"metrics/{path.name}" for path in metrics.iterdir()} == set(declared)
+
+
+def test_pairs_are_counted_in_the_logits(compared: tuple[Path, str]) -> None:
+    metrics, printed = compared
+    paired = pd.read_csv(metrics / "paired.csv").set_index(["config", "reference"])
+    counts = paired[["images", "gap_points", "only_config_right", "only_reference_right"]]
+    assert counts.loc["tensor", "fp32"].to_list() == [400, -65.0, 0, 260]
+    assert counts.loc["full", "fp32"].to_list() == [400, 1.0, 4, 0]
+    assert counts.loc["dw", "fp32"].to_list() == [400, -2.5, 0, 10]
+    assert counts.loc["dw", "full"].to_list() == [400, -3.5, 0, 14]
+    assert paired.loc[("tensor", "fp32"), "mcnemar_p"] == pytest.approx(2.0**-259, rel=1e-3)
+    assert paired.loc[("dw", "fp32"), "holm_p"] == pytest.approx(2 * 2.0**-9, rel=1e-3)
+    assert printed == "not worse than fp32 by 0.5 points: full\n"
+
+
+def test_seeds_are_gathered(compared: tuple[Path, str]) -> None:
+    metrics, _ = compared
+    seeds = pd.read_csv(metrics / "seeds.csv")
+    assert seeds.to_numpy().tolist() == [["dw", 0, 87.5, -2.5], ["dw", 1, 87.0, -3.0], ["dw", 2, 88.0, -2.0]]
+    methods = pd.read_csv(metrics / "methods.csv").set_index("config")
+    assert methods["seed_count"].to_dict() == {"tensor": 1, "full": 1, "dw": 3}
+    assert methods.loc["dw", "gap_points"] == -2.5 and methods["ci_low"].isna().to_list() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda folder: write_logits(folder / "old.safetensors", 0, config="old"),
+            "models/logits/old.safetensors: of no configuration in params.yaml; delete,",
+        ),
+        (
+            lambda folder: write_logits(folder / "repeats/full-1.safetensors", 0, config="full", seed=1),
+            "models/logits/repeats/full-1.safetensors: of no configuration in params.yaml; delete,",
+        ),
+        (
+            lambda folder: (folder / "repeats/dw-2.safetensors").unlink(),
+            "models/logits/repeats/dw-2.safetensors: not a readable selectq file",
+        ),
+        (
+            lambda folder: shutil.copy(folder / "repeats/dw-1.safetensors", folder / "repeats/dw-2.safetensors"),
+            "models/logits/repeats/dw-2.safetensors: holds {'config': 'dw', 'seed': 1, 'split': 'test'}; expected",
+        ),
+        (
+            lambda folder: write_tensors(
+                folder / "dw.safetensors", {"logits": logits(0)[1:]}, {"config": "dw", "split": "test"}
+            ),
+            "models/logits/dw.safetensors: holds {'config': 'dw', 'split': 'test'}; expected",
+        ),
+        (
+            lambda folder: save_file({"logits": logits(0)}, folder / "dw.safetensors"),
+            "models/logits/dw.safetensors: not a readable selectq file",
+        ),
+    ],
+    ids=["removed configuration", "removed repeat", "missing", "another seed", "other images", "foreign"],
+)
+def test_fault_is_one_line_and_nothing_is_written(
+    spoil: Callable[[Path], object], message: str, checkout: Path, made: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(made, tmp_path / "run")
+    spoil(folder / "models/logits")
+    result = run_stage(checkout, folder)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith(f"error: {message}")
+    assert not (folder / "metrics").exists()
+
+
+def test_logits_of_repeats_that_are_over_are_refused(checkout: Path, made: Path, tmp_path: Path) -> None:
+    """No repeated training is asked for, so that no expected file points to their folder."""
+    folder = shutil.copytree(made, tmp_path / "run")
+    none = overlay(read_yaml(folder / "params.yaml"), {"repeat": {"names": [], "seeds": []}})
+    (folder / "params.yaml").write_text(yaml.safe_dump(none))
+    assert "models/logits/repeats/dw-1.safetensors, models/logits/repeats" in run_stage(checkout, folder).stderr
+
+
+def test_standard_module_of_the_script_s_name_is_found_first(checkout: Path) -> None:
+    """Python puts a script's folder first on its path, and torch imports `statistics`."""
+    program = f"import sys; sys.path[0] = {str(checkout / 'stages')!r}; import _src, statistics; statistics.median"
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
