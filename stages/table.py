@@ -13,6 +13,7 @@ from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
 from selectq.tables.markdown import to_markdown
+from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
 from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
@@ -35,22 +36,26 @@ def main() -> None:
         evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
         latency, paper = latency_points(LATENCIES), read_paper()
         rows1, rows2 = table1(configurations, evidence, paper), table2(configurations, evidence, paper)
+        oscillation = oscillation_by_kind(evidence.oscillation)
         sheets = ReportSheets(
             table1=sheet1(rows1),
             table2=sheet2(rows2, evidence, Provenance(params.seed, params.range_skew)),
             parity=parity_sheet(configurations, evidence),
             bytes=bytes_sheet(configurations, evidence),
             environment=environment_sheet(configurations, evidence),
+            oscillation=oscillation_sheet(oscillation),
         )
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
         write_csv(RESULTS / "table2.csv", to_frame(rows2))
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
+        write_csv(RESULTS / "oscillation.csv", oscillation)
         write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence, latency))
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)
+        write_csv(PLOTS / "causes.csv", evidence.causes, digits=8)
         write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)
         write_csv(PLOTS / "histograms.csv", evidence.histograms, digits=8)
         write_csv(PLOTS / "confusion.csv", evidence.confusion)

@@ -11,13 +11,16 @@ from trivial_pipeline import CHECKOUT, FEW, Repository, set_parameter, write_rep
 
 PTQ = {f"ptq@{name}" for name in FEW["ptq"]}
 DRIFT = {f"drift@{name}" for name in FEW["convert"]}
+CAUSES = {f"causes@{name}" for name in FEW["convert"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
-BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
+BEHIND_QAT = (
+    {f"{stage}@{name}" for stage in ("drift", "causes", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
+)
 BEHIND_CONVERT = PARITY | CARDS | {"table"}
-QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
+QUANTIZED = PTQ | DRIFT | CAUSES | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges"} | QUANTIZED
 TRAINED = {"finetune_fp32"} | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
@@ -75,17 +78,18 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor", "table"} | CARDS,
+            {"ptq@tensor", "drift@tensor", "causes@tensor", "convert@tensor", "parity@tensor", "table"} | CARDS,
             id="ptq.tensor",
         ),
         pytest.param(
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),
         pytest.param(set_parameter("drift.histogram_images", 77), {"table"} | DRIFT, id="drift.histogram_images"),
+        pytest.param(set_parameter("drift.cause_images", 77), {"table"} | CAUSES, id="drift.cause_images"),
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),
         pytest.param(
             set_parameter("qat.dw.lr", 0.00077),
-            {"qat@dw", "drift@dw", "convert@dw", "parity@dw", "table"} | CARDS,
+            {"qat@dw", "drift@dw", "causes@dw", "convert@dw", "parity@dw", "table"} | CARDS,
             id="qat.dw.lr",
         ),
         pytest.param(set_parameter("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
@@ -97,7 +101,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         ),
         pytest.param(
             _add_configuration,
-            {"qat@mine", "drift@mine", "convert@mine", "parity@mine", "table"} | CARDS,
+            {"qat@mine", "drift@mine", "causes@mine", "convert@mine", "parity@mine", "table"} | CARDS,
             id="configuration-added",
         ),
         pytest.param(_remove_configuration, {"table"} | CARDS, id="configuration-removed"),

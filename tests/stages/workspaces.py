@@ -111,3 +111,4 @@ def run_chain(workspace: Workspace) -> None:
     workspace.run("parity", "--name", "dw")
     workspace.run("drift", "--name", "tensor")
     workspace.run("drift", "--name", "dw")
+    workspace.run("causes", "--name", "dw")

@@ -56,7 +56,7 @@ def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batche
         Columns index (in order of execution), layer, layer_kind (`block` for a residual sum, `pool`), cause (one of
         `CAUSES`, or `total`), drift: ||cause||₂ / ||act(W x)||₂ over everything shown, in double precision.
     """
-    splits = {unit.name: Split(*forms) for unit, *forms in _forms(parent, quantized)}
+    splits = {unit.name: Split(forms, unit) for forms, unit in _forms(parent, quantized)}
     for batch in batches:
         _add_batch(parent, quantized, splits, batch)
     rows = [
@@ -104,12 +104,11 @@ class Split:
         return [*outputs, _clip(self._quantized, outputs[-1])]
 
 
-def _forms(parent: FusedMobileNetV2, quantized: FusedMobileNetV2) -> Iterator[tuple[Unit, list[Unit], Unit]]:
-    """Every unit of the parent with its float forms and its quantized one, in order of execution."""
-    retrained, rounded = _float_form(quantized, rounded=False), _float_form(quantized, rounded=True)
-    networks = (parent, retrained, rounded, quantized)
-    for of_parent, of_retrained, of_rounded, of_quantized in zip(*map(_units, networks), strict=True):
-        yield of_parent, [of_parent, of_retrained, of_rounded], of_quantized
+def _forms(parent: FusedMobileNetV2, quantized: FusedMobileNetV2) -> Iterator[tuple[list[Unit], Unit]]:
+    """The float forms and the quantized form of every unit, in order of execution."""
+    networks = (parent, _float_form(quantized, rounded=False), _float_form(quantized, rounded=True), quantized)
+    for *forms, unit in zip(*map(_units, networks), strict=True):
+        yield forms, unit
 
 
 def _float_form(quantized: FusedMobileNetV2, rounded: bool) -> FusedMobileNetV2:
