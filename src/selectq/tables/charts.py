@@ -43,6 +43,8 @@ CAUSE_KINDS = {
     "classifier": "classifier",
 }
 """What has an error of its own, in network order -> how it is written."""
+SMALLEST_CAUSE = 1e-4
+"""Of drift: what is less does not matter, and would squeeze the rest."""
 WIDTH = 5.0
 """Inches: one column of the report, so that all text has one size; still legible when a phone shrinks it."""
 LEGEND_CHARACTERS = 73
@@ -172,10 +174,12 @@ def paint_causes(figure: Figure, causes: pd.DataFrame, looks: Looks) -> None:
         axes.set_title(cause)
         axes.set_ylabel("drift")
         _log_drift(axes)
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.grid(False, axis="x")
         for border in range(1, len(kinds)):
             axes.axvline(border - 0.5, color="#e6e6e6", linewidth=0.8, zorder=0)
     panels[-1].set_xlim(-0.5, len(kinds) - 0.5)
+    panels[-1].set_ylim(SMALLEST_CAUSE, max(2.0, 1.5 * causes["drift"].max()))
     panels[-1].set_xticks(range(len(kinds)), CAUSE_KINDS.values(), rotation=30, ha="right", rotation_mode="anchor")
     _legend_below(figure, panels[0])
 

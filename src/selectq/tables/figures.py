@@ -107,8 +107,8 @@ def cause_figures(causes: pd.DataFrame, looks: Looks) -> list[ReportFigure]:
         ReportFigure(
             "Causes of drift, by kind of layer",
             "Root mean square of each cause's drift over the layers of a kind, the whole network quantized. What a kind"
-            " inherits, others have started; the other panels are what it adds itself. No marker: nothing. All panels"
-            " have one scale.",
+            " inherits, others have started; the other panels are what it adds itself. No marker: less than 0.0001. All"
+            " panels have one scale.",
             7.6,
             causes_by_kind(causes),
             partial(charts.paint_causes, looks=looks),
