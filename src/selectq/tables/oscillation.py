@@ -50,5 +50,5 @@ NOTES = (
 def _cell(of_kind: pd.DataFrame) -> str:
     if of_kind.empty:
         return NOTHING
-    (row,) = of_kind.itertuples()
-    return f"{percent(row.oscillating_pct, 1)} ({percent(row.flipped_pct, 1)})"
+    oscillating, flipped = of_kind[["oscillating_pct", "flipped_pct"]].iloc[0].tolist()
+    return f"{percent(oscillating, 1)} ({percent(flipped, 1)})"
