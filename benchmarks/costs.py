@@ -57,7 +57,8 @@ def prepare(workspace: Path, images: int) -> None:
     for section in (*params["ptq"].values(), params["qat_training"]):
         section["calibration"]["images"] = min(images, section["calibration"]["images"])
     params["parity"] = {"layer_images": min(images, 1000), "layer_steps": 255, "flipped_pct": 100.0}
-    params["drift"]["histogram_images"] = min(images, params["drift"]["histogram_images"])
+    for count in ("histogram_images", "cause_images"):
+        params["drift"][count] = min(images, params["drift"][count])
     for section in (params["finetune"], params["qat_training"]):
         section["batch_size"] = min(images, section["batch_size"])
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Retrain the layers in scope under fake quantization; writes the checkpoint, its accuracy and learning curve."""
+"""Retrain the layers in scope under fake quantization; writes the checkpoint, accuracy, learning curve, oscillation."""
 
 import _src  # noqa: F401
 
@@ -16,6 +16,7 @@ from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 from selectq.stage import run
 from selectq.training.device import choose_device
+from selectq.training.oscillation import oscillation_table
 from selectq.training.parallel import training_workers
 from selectq.training.qat import Retraining, retrain
 from selectq.training.resume import TrainingState, run_key
@@ -47,6 +48,9 @@ def main() -> None:
         write_quantized(checkpoint_path, checkpoint)
         learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
         write_csv(Path(f"metrics/learning/{name}.csv"), learning)
+        oscillation = oscillation_table(history)
+        oscillation.insert(0, "config", name)
+        write_csv(Path(f"metrics/oscillation/{name}.csv"), oscillation)
         write_json(
             Path(f"metrics/simulated/{name}.json"),
             {

@@ -14,6 +14,7 @@ from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
 from selectq.tables.markdown import to_markdown
+from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
 from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
@@ -38,12 +39,14 @@ def main() -> None:
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.regime)
         provenance = Provenance(params.seed, params.regime, params.range_skew, params.statistics)
+        oscillation = oscillation_by_kind(evidence.oscillation)
         sheets = ReportSheets(
             table1=sheet1(rows1),
             table2=sheet2(rows2, evidence, provenance),
             parity=parity_sheet(configurations, evidence),
             bytes=bytes_sheet(configurations, evidence),
             environment=environment_sheet(configurations, evidence),
+            oscillation=oscillation_sheet(oscillation),
         )
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
@@ -53,12 +56,14 @@ def main() -> None:
         write_csv(RESULTS / "methods.csv", evidence.methods)
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
+        write_csv(RESULTS / "oscillation.csv", oscillation)
         write_bytes(
             RESULTS / "report.html", render_report(sheets, rows2, evidence, latency, params.statistics.margin_points)
         )
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)
+        write_csv(PLOTS / "causes.csv", evidence.causes, digits=8)
         write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)
         write_csv(PLOTS / "histograms.csv", evidence.histograms, digits=8)
         write_csv(PLOTS / "confusion.csv", evidence.confusion)

@@ -11,14 +11,16 @@ from trivial_pipeline import CHECKOUT, FEW, Repository, set_parameter, write_rep
 
 PTQ = {f"ptq@{name}" for name in FEW["ptq"]}
 DRIFT = {f"drift@{name}" for name in FEW["convert"]}
+CAUSES = {f"causes@{name}" for name in FEW["convert"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
 TABLES = {"statistics", "table"}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
-BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | TABLES
+MEASURED = ("drift", "causes", "convert", "parity")
+BEHIND_QAT = {f"{stage}@{name}" for stage in MEASURED for name in FEW["qat"]} | CARDS | TABLES
 BEHIND_CONVERT = PARITY | CARDS | TABLES
-QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
+QUANTIZED = PTQ | DRIFT | CAUSES | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges"} | QUANTIZED
 TRAINED = {"finetune_fp32"} | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
@@ -77,17 +79,18 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor"} | TABLES | CARDS,
+            {"ptq@tensor", *(f"{stage}@tensor" for stage in MEASURED)} | TABLES | CARDS,
             id="ptq.tensor",
         ),
         pytest.param(
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),
         pytest.param(set_parameter("drift.histogram_images", 77), {"table"} | DRIFT, id="drift.histogram_images"),
+        pytest.param(set_parameter("drift.cause_images", 77), {"table"} | CAUSES, id="drift.cause_images"),
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),
         pytest.param(
             set_parameter("qat.dw.lr", 0.00077),
-            {"qat@dw", "drift@dw", "convert@dw", "parity@dw"} | TABLES | CARDS,
+            {"qat@dw", *(f"{stage}@dw" for stage in MEASURED)} | TABLES | CARDS,
             id="qat.dw.lr",
         ),
         pytest.param(set_parameter("formats", ["onnx"]), CONVERT | BEHIND_CONVERT, id="formats"),
@@ -101,7 +104,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         ),
         pytest.param(
             _add_configuration,
-            {"qat@mine", "drift@mine", "convert@mine", "parity@mine"} | TABLES | CARDS,
+            {"qat@mine", *(f"{stage}@mine" for stage in MEASURED)} | TABLES | CARDS,
             id="configuration-added",
         ),
         pytest.param(_remove_configuration, TABLES | CARDS, id="configuration-removed"),

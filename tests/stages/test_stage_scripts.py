@@ -21,6 +21,7 @@ from selectq.quantization.quantized import read_quantized
 slow = pytest.mark.slow
 
 WRITTEN = {
+    "metrics/causes/dw.csv",
     "metrics/channel_ranges.csv",
     "metrics/drift/dw.csv",
     "metrics/drift/dw.histograms.csv",
@@ -31,6 +32,7 @@ WRITTEN = {
     "metrics/int8/dw.json",
     "metrics/learning/dw.csv",
     "metrics/learning/fp32.csv",
+    "metrics/oscillation/dw.csv",
     "metrics/parity/dw.csv",
     "metrics/parity/dw.json",
     "metrics/parity/dw.layers.csv",
@@ -148,6 +150,23 @@ def test_drift_is_of_every_block_and_layer(chain: Workspace) -> None:
 
 
 @slow
+def test_causes_are_of_every_layer_sum_and_the_pool(chain: Workspace) -> None:
+    causes = rows(chain, "causes/dw.csv")
+    assert list(causes[0]) == ["config", "index", "layer", "layer_kind", "cause", "drift"]
+    assert {row["config"] for row in causes} == {"dw"} and len(causes) == (53 + 10 + 1) * 6
+    learnt = {row["layer_kind"] for row in causes if row["cause"] == "retrained weights" and float(row["drift"])}
+    assert learnt == {"depthwise", "classifier"}
+
+
+@slow
+def test_oscillation_is_of_the_layers_that_learn(chain: Workspace) -> None:
+    found = rows(chain, "oscillation/dw.csv")
+    assert list(found[0]) == ["config", "layer", "layer_kind", "weights", "flipped_pct", "oscillating_pct"]
+    assert {row["layer_kind"] for row in found} == {"depthwise", "classifier"} and len(found) == 18
+    assert max(float(row["flipped_pct"]) for row in found) > 0
+
+
+@slow
 def test_channel_ranges_are_of_the_inspected_layers(chain: Workspace) -> None:
     ranges = rows(chain, "channel_ranges.csv")
     assert {row["layer"] for row in ranges} == {"features.14.conv.1.0"}
@@ -205,6 +224,7 @@ def test_another_seed_writes_other_bytes(chain: Workspace, tmp_path: Path) -> No
         pytest.param("ptq", "ptq", "tensor, channel", marks=slow),
         pytest.param("convert", "convert", "tensor, channel, full", marks=slow),
         pytest.param("drift", "convert", "tensor, channel, full", marks=slow),
+        pytest.param("causes", "convert", "tensor, channel, full", marks=slow),
     ],
 )
 def test_unknown_name_is_refused(stage: str, section: str, names: str, workspace: Workspace) -> None:

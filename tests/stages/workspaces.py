@@ -20,7 +20,7 @@ CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2},
     "ptq": {"tensor": CALIBRATION, "channel": CALIBRATION},
-    "drift": {"histogram_images": 4},
+    "drift": {"histogram_images": 4, "cause_images": 4},
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
     "parity": {"layer_images": 4},
@@ -111,3 +111,4 @@ def run_chain(workspace: Workspace) -> None:
     workspace.run("parity", "--name", "dw")
     workspace.run("drift", "--name", "tensor")
     workspace.run("drift", "--name", "dw")
+    workspace.run("causes", "--name", "dw")

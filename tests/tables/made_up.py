@@ -39,6 +39,15 @@ IMAGE_SIZE = 32
 LAYER = "features.14.conv.1.0"
 KINDS_OF_A_BLOCK = ("expansion", "depthwise", "projection")
 SPLITS = ("train", "validation")
+CAUSES = {
+    "inherited": 1.0,
+    "retrained weights": 0.2,
+    "weight rounding": 0.1,
+    "clipping": 0.0,
+    "activation rounding": 0.3,
+    "total": 1.1,
+}
+LEARNING_KINDS = {"full": (*KINDS_OF_A_BLOCK, "classifier"), "dwpw": ("depthwise", "projection", "classifier")}
 
 
 def parameters(checkout: Path) -> dict[str, Any]:
@@ -84,8 +93,11 @@ def write_metrics(root: Path) -> None:
         write_csv(root / "parity" / f"{name}.layers.csv", pd.DataFrame({"config": [name], "steps": [1]}))
         write_csv(root / "drift" / f"{name}.csv", drift(name))
         write_csv(root / "drift" / f"{name}.histograms.csv", histograms(name), digits=8)
+        write_csv(root / "causes" / f"{name}.csv", causes(name), digits=8)
     for name in ("fp32", "full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "learning" / f"{name}.csv", learning_curve(name, 10 if name == "fp32" else 3))
+    for name in ("full", "dwpw", "dwpw_asym", "mine"):
+        write_csv(root / "oscillation" / f"{name}.csv", oscillation(name))
     write_csv(root / "channel_ranges.csv", channel_ranges())
     write_csv(root / "paired.csv", paired())
     write_csv(root / "seeds.csv", seeds())
@@ -167,6 +179,29 @@ def drift(name: str) -> pd.DataFrame:
         for index, layer, layer_kind in units
     ]
     return pd.DataFrame(rows, columns=["config", "index", "layer", "layer_kind", "kind", "drift"])
+
+
+def causes(name: str) -> pd.DataFrame:
+    """The configuration's drift in shares, along the layers of a block, its sum and the classifier; none inherited by
+    the first."""
+    units = [*enumerate((*KINDS_OF_A_BLOCK, "block", "classifier"))]
+    rows = [
+        (name, index, f"layers.{index}", kind, cause, DRIFT[name] * share * (index > 0 or cause != "inherited"))
+        for index, kind in units
+        for cause, share in CAUSES.items()
+    ]
+    return pd.DataFrame(rows, columns=["config", "index", "layer", "layer_kind", "cause", "drift"])
+
+
+def oscillation(name: str) -> pd.DataFrame:
+    """Two layers of each kind that learns: one of 300 weights, of which none move, and one of 100, of which half do."""
+    rows = [
+        (name, f"layers.{kind}.{number}", kind, weights, 50.0 * number, 20.0 * number)
+        for kind in LEARNING_KINDS.get(name, LEARNING_KINDS["dwpw"])
+        for number, weights in enumerate((300, 100))
+    ]
+    columns = ["config", "layer", "layer_kind", "weights", "flipped_pct", "oscillating_pct"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def channel_ranges() -> pd.DataFrame:

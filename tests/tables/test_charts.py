@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from selectq.params.configs import LAYER_KINDS
 from selectq.tables import charts
+from selectq.tables.plot_data import causes_by_kind
 
 
 def test_same_data_same_bytes() -> None:
@@ -21,6 +22,10 @@ def test_same_data_same_bytes() -> None:
 def test_every_kind_of_layer_has_its_panel() -> None:
     kinds = [kind for panel in charts.LAYER_PANELS.values() for kind in panel]
     assert sorted(kinds) == sorted(set(LAYER_KINDS) - {"batchnorm"})
+
+
+def test_every_kind_of_layer_has_causes() -> None:
+    assert sorted(charts.CAUSE_KINDS) == sorted({*LAYER_KINDS, "block", "pool"} - {"batchnorm"})
 
 
 def test_looks_stay_apart() -> None:
@@ -60,6 +65,23 @@ def test_small_gaps_are_on_a_linear_axis() -> None:
     gaps, figure = made_up.paired().query("reference == 'full'"), Figure()
     charts.paint_gaps(figure, gaps, charts.assign_looks(gaps["config"]), margin_points=0.5)
     assert (figure.axes[0].get_xscale(), figure.axes[0].get_xlabel()) == ("linear", "gap to full (points)")
+
+
+def test_causes_show_every_kind_of_every_configuration() -> None:
+    names = ("tensor", "dwpw")
+    shown = causes_by_kind(pd.concat(map(made_up.causes, names)))
+    figure = Figure()
+    charts.paint_causes(figure, shown, charts.assign_looks(names))
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
+    assert titles == [cause for cause in made_up.CAUSES if cause != "total"]
+    for axes, title in zip(figure.axes, titles, strict=True):
+        lines = [line for line in axes.lines if line.get_label() in names]
+        heights = [list(line.get_ydata()) for line in lines]
+        expected = shown[shown["cause"] == title]
+        assert heights == [list(expected[expected["config"] == name]["drift"]) for name in names]
+        kinds = [list(charts.CAUSE_KINDS)[round(x)] for x in lines[0].get_xdata()]
+        assert kinds == [*made_up.KINDS_OF_A_BLOCK, "block", "classifier"]
+        assert max(lines[0].get_xdata() - lines[1].get_xdata()) < 0, "side by side"
 
 
 def test_histograms_count_the_levels_used() -> None:

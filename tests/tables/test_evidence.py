@@ -38,9 +38,12 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert {name: len(pairs) for name, pairs in evidence.pairs.items()} == dict.fromkeys(made_up.INT8_TOP1, 15)
     assert list(evidence.learning["config"].unique()) == ["fp32", "full", "dwpw", "dwpw_asym", "mine"]
     assert len(evidence.learning) == 2 * (10 + 4 * 3)
-    for table in (evidence.drift, evidence.histograms, evidence.confusion):
+    for table in (evidence.drift, evidence.causes, evidence.histograms, evidence.confusion):
         assert list(table["config"].unique()) == list(made_up.INT8_TOP1)
     assert len(evidence.drift) == 6 * 2 * (19 + 53)
+    assert len(evidence.causes) == 6 * 5 * 6
+    assert list(evidence.oscillation["config"].unique()) == ["full", "dwpw", "dwpw_asym", "mine"]
+    assert len(evidence.oscillation) == 2 * (4 + 3 * 3)
     assert len(evidence.channel_ranges) == 576
     assert set(evidence.histograms["tensor"]) == {"weight", "activation"}
     assert len(evidence.confusion) == 6 * 3 * 3
@@ -61,6 +64,8 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "channel_ranges.csv",
         "drift/channel.csv",
         "drift/mine.histograms.csv",
+        "causes/tensor.csv",
+        "oscillation/dwpw.csv",
         "int8/tensor.confusion.csv",
         "paired.csv",
         "seeds.csv",
@@ -79,11 +84,13 @@ def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
 def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, params: Params) -> None:
     metrics = run_folder / "metrics"
     kept = (
+        "causes/old.csv",
         "drift/old.csv",
         "drift/old.histograms.csv",
         "int8/old.confusion.csv",
         "int8/old.json",
         "learning/old.csv",
+        "oscillation/old.csv",
         "parity/old.csv",
         "parity/old.layers.csv",
         "parity/old.json",
@@ -98,13 +105,23 @@ def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, p
     assert str(refusal.value) == f"{named}: of no configuration in params.yaml; delete, or put the configuration back"
 
 
+def test_run_without_retraining_has_no_oscillation(run_folder: Path, params: Params) -> None:
+    for path in (run_folder / "metrics").rglob("*"):
+        if path.is_file() and path.name.partition(".")[0] not in (*params.ptq, "fp32", "channel_ranges"):
+            path.unlink()
+    found = read_evidence(run_folder / "metrics", params.ptq, [], list(params.ptq)).oscillation
+    assert found.empty and list(found)[:2] == ["config", "layer"]
+
+
 def test_learning_curve_of_a_ptq_configuration_is_stale(run_folder: Path, params: Params) -> None:
     (run_folder / "metrics" / "learning" / "tensor.csv").write_text("")
     with pytest.raises(UserError, match=r"learning/tensor\.csv: of no configuration"):
         read(run_folder, params)
 
 
-@pytest.mark.parametrize("table", ["drift/tensor.csv", "drift/tensor.histograms.csv", "int8/tensor.confusion.csv"])
+@pytest.mark.parametrize(
+    "table", ["drift/tensor.csv", "causes/tensor.csv", "drift/tensor.histograms.csv", "int8/tensor.confusion.csv"]
+)
 def test_table_of_another_configuration(table: str, run_folder: Path, params: Params) -> None:
     path = run_folder / "metrics" / table
     path.write_text(path.read_text().replace("\ntensor,", "\nchannel,"))

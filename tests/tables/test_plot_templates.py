@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import made_up
 import pandas as pd
 import pytest
 import yaml
 from dvc_render import VegaRenderer
 
 from selectq.params.load import read_yaml
-from selectq.tables.charts import LAYER_PANELS, assign_looks
+from selectq.tables.charts import CAUSE_KINDS, LAYER_PANELS, assign_looks
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.figures import DRIFT_MEANINGS
@@ -77,6 +78,7 @@ def plots_folder(
     tables = {
         "learning": evidence.learning,
         "drift": evidence.drift,
+        "causes": evidence.causes,
         "channel_ranges": evidence.channel_ranges,
         "histograms": evidence.histograms,
         "confusion": evidence.confusion,
@@ -128,12 +130,18 @@ def test_layer_panels_of_the_template_are_those_of_the_report() -> None:
     assert panels == [f"{panel}: {kind}" for panel in LAYER_PANELS for kind in DRIFT_MEANINGS]
 
 
+def test_causes_of_the_template_are_those_of_the_report() -> None:
+    template = read_template("causes")
+    assert template["facet"]["sort"] == list(made_up.CAUSES)
+    assert template["spec"]["encoding"]["x"]["sort"] == list(CAUSE_KINDS.values())
+
+
 def test_committed_configurations_have_one_colour_in_every_chart() -> None:
     """Learning curves are of fewer configurations: the charts' colours follow the order of those that they show."""
     parameters = read_yaml(CHECKOUT / "params.yaml")
     quantized, trained = [*parameters["ptq"], *parameters["qat"]], ["fp32", *parameters["qat"]]
     looks = assign_looks(quantized)
-    for template in ("drift_blocks", "drift_layers", "histograms", "accuracy", "learning"):
+    for template in ("drift_blocks", "drift_layers", "causes", "histograms", "accuracy", "learning"):
         names = trained if template == "learning" else quantized
         (colours,) = (
             channel["scale"]["range"]

@@ -10,6 +10,7 @@ import pytest
 from selectq.params.configs import StatisticsConfig
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
+from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
 from selectq.tables.paper import read_paper
 from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
 from selectq.tables.report import ReportSheets, render_report
@@ -63,6 +64,7 @@ def render(configurations: list[Configuration], evidence: Evidence, latency: pd.
         parity_sheet(configurations, evidence),
         bytes_sheet(configurations, evidence),
         environment_sheet(configurations, evidence),
+        oscillation_sheet(oscillation_by_kind(evidence.oscillation)),
     )
     return render_report(sheets, rows, evidence, latency, SETTINGS.margin_points).decode()
 
@@ -82,7 +84,7 @@ def test_report_is_small(source: str) -> None:
 
 
 def test_report_holds_every_table(source: str) -> None:
-    second, first, parity, sizes, environment = Page(source).tables
+    second, first, parity, sizes, oscillation, environment = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
     assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00 [-2.50, -1.50]", "1.2e-07", "7.5e-07", "92.29 %", "-3.20"]
@@ -90,6 +92,7 @@ def test_report_holds_every_table(source: str) -> None:
     assert parity[5] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
     assert sizes[6][:2] == ["mine", "2,200.0 kB"]
     assert len(parity) == len(sizes) == 7
+    assert [row[0] for row in oscillation] == ["Config", "full", "dwpw", "dwpw_asym", "mine"]
     assert environment[1][1:] == ["3.11.9", "2.15.0", "1.32.0", "1.5.1", "x86_64: avx2, avx512_vnni"]
 
 
@@ -116,6 +119,7 @@ def test_report_holds_every_picture(source: str) -> None:
         "Per block, isolated",
         "Per layer, accumulated",
         "Per layer, isolated",
+        "Causes of drift, by kind of layer",
         "Channel ranges of features.14.conv.1.0",
         "Levels used by features.14.conv.1.0",
         "Confusion of tensor",
@@ -139,6 +143,7 @@ def test_pictures_without_data_are_left_out(
         histograms=evidence.histograms[:0],
         confusion=evidence.confusion[:0],
         drift=evidence.drift[:0],
+        causes=evidence.causes[:0],
         learning=evidence.learning.query("config == 'mine'"),
         paired=evidence.paired.query("config == 'mine'"),
     )

@@ -66,6 +66,8 @@ def test_tables_as_files(tabulated: tuple[Path, str]) -> None:
     assert second.loc["dwpw", "gap_points"] == -2.0
     assert (second.loc["dwpw", "mcnemar_p"], second.loc["dwpw", "seed_count"]) == (1.25e-7, 3)
     assert set(second["regime"]) == {"plain"}
+    oscillation = pd.read_csv(folder / "results" / "oscillation.csv")
+    assert list(oscillation["config"].unique()) == ["full", "dwpw", "dwpw_asym", "mine"]
     first = pd.read_csv(folder / "results" / "table1.csv")
     assert list(first["config"]) == ROWS[1:]
 
@@ -74,7 +76,12 @@ def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
     folder, _ = tabulated
     plots, metrics = folder / "plots", folder / "metrics"
     assert (plots / "channel_ranges.csv").read_bytes() == (metrics / "channel_ranges.csv").read_bytes()
-    gathered = {"drift": "drift/{}", "histograms": "drift/{}.histograms", "confusion": "int8/{}.confusion"}
+    gathered = {
+        "drift": "drift/{}",
+        "causes": "causes/{}",
+        "histograms": "drift/{}.histograms",
+        "confusion": "int8/{}.confusion",
+    }
     for plot, kept in gathered.items():
         parts = [pd.read_csv(metrics / f"{kept.format(name)}.csv") for name in made_up.INT8_TOP1]
         pd.testing.assert_frame_equal(pd.read_csv(plots / f"{plot}.csv"), pd.concat(parts, ignore_index=True))

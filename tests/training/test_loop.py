@@ -25,8 +25,9 @@ from selectq.errors import UserError
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
-from selectq.training.loop import Hooks, fit
+from selectq.training.loop import Hooks, HookSequence, fit
 from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.training.resume import Row
 
 
 def one_batch(labels: torch.Tensor) -> Dataset:
@@ -164,3 +165,26 @@ def test_network_ruined_by_the_last_step_is_not_passed_on() -> None:
     last_step = dataclasses.replace(last_step, schedule=lambda epoch: float("inf") if epoch > 0.6 else 0.1)
     with pytest.raises(UserError, match="the loss is not a number"):
         fit(network, optimizer, dataset, last_step, Unsaved())
+
+
+def test_hooks_run_in_their_order() -> None:
+    said: list[str] = []
+
+    class Saying(Hooks):
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def before_step(self, epoch: float) -> None:
+            said.append(f"{self._name} before {epoch}")
+
+        def after_step(self, epoch: float) -> None:
+            said.append(f"{self._name} after {epoch}")
+
+        def after_epoch(self, epoch: int) -> Row:
+            return {self._name: epoch}
+
+    hooks = HookSequence(Saying("a"), Saying("b"))
+    hooks.before_step(0.5)
+    hooks.after_step(0.5)
+    assert said == ["a before 0.5", "b before 0.5", "a after 0.5", "b after 0.5"]
+    assert hooks.after_epoch(3) == {"a": 3, "b": 3}

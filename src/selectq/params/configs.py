@@ -205,10 +205,14 @@ class RepeatConfig(Config):
 
 @dataclass(frozen=True)
 class DriftConfig(Config):
-    """The layers whose channel ranges and histograms are recorded (module names of the FP32 network)."""
+    """The layers whose channel ranges and histograms are recorded (module names of the FP32 network).
+
+    Histograms are of `histogram_images` random test images, the causes of every layer's error of `cause_images`.
+    """
 
     inspect: tuple[str, ...]
     histogram_images: Count
+    cause_images: Count
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,19 @@ LAYER_PANELS = {
     "stem, head, classifier": ("stem", "head", "classifier"),
 }
 """Panel -> the kinds of layers in it. Along one kind, a line is smooth; along all, it jumps from kind to kind."""
+CAUSE_KINDS = {
+    "stem": "stem",
+    "expansion": "expansion",
+    "depthwise": "depthwise",
+    "projection": "projection",
+    "block": "residual sum",
+    "head": "head",
+    "pool": "pool",
+    "classifier": "classifier",
+}
+"""What has an error of its own, in network order -> how it is written."""
+SMALLEST_CAUSE = 1e-4
+"""Of drift: what is less does not matter, and would squeeze the rest."""
 WIDTH = 5.0
 """Inches: one column of the report, so that all text has one size; still legible when a phone shrinks it."""
 LEGEND_CHARACTERS = 73
@@ -165,11 +178,38 @@ def _paint_drift(axes: Axes, drift: pd.DataFrame, looks: Looks) -> None:
     for config, rows in drift.groupby("config", sort=False):
         look = looks[str(config)]
         axes.plot(rows["index"], rows["drift"], color=look.colour, marker=look.marker, linewidth=1.2, label=config)
+    _log_drift(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _log_drift(axes: Axes) -> None:
     axes.set_yscale("log", nonpositive="mask")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def paint_causes(figure: Figure, causes: pd.DataFrame, looks: Looks) -> None:
+    """Drift of every kind of layer, a panel for each cause: columns config, layer_kind, cause, drift."""
+    panels = figure.subplots(causes["cause"].nunique(), 1, sharex=True, sharey=True)
+    configs, kinds = list(causes["config"].unique()), list(CAUSE_KINDS)
+    for axes, (cause, of_cause) in zip(panels, causes.groupby("cause", sort=False), strict=True):
+        for number, config in enumerate(configs):
+            rows, look = of_cause[of_cause["config"] == config], looks[config]
+            beside = 0.8 * ((number + 0.5) / len(configs) - 0.5)  # so that no marker hides another
+            places = [kinds.index(kind) + beside for kind in rows["layer_kind"]]
+            axes.plot(places, rows["drift"], look.marker, color=look.colour, label=config)
+        axes.set_title(cause)
+        axes.set_ylabel("drift")
+        _log_drift(axes)
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.grid(False, axis="x")
+        for border in range(1, len(kinds)):
+            axes.axvline(border - 0.5, color="#e6e6e6", linewidth=0.8, zorder=0)
+    panels[-1].set_xlim(-0.5, len(kinds) - 0.5)
+    panels[-1].set_ylim(SMALLEST_CAUSE, max(2.0, 1.5 * causes["drift"].max()))
+    panels[-1].set_xticks(range(len(kinds)), CAUSE_KINDS.values(), rotation=30, ha="right", rotation_mode="anchor")
+    _legend_below(figure, panels[0])
 
 
 def paint_learning(figure: Figure, learning: pd.DataFrame, looks: Looks) -> None:

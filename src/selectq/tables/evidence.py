@@ -20,9 +20,19 @@ Positive = Annotated[int, Between(1, 10**12)]
 
 LEARNING_COLUMNS = {"config": str, "epoch": int, "split": str, "loss": float, "top1": float}
 DRIFT_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "kind": str, "drift": float}
+CAUSE_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "cause": str, "drift": float}
 RANGE_COLUMNS = {"layer": str, "channel": int, "low": float, "high": float}
 HISTOGRAM_COLUMNS = {"config": str, "layer": str, "tensor": str, "level": int, "share": float}
 CONFUSION_COLUMNS = {"config": str, "true_class": str, "predicted_class": str, "images": int, "share": float}
+
+OSCILLATION_COLUMNS = {
+    "config": str,
+    "layer": str,
+    "layer_kind": str,
+    "weights": int,
+    "flipped_pct": float,
+    "oscillating_pct": float,
+}
 
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
@@ -164,7 +174,7 @@ class ProgramEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics by configuration, and the long tables of the training, drift, parity and statistics stages."""
+    """Metrics by configuration, and the long tables of the training, drift, causes, parity and statistics stages."""
 
     fp32: Fp32Metrics
     simulated: dict[str, SimulatedMetrics]
@@ -173,6 +183,8 @@ class Evidence:
     pairs: dict[str, pd.DataFrame]
     learning: pd.DataFrame
     drift: pd.DataFrame
+    causes: pd.DataFrame
+    oscillation: pd.DataFrame
     channel_ranges: pd.DataFrame
     histograms: pd.DataFrame
     confusion: pd.DataFrame
@@ -186,7 +198,7 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
 
     Args:
         root: holds fp32.json, channel_ranges.csv, paired.csv, seeds.csv, methods.csv, simulated/, int8/, parity/,
-            learning/ and drift/.
+            learning/, drift/, causes/ and oscillation/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -202,6 +214,8 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
             *(root / "parity" / f"{name}.{suffix}" for name in converted for suffix in ("json", "csv", "layers.csv")),
             *(root / "learning" / f"{name}.csv" for name in trained),
             *(root / "drift" / f"{name}.{suffix}" for name in converted for suffix in ("csv", "histograms.csv")),
+            *(root / "causes" / f"{name}.csv" for name in converted),
+            *(root / "oscillation" / f"{name}.csv" for name in qat),
         ]
     )
     programs = {name: read_program_evidence(root, name) for name in converted}
@@ -213,6 +227,8 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         pairs={name: program.pairs for name, program in programs.items()},
         learning=_gather(root / "learning", "csv", trained, LEARNING_COLUMNS),
         drift=_gather(root / "drift", "csv", quantized, DRIFT_COLUMNS),
+        causes=_gather(root / "causes", "csv", quantized, CAUSE_COLUMNS),
+        oscillation=_gather(root / "oscillation", "csv", qat, OSCILLATION_COLUMNS),
         channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
         histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
         confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
@@ -225,7 +241,7 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
 def _gather(folder: Path, suffix: str, names: Iterable[str], columns: Mapping[str, type]) -> pd.DataFrame:
     """The tables of several configurations as one, in the order of `names`."""
     tables = [read_table(folder / f"{name}.{suffix}", columns, [name]) for name in names]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
 
 
 def _read_paired(path: Path, programs: Mapping[str, ProgramEvidence]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from selectq.tables import charts
 from selectq.tables.charts import Looks
-from selectq.tables.plot_data import accuracy_points, paper_accuracy_points
+from selectq.tables.plot_data import accuracy_points, causes_by_kind, paper_accuracy_points
 from selectq.tables.tables import Table2Row
 
 
@@ -124,6 +124,21 @@ def drift_figures(drift: pd.DataFrame, looks: Looks) -> list[ReportFigure]:
         for kind, meaning in DRIFT_MEANINGS.items()
     ]
     return blocks + layers
+
+
+def cause_figures(causes: pd.DataFrame, looks: Looks) -> list[ReportFigure]:
+    """Which kinds of layers start the error, and how."""
+    return [
+        ReportFigure(
+            "Causes of drift, by kind of layer",
+            "Root mean square of each cause's drift over the layers of a kind, the whole network quantized. What a kind"
+            " inherits, others have started; the other panels are what it adds itself. No marker: less than 0.0001. All"
+            " panels have one scale.",
+            7.6,
+            causes_by_kind(causes),
+            partial(charts.paint_causes, looks=looks),
+        )
+    ]
 
 
 def distribution_figures(ranges: pd.DataFrame, histograms: pd.DataFrame, looks: Looks) -> list[ReportFigure]:

@@ -1,4 +1,4 @@
-"""Accuracy against the retrained share, as rows to plot."""
+"""What the tables and metrics hold, as rows to plot."""
 
 from collections.abc import Sequence
 
@@ -19,3 +19,11 @@ def paper_accuracy_points(rows: Sequence[Table2Row]) -> pd.DataFrame:
     frame = to_frame(rows)
     paper = frame.filter(like="paper_").rename(columns=lambda name: name.removeprefix("paper_"))
     return paper.assign(config=frame["config"], standard_error_points=0.0)[COLUMNS].dropna(subset="int8_top1")
+
+
+def causes_by_kind(causes: pd.DataFrame) -> pd.DataFrame:
+    """Columns config, layer_kind, cause, drift: the root mean square over the layers of a kind, without the totals."""
+    single = causes[causes["cause"] != "total"]
+    squares = single.assign(drift=single["drift"] ** 2)
+    means = squares.groupby(["config", "layer_kind", "cause"], sort=False, as_index=False)["drift"].mean()
+    return means.assign(drift=means["drift"] ** 0.5)

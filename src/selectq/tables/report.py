@@ -28,6 +28,7 @@ class ReportSheets:
     parity: Sheet
     bytes: Sheet
     environment: Sheet
+    oscillation: Sheet
 
 
 def render_report(
@@ -60,6 +61,8 @@ def render_report(
             DRIFT,
             _figures(figures.drift_figures(evidence.drift, looks)),
         ),
+        _section("Causes: where the error comes from", CAUSES, _figures(figures.cause_figures(evidence.causes, looks))),
+        _section(sheets.oscillation.title, _table(sheets.oscillation)),
         _section("What the quantizers see", _figures(distributions)),
         _section("What the programs confuse", _figures(figures.confusion_figures(confusion))),
         _section(sheets.environment.title, _table(sheets.environment)),
@@ -73,6 +76,13 @@ def render_report(
 DRIFT = (
     '<p class="lead">Drift is the relative error that quantization leaves in an output:'
     " ‖FP32 − INT8‖₂ / ‖FP32‖₂ over the test images.</p>"
+)
+
+
+CAUSES = (
+    '<p class="lead">A layer’s error is what it inherits from the layers before it, plus what retraining its weights,'
+    " rounding them, clipping its output and rounding it add, each relative to ‖FP32‖₂. The parts add up to the whole"
+    " exactly; their sizes do not, since parts may cancel.</p>"
 )
 
 

@@ -27,6 +27,31 @@ class Hooks:
     def after_step(self, epoch: float) -> None:
         """Called with the fractional epoch, once the parameters have moved."""
 
+    def after_epoch(self, epoch: int) -> Row:
+        """Called with the index of the epoch that ends; what was counted in it, as JSON, for its row of training."""
+        return {}
+
+
+class HookSequence(Hooks):
+    """Several hooks, one after another."""
+
+    def __init__(self, *hooks: Hooks) -> None:
+        self._hooks = hooks
+
+    def before_step(self, epoch: float) -> None:
+        """See `Hooks`."""
+        for hooks in self._hooks:
+            hooks.before_step(epoch)
+
+    def after_step(self, epoch: float) -> None:
+        """See `Hooks`."""
+        for hooks in self._hooks:
+            hooks.after_step(epoch)
+
+    def after_epoch(self, epoch: int) -> Row:
+        """What all of them counted."""
+        return {key: value for hooks in self._hooks for key, value in hooks.after_epoch(epoch).items()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,7 +97,7 @@ def fit(
         if not math.isfinite(training["loss"] + validation["loss"]):
             highest = plan.schedule(epoch + 0.5)
             raise UserError(f"epoch {epoch + 1}: the loss is not a number; lower lr (now up to {highest:g})")
-        history.append({"epoch": epoch + 1, "split": "train", **training})
+        history.append({"epoch": epoch + 1, "split": "train", **training, **plan.hooks.after_epoch(epoch)})
         history.append({"epoch": epoch + 1, "split": "validation", **validation})
         if plan.workers.first:
             state.save(network, optimizer, history)

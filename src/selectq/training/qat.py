@@ -17,7 +17,8 @@ from selectq.quantization.scopes import freeze_outside, parameters_in_scope, qua
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
 from selectq.training.forward import Forward, training_forward
-from selectq.training.loop import Hooks, Plan, fit
+from selectq.training.loop import Hooks, HookSequence, Plan, fit
+from selectq.training.oscillation import OscillationCounter
 from selectq.training.parallel import ALONE, Workers
 from selectq.training.resume import Row, TrainingState
 from selectq.training.schedules import qat_schedule
@@ -52,8 +53,9 @@ def retrain(
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
+    hooks = HookSequence(follower, OscillationCounter(network, config.epochs))
     schedule, predict = qat_schedule(config, training), quantized_forward(network, dataset.train.device)
-    plan = Plan(config.epochs, batches, forward, predict, schedule, seed, follower, workers)
+    plan = Plan(config.epochs, batches, forward, predict, schedule, seed, hooks, workers)
     return network, fit(network, optimizer, dataset, plan, state)
 
 

@@ -1,0 +1,182 @@
+"""Where the error of every layer comes from: what it inherits, and what its own quantization adds."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from selectq.drift.measure import Reference, RelativeError, sum_of_squares
+from selectq.quantization.fused import (
+    AsTheyAre,
+    FloatActivation,
+    FusedBlock,
+    FusedLinear,
+    FusedMobileNetV2,
+    Place,
+)
+from selectq.quantization.quantizers import ActivationQuantizer
+
+CAUSES = ("inherited", "retrained weights", "weight rounding", "clipping", "activation rounding")
+"""In the order in which they are let in."""
+
+TOTAL = "total"
+
+CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
+
+Unit = Place | FusedLinear
+"""What has an error of its own: a layer, a residual sum (named as its block), the pool."""
+
+
+@torch.no_grad()
+def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batches: Iterable[Tensor]) -> pd.DataFrame:
+    """Split the error of every unit, in the network that is quantized as a whole, into causes that add up to it.
+
+    With x what the unit reads in the float parent and x' in the quantized network; W the parent's parameters, V those
+    of the quantized network in float and V' as it rounds them; act the activation function, clip the clamp to what the
+    output's quantizer can represent, and Q(V' x') what the unit stores:
+
+    - inherited: act(W x') - act(W x)
+    - retrained weights: act(V x') - act(W x'), 0 without training
+    - weight rounding: act(V' x') - act(V x'), that of the bias included
+    - clipping: clip(act(V' x')) - act(V' x')
+    - activation rounding: Q(V' x') - clip(act(V' x'))
+
+    Sums and the pool have no parameters, the classifier no quantizer: such causes are 0 there. The sizes of the causes
+    do not add up to the size of their sum: they may cancel.
+
+    Args:
+        parent: in its float form.
+        quantized: the same network, fake-quantized; its weights may have been retrained.
+        batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
+
+    Returns:
+        Columns index (in order of execution), layer, layer_kind (`block` for a residual sum, `pool`), cause (one of
+        `CAUSES`, or `total`), drift: ||cause||₂ / ||act(W x)||₂ over everything shown, in double precision.
+    """
+    splits = {unit.name: Split(forms, unit) for forms, unit in _forms(parent, quantized)}
+    for batch in batches:
+        _add_batch(parent, quantized, splits, batch)
+    rows = [
+        (index, name, split.kind, cause, error.value())
+        for index, (name, split) in enumerate(splits.items())
+        for cause, error in split.errors.items()
+    ]
+    return pd.DataFrame(rows, columns=CAUSE_COLUMNS)
+
+
+class Split:
+    """The causes of one unit's error, added up over batches.
+
+    Args:
+        forms: the unit in float form with the parameters W, V and V' of `measure_causes`.
+        quantized: the unit in the quantized network.
+    """
+
+    def __init__(self, forms: list[Unit], quantized: Unit) -> None:
+        self.kind = quantized.kind
+        self.errors = {cause: RelativeError() for cause in (*CAUSES, TOTAL)}
+        self._forms = forms
+        self._quantized = quantized
+
+    def add(self, reference: Reference, read: tuple[Tensor, ...], stored: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            reference: what the parent's unit put out.
+            read: the quantized network's input of the unit, two for a residual sum.
+            stored: what it made of it.
+        """
+        outputs = [reference.values, *self.step_by_step(read), stored]
+        for error, (before, after) in zip(
+            self.errors.values(), [*pairwise(outputs), (outputs[0], stored)], strict=True
+        ):
+            error.difference += 0.0 if after is before else sum_of_squares(after - before)
+            error.reference += reference.squares
+
+    def step_by_step(self, read: tuple[Tensor, ...]) -> list[Tensor]:
+        """act(W x'), act(V x'), act(V' x') and clip(act(V' x')); the same tensor again where nothing changes."""
+        outputs = [_put_out(self._forms[0], read)]
+        for before, after in pairwise(self._forms):
+            outputs.append(outputs[-1] if _same_parameters(before, after) else _put_out(after, read))
+        return [*outputs, _clip(self._quantized, outputs[-1])]
+
+
+def _forms(parent: FusedMobileNetV2, quantized: FusedMobileNetV2) -> Iterator[tuple[list[Unit], Unit]]:
+    """The float forms and the quantized form of every unit, in order of execution."""
+    networks = (parent, _float_form(quantized, rounded=False), _float_form(quantized, rounded=True), quantized)
+    for *forms, unit in zip(*map(_units, networks), strict=True):
+        yield forms, unit
+
+
+def _float_form(quantized: FusedMobileNetV2, rounded: bool) -> FusedMobileNetV2:
+    """A copy without quantizers, its parameters as they are or as `quantized` rounds them."""
+    form = copy.deepcopy(quantized)
+    for layer, original in zip(form.fused_layers(), quantized.fused_layers(), strict=True):
+        if rounded:
+            weight, bias = original.read_parameters(original.weight, original.bias)
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        layer.read_parameters = AsTheyAre()
+    for place in form.places():
+        place.activation = FloatActivation(place.bounds)
+    return form
+
+
+def _units(network: FusedMobileNetV2) -> Iterator[Unit]:
+    """Whatever has an error of its own, in order of execution."""
+    for block in network.blocks():
+        if isinstance(block, FusedBlock):
+            yield from block.convolutions()
+        if not isinstance(block, FusedBlock) or block.residual:
+            yield block
+    yield network.pool
+    yield network.classifier
+
+
+def _put_out(unit: Unit, read: tuple[Tensor, ...]) -> Tensor:
+    """What a unit makes of its input, or a residual sum of its two."""
+    y: Tensor = unit.activation(read[0] + read[1]) if isinstance(unit, FusedBlock) else unit(*read)
+    return y
+
+
+def _same_parameters(one: Unit, other: Unit) -> bool:
+    pairs = zip(one.parameters(recurse=False), other.parameters(recurse=False), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
+
+
+def _clip(unit: Unit, x: Tensor) -> Tensor:
+    """`x`, clamped to what the unit's quantizer can represent; `x` itself where that changes nothing."""
+    quantizer = getattr(unit, "activation", None)
+    if not isinstance(quantizer, ActivationQuantizer):
+        return x
+    (scale, zero_point), grid = quantizer.scale_and_zero_point(), quantizer.grid()
+    return x.clamp((grid.quant_min - zero_point) * scale, (grid.quant_max - zero_point) * scale)
+
+
+def _add_batch(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, splits: dict[str, Split], batch: Tensor) -> None:
+    """Run both networks on a batch, and split every error as soon as the quantized network has made it."""
+    references: dict[str, Reference] = {}
+    latest = batch
+
+    def keep(unit: Unit, read: tuple[Tensor, ...], output: Tensor) -> None:
+        references[unit.name] = Reference(output)
+
+    def split(unit: Unit, read: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal latest
+        summands = (latest,) if isinstance(unit, FusedBlock) else ()  # a sum adds what was stored last to what it reads
+        splits[unit.name].add(references.pop(unit.name), (*read, *summands), output)
+        latest = output
+
+    _run(parent, batch, keep)
+    _run(quantized, batch, split)
+
+
+def _run(network: FusedMobileNetV2, batch: Tensor, watch: Callable[[Unit, tuple[Tensor, ...], Tensor], None]) -> None:
+    """The forward pass by the modules themselves; `watch` is shown every unit, its arguments and its output."""
+    handles = [unit.register_forward_hook(watch) for unit in _units(network)]
+    network(batch)
+    for handle in handles:
+        handle.remove()
