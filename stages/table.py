@@ -49,6 +49,7 @@ def main() -> None:
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
         write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence, latency))
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
+        write_csv(PLOTS / "calibration.csv", evidence.calibration)
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)
         write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)

@@ -18,7 +18,7 @@ CARDS = {f"card@{name}" for name in FEW["ship"]}
 BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
 BEHIND_CONVERT = PARITY | CARDS | {"table"}
 QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
-BEHIND_PARENT = {"ranges"} | QUANTIZED
+BEHIND_PARENT = {"ranges", "calibration"} | QUANTIZED
 TRAINED = {"finetune_fp32"} | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
 
@@ -75,9 +75,10 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor", "table"} | CARDS,
+            {"ptq@tensor", "drift@tensor", "convert@tensor", "parity@tensor", "calibration", "table"} | CARDS,
             id="ptq.tensor",
         ),
+        pytest.param(set_parameter("calibration_sweep.images", [77]), {"calibration", "table"}, id="calibration_sweep"),
         pytest.param(
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),

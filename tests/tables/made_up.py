@@ -50,6 +50,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
             "weights": {"bits": 8, "granularity": granularity},
             "activations": asymmetric,
             "calibration": calibration,
+            "repairs": [],
         }
         for granularity in ("tensor", "channel")
     }
@@ -85,6 +86,7 @@ def write_metrics(root: Path) -> None:
     for name in ("fp32", "full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "learning" / f"{name}.csv", learning_curve(name, 10 if name == "fp32" else 3))
     write_csv(root / "channel_ranges.csv", channel_ranges())
+    write_csv(root / "calibration.csv", calibration())
 
 
 def int8(name: str) -> dict[str, Any]:
@@ -168,6 +170,18 @@ def channel_ranges() -> pd.DataFrame:
     """Log-normal ranges of 576 channels."""
     high = np.random.default_rng(0).lognormal(1.0, 1.0, 576)
     return pd.DataFrame({"layer": LAYER, "channel": range(576), "low": 0.0, "high": high})
+
+
+def calibration() -> pd.DataFrame:
+    """Two configurations by two estimators; more images are a little better."""
+    rows = [
+        (name, name, estimator, images, top1 + 1 + images / 1024, top1 + images / 1024)
+        for name, top1 in list(INT8_TOP1.items())[:2]
+        for estimator in ("minmax", "mse")
+        for images in (128, 512)
+    ]
+    columns = ["config", "granularity", "estimator", "images", "validation_top1", "test_top1"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def histograms(name: str) -> pd.DataFrame:

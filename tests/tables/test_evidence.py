@@ -42,6 +42,7 @@ def test_everything_is_read(evidence: Evidence) -> None:
         assert list(table["config"].unique()) == list(made_up.INT8_TOP1)
     assert len(evidence.drift) == 6 * 2 * (19 + 53)
     assert len(evidence.channel_ranges) == 576
+    assert len(evidence.calibration) == 2 * 2 * 2
     assert set(evidence.histograms["tensor"]) == {"weight", "activation"}
     assert len(evidence.confusion) == 6 * 3 * 3
 
@@ -57,6 +58,7 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "learning/fp32.csv",
         "learning/dwpw.csv",
         "channel_ranges.csv",
+        "calibration.csv",
         "drift/channel.csv",
         "drift/mine.histograms.csv",
         "int8/tensor.confusion.csv",

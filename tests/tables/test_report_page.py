@@ -105,6 +105,7 @@ def test_report_holds_every_picture(source: str) -> None:
     assert page.captions == [
         "Accuracy against the retrained share",
         "The same in the paper",
+        "Accuracy by range estimator and number of calibration images",
         "Time per image on one thread",
         "FP32 training",
         "Quantization-aware training",
@@ -133,6 +134,7 @@ def test_pictures_without_data_are_left_out(
         channel_ranges=evidence.channel_ranges[:0],
         histograms=evidence.histograms[:0],
         confusion=evidence.confusion[:0],
+        calibration=evidence.calibration[:0],
         drift=evidence.drift[:0],
         learning=evidence.learning.query("config == 'mine'"),
     )

@@ -22,6 +22,15 @@ RANGE_COLUMNS = {"layer": str, "channel": int, "low": float, "high": float}
 HISTOGRAM_COLUMNS = {"config": str, "layer": str, "tensor": str, "level": int, "share": float}
 CONFUSION_COLUMNS = {"config": str, "true_class": str, "predicted_class": str, "images": int, "share": float}
 
+CALIBRATION_COLUMNS = {
+    "config": str,
+    "granularity": str,
+    "estimator": str,
+    "images": int,
+    "validation_top1": float,
+    "test_top1": float,
+}
+
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
 
@@ -174,13 +183,14 @@ class Evidence:
     channel_ranges: pd.DataFrame
     histograms: pd.DataFrame
     confusion: pd.DataFrame
+    calibration: pd.DataFrame
 
 
 def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]) -> Evidence:
     """Read everything below `root`, the folder of metrics.
 
     Args:
-        root: holds fp32.json, channel_ranges.csv, simulated/, int8/, parity/, learning/ and drift/.
+        root: holds fp32.json, channel_ranges.csv, calibration.csv, simulated/, int8/, parity/, learning/ and drift/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -210,6 +220,7 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
         histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
         confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
+        calibration=read_table(root / "calibration.csv", CALIBRATION_COLUMNS, ptq),
     )
 
 
