@@ -33,6 +33,7 @@ SHORT: dict[str, Any] = {
     "model": {"stem_stride": 2},
     "finetune": {"epochs": 1},
     "ptq": {"tensor": FEW_IMAGES, "channel": FEW_IMAGES},
+    "calibration_sweep": {"estimators": ["minmax"], "images": [64], "evaluation_images": 50},
     "drift": {"histogram_images": 32, "cause_images": 32},
     "qat_training": FEW_IMAGES,
     "parity": {"layer_images": 10, "layer_steps": 255, "flipped_pct": 100.0},

@@ -17,6 +17,7 @@ from selectq.params.load import choose, load_params
 from selectq.progress import progress
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
+from selectq.quantization.repairs.repaired import equivalent_parent
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.simulation import quantized_forward
@@ -37,9 +38,11 @@ def main() -> None:
         device = choose_device()
         test = read_dataset(IMAGES).to(device).test
         sample = normalise(test.sample(params.drift.histogram_images, params.seed).images)
-        parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
+        checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
+        original = read_parent(PARENT, params.range_skew, params.seed)
+        parent = fold_parent(equivalent_parent(original, checkpoint.repairs), device)
         require_convolutions(parent, params.drift.inspect)
-        quantized = read_quantized(Path(f"models/quantized/{name}.safetensors")).network.to(device)
+        quantized = checkpoint.network.to(device)
 
         batches = progress(image_batches(test), -(-len(test) // EVALUATION_BATCH), f"{name}: drift")
         drift = measure_drift(parent, quantized, batches, partial(quantized_forward, device=device))

@@ -10,8 +10,8 @@ from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
 from selectq.models.parent import read_parent
 from selectq.params.load import choose, load_params
-from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
+from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.evaluate import evaluate
@@ -34,9 +34,10 @@ def main() -> None:
         dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
         scheme = Scheme(config.weights, config.activations)
-        network = quantize(parent, dataset, config.calibration, scheme, params.seed)
+        network = quantize_repaired(parent, dataset, config, params.seed)
         validation = evaluate(quantized_forward(network, device), dataset.validation, f"{name} validation")
-        write_quantized(checkpoint_path, QuantizedCheckpoint(name, network, parent.config, parent.classes, scheme))
+        checkpoint = QuantizedCheckpoint(name, network, parent.config, parent.classes, scheme, config.repairs)
+        write_quantized(checkpoint_path, checkpoint)
         write_json(
             Path(f"metrics/simulated/{name}.json"),
             {

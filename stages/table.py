@@ -61,6 +61,7 @@ def main() -> None:
             RESULTS / "report.html", render_report(sheets, rows2, evidence, latency, params.statistics.margin_points)
         )
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
+        write_csv(PLOTS / "calibration.csv", evidence.calibration)
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)
         write_csv(PLOTS / "causes.csv", evidence.causes, digits=8)

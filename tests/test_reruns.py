@@ -21,7 +21,7 @@ MEASURED = ("drift", "causes", "convert", "parity")
 BEHIND_QAT = {f"{stage}@{name}" for stage in MEASURED for name in FEW["qat"]} | CARDS | TABLES
 BEHIND_CONVERT = PARITY | CARDS | TABLES
 QUANTIZED = PTQ | DRIFT | CAUSES | QAT | CONVERT | BEHIND_CONVERT
-BEHIND_PARENT = {"ranges"} | QUANTIZED
+BEHIND_PARENT = {"ranges", "calibration"} | QUANTIZED
 TRAINED = {"finetune_fp32"} | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
 
@@ -79,9 +79,10 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("range_skew", 0.77), BEHIND_PARENT, id="range_skew"),
         pytest.param(
             set_parameter("ptq.tensor.calibration.images", 77),
-            {"ptq@tensor", *(f"{stage}@tensor" for stage in MEASURED)} | TABLES | CARDS,
+            {"ptq@tensor", "calibration", *(f"{stage}@tensor" for stage in MEASURED)} | TABLES | CARDS,
             id="ptq.tensor",
         ),
+        pytest.param(set_parameter("calibration_sweep.images", [77]), {"calibration", "table"}, id="calibration_sweep"),
         pytest.param(
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),

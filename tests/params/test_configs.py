@@ -10,6 +10,7 @@ from selectq.errors import UserError
 from selectq.params.load import load_params, read_yaml, validate
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
+REPAIRS = "zero_dead_channels, equalize, reestimate_batchnorm, correct_bias"
 KINDS = "stem, expansion, depthwise, projection, head, classifier, batchnorm"
 
 
@@ -51,8 +52,8 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, deterministic, regime, data, model, finetune, range_skew, ptq, drift, qat_training, qat, repeat, "
-            "convert, formats, parity, statistics, ship",
+            "seed, deterministic, regime, data, model, finetune, range_skew, ptq, calibration_sweep, drift, qat_training, "
+            "qat, repeat, convert, formats, parity, statistics, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -105,6 +106,21 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "convert",
             ["tensor", "channel", "clf", "dw", "dw"],
             "convert: ['tensor', 'channel', 'clf', 'dw', 'dw'] names a configuration twice",
+        ),
+        (
+            "ptq.tensor.repairs",
+            ["equalise"],
+            f"ptq.tensor.repairs[0]: 'equalise' is not allowed; allowed: {REPAIRS}",
+        ),
+        (
+            "ptq.tensor.repairs",
+            ["equalize", "equalize"],
+            "ptq.tensor.repairs: ['equalize', 'equalize'] names a repair twice",
+        ),
+        (
+            "calibration_sweep.names",
+            ["dw"],
+            "calibration_sweep.names: 'dw' is not under ptq; allowed: tensor, channel",
         ),
         ("ship", ["full"], "ship: 'full' is not converted; allowed: tensor, channel, clf, dw"),
         ("formats", ["onnx", "tflite"], "formats[1]: 'tflite' is not allowed; allowed: onnx, pt2, pte"),
@@ -163,6 +179,16 @@ def test_relu6_does_not_go_with_range_skew(document: dict[str, Any]) -> None:
     validate(document, "p")
     document["model"]["activation"] = "relu6"
     message = "^p: range_skew: 1.0 needs model.activation: relu; relu6 does not keep the function$"
+    with pytest.raises(UserError, match=message):
+        validate(document, "p")
+
+
+def test_relu6_does_not_go_with_equalisation(document: dict[str, Any]) -> None:
+    document["model"]["activation"] = "relu6"
+    document["ptq"]["channel"]["repairs"] = ["zero_dead_channels", "correct_bias"]
+    validate(document, "p")
+    document["ptq"]["channel"]["repairs"] = ["correct_bias", "equalize"]
+    message = r"^p: ptq\.channel\.repairs: equalize needs model\.activation: relu; relu6 does not keep the function$"
     with pytest.raises(UserError, match=message):
         validate(document, "p")
 

@@ -19,7 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2},
-    "ptq": {"tensor": CALIBRATION, "channel": CALIBRATION},
+    "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_batchnorm")},
+    "calibration_sweep": {"images": [8, 24], "estimators": ["minmax", "mse"], "evaluation_images": 12},
     "drift": {"histogram_images": 4, "cause_images": 4},
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
@@ -106,6 +107,7 @@ def run_chain(workspace: Workspace) -> None:
     workspace.run("finetune_fp32")
     workspace.run("ranges")
     workspace.run("ptq", "--name", "tensor")
+    workspace.run("calibration")
     workspace.run("qat", "--name", "dw")
     workspace.run("convert", "--name", "dw")
     workspace.run("parity", "--name", "dw")

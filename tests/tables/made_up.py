@@ -61,6 +61,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
             "weights": {"bits": 8, "granularity": granularity},
             "activations": asymmetric,
             "calibration": calibration,
+            "repairs": [],
         }
         for granularity in ("tensor", "channel")
     }
@@ -102,6 +103,7 @@ def write_metrics(root: Path) -> None:
     write_csv(root / "paired.csv", paired())
     write_csv(root / "seeds.csv", seeds())
     write_csv(root / "methods.csv", methods())
+    write_csv(root / "calibration.csv", calibration())
 
 
 def int8(name: str) -> dict[str, Any]:
@@ -208,6 +210,18 @@ def channel_ranges() -> pd.DataFrame:
     """Log-normal ranges of 576 channels."""
     high = np.random.default_rng(0).lognormal(1.0, 1.0, 576)
     return pd.DataFrame({"layer": LAYER, "channel": range(576), "low": 0.0, "high": high})
+
+
+def calibration() -> pd.DataFrame:
+    """Two configurations by two estimators; more images are a little better."""
+    rows = [
+        (name, name, estimator, images, top1 + 1 + images / 1024, top1 + images / 1024)
+        for name, top1 in list(INT8_TOP1.items())[:2]
+        for estimator in ("minmax", "mse")
+        for images in (128, 512)
+    ]
+    columns = ["config", "granularity", "estimator", "images", "validation_top1", "test_top1"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def histograms(name: str) -> pd.DataFrame:

@@ -45,6 +45,7 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert list(evidence.oscillation["config"].unique()) == ["full", "dwpw", "dwpw_asym", "mine"]
     assert len(evidence.oscillation) == 2 * (4 + 3 * 3)
     assert len(evidence.channel_ranges) == 576
+    assert len(evidence.calibration) == 2 * 2 * 2
     assert set(evidence.histograms["tensor"]) == {"weight", "activation"}
     assert len(evidence.confusion) == 6 * 3 * 3
     assert len(evidence.paired) == 6 + 1 and len(evidence.seeds) == 3
@@ -62,6 +63,7 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "learning/fp32.csv",
         "learning/dwpw.csv",
         "channel_ranges.csv",
+        "calibration.csv",
         "drift/channel.csv",
         "drift/mine.histograms.csv",
         "causes/tensor.csv",

@@ -75,7 +75,8 @@ def test_tables_as_files(tabulated: tuple[Path, str]) -> None:
 def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
     folder, _ = tabulated
     plots, metrics = folder / "plots", folder / "metrics"
-    assert (plots / "channel_ranges.csv").read_bytes() == (metrics / "channel_ranges.csv").read_bytes()
+    for name in ("channel_ranges.csv", "calibration.csv"):
+        assert (plots / name).read_bytes() == (metrics / name).read_bytes()
     gathered = {
         "drift": "drift/{}",
         "causes": "causes/{}",

@@ -29,10 +29,10 @@ def skew_ranges(model: MobileNetV2, sigma: float, seed: int) -> None:
             convolutions = [layer[0] for layer in activated] + [projection]
             for layer, following in zip(activated, convolutions[1:], strict=True):
                 factors = torch.exp(sigma * torch.randn(layer[1].num_features, generator=generator))
-                _rescale(layer[1], following, factors.to(layer[1].weight))
+                rescale_channels(layer[1], following, factors.to(layer[1].weight))
 
 
-def _rescale(norm: nn.BatchNorm2d, following: nn.Conv2d, factors: Tensor) -> None:
+def rescale_channels(norm: nn.BatchNorm2d, following: nn.Conv2d, factors: Tensor) -> None:
     """Scale the channels that `norm` puts out by `factors` (C,) and undo it in `following`."""
     norm.weight.mul_(factors)
     norm.bias.mul_(factors)

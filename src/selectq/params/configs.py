@@ -14,6 +14,12 @@ Rate = Annotated[float, Between(0, 10)]
 Share = Annotated[float, Between(0, 1)]
 Bits = Annotated[int, Between(2, 8)]
 
+Estimator = Literal["minmax", "moving_average", "percentile", "mse"]
+"""How a range is estimated from calibration images; see `selectq.quantization.range_estimation`."""
+
+Repair = Literal["zero_dead_channels", "equalize", "reestimate_batchnorm", "correct_bias"]
+"""What makes quantization after training lose less, without training; see `selectq.quantization.repairs`."""
+
 LAYER_KINDS = ("stem", "expansion", "depthwise", "projection", "head", "classifier", "batchnorm")
 """Every parameter of the network belongs to exactly one of these."""
 
@@ -138,18 +144,40 @@ class CalibrationConfig(Config):
 
     split: Literal["train", "validation"]
     images: Count
-    estimator: Literal["minmax", "moving_average", "percentile", "mse"]
+    estimator: Estimator
     percentile: Annotated[float, Between(50, 100)]
     averaging: Share
 
 
 @dataclass(frozen=True)
 class PtqConfig(Config):
-    """One post-training quantization: scheme and calibration."""
+    """One post-training quantization: scheme, calibration, and what repairs the network without training.
+
+    Repairs are always made in the order in which `Repair` names them, whatever the order here.
+    """
 
     weights: WeightScheme
     activations: ActivationScheme
     calibration: CalibrationConfig
+    repairs: tuple[Repair, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.repairs)) != len(self.repairs):
+            raise UserError(f"repairs: {list(self.repairs)} names a repair twice")
+
+
+@dataclass(frozen=True)
+class CalibrationSweepConfig(Config):
+    """Configurations of `ptq` quantized again by every range estimator and number of calibration images.
+
+    `evaluation_images` is how many validation and how many test images measure each.
+    """
+
+    names: tuple[str, ...]
+    estimators: tuple[Estimator, ...]
+    images: tuple[Count, ...]
+    evaluation_images: Count
 
 
 @dataclass(frozen=True)
@@ -252,6 +280,7 @@ class Params(Config):
     finetune: FinetuneConfig
     range_skew: Annotated[float, Between(0, 3)]
     ptq: dict[str, PtqConfig]
+    calibration_sweep: CalibrationSweepConfig
     drift: DriftConfig
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
@@ -287,10 +316,19 @@ class Params(Config):
             raise UserError(
                 f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, pt2 and pte, each once"
             )
-        if self.range_skew and self.model.activation != "relu":
+        for name in self.calibration_sweep.names:
+            if name not in self.ptq:
+                raise UserError(f"calibration_sweep.names: {name!r} is not under ptq; allowed: {', '.join(self.ptq)}")
+        self._check_rescaling()
+
+    def _check_rescaling(self) -> None:
+        if self.model.activation == "relu":
+            return
+        asked = [f"range_skew: {self.range_skew}"] if self.range_skew else []
+        asked += [f"ptq.{name}.repairs: equalize" for name, each in self.ptq.items() if "equalize" in each.repairs]
+        if asked:
             raise UserError(
-                f"range_skew: {self.range_skew} needs model.activation: relu; {self.model.activation} does not keep"
-                " the function"
+                f"{asked[0]} needs model.activation: relu; {self.model.activation} does not keep the function"
             )
 
     def _check_repeats(self) -> None:

@@ -26,9 +26,18 @@ def calibrate(
     Raises:
         UserError: more calibration images are asked for than the split holds.
     """
-    split: Split = getattr(dataset, config.split)
-    images = split.sample(config.images, seed)
+    images = calibration_images(dataset, config, seed)
     return estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
+
+
+def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -> Split:
+    """The calibration images of the parameters.
+
+    Raises:
+        UserError: more are asked for than the split holds.
+    """
+    split: Split = getattr(dataset, config.split)
+    return split.sample(config.images, seed)
 
 
 def quantize(

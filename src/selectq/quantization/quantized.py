@@ -28,13 +28,17 @@ class Scheme:
 
 @dataclass(frozen=True)
 class QuantizedCheckpoint:
-    """A fake-quantized network in evaluation mode, with what is needed to rebuild it."""
+    """A fake-quantized network in evaluation mode, with what is needed to rebuild it.
+
+    `repairs` are those that its FP32 parent went through.
+    """
 
     name: str
     network: FusedMobileNetV2
     config: ModelConfig
     classes: tuple[str, ...]
     scheme: Scheme
+    repairs: tuple[str, ...] = ()
 
 
 def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[str, Range]) -> None:
@@ -60,6 +64,7 @@ def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:
         "model": dataclasses.asdict(checkpoint.config),
         "classes": checkpoint.classes,
         "scheme": dataclasses.asdict(checkpoint.scheme),
+        "repairs": checkpoint.repairs,
     }
 
 
@@ -80,6 +85,7 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         weights = WeightScheme.from_mapping(metadata["scheme"]["weights"], "weights")
         activations = ActivationScheme.from_mapping(metadata["scheme"]["activations"], "activations")
         scheme, classes = Scheme(weights, activations), tuple(metadata["classes"])
+        repairs = tuple(metadata["repairs"])
         network = fold(build_mobilenetv2(config, len(classes)))
         zero = torch.zeros(())
         insert_quantizers(network, scheme, {place.name: (zero, zero) for place in network.places()})
@@ -87,4 +93,4 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold a quantized network ({str(error).splitlines()[0]})") from None
     network.to(memory_format=torch.channels_last)
-    return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme)
+    return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme, repairs)

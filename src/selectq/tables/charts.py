@@ -227,6 +227,25 @@ def paint_learning(figure: Figure, learning: pd.DataFrame, looks: Looks) -> None
     _legend_below(figure, axes)
 
 
+def paint_calibration(figure: Figure, calibration: pd.DataFrame, fp32_top1: float) -> None:
+    """Accuracy by calibration, a panel for each configuration: columns config, estimator, images, test_top1."""
+    panels, looks = list(calibration.groupby("config", sort=False)), assign_looks(calibration["estimator"].unique())
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (config, shown) in zip(grid, panels, strict=True):
+        axes.axhline(fp32_top1, color=REFERENCE, linestyle="--", linewidth=1, label="FP32")
+        for estimator, rows in shown.groupby("estimator", sort=False):
+            look, ordered = looks[str(estimator)], rows.sort_values("images")
+            axes.plot(ordered["images"], ordered["test_top1"], color=look.colour, marker=look.marker, label=estimator)
+        axes.set_title(config)
+        axes.set_ylabel("top-1 (%)")
+    grid[-1].set_xscale("log")
+    grid[-1].xaxis.set_major_locator(FixedLocator(sorted(calibration["images"].unique())))
+    grid[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    grid[-1].xaxis.set_minor_locator(NullLocator())
+    grid[-1].set_xlabel("calibration images (logarithmic)")
+    _legend_below(figure, grid[0])
+
+
 def paint_channel_ranges(figure: Figure, ranges: pd.DataFrame) -> None:
     """The range of each output channel of one layer: columns channel, low, high."""
     axes = figure.subplots()

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from selectq.params.configs import LAYER_KINDS, ActivationScheme, PtqConfig, QatConfig, WeightScheme
+from selectq.params.configs import LAYER_KINDS, ActivationScheme, PtqConfig, QatConfig, Repair, WeightScheme
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What tells two configurations apart in the paper: the layers retrained, and how numbers become integers."""
+    """What tells two configurations apart: the layers retrained, or repaired without, and how numbers become integers.
+
+    The paper repairs nothing, so its figures belong beside the plain ones alone.
+    """
 
     scope: str
     weight_bits: int
@@ -31,7 +34,7 @@ class Configuration:
 def list_configurations(ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig]) -> list[Configuration]:
     """Every configuration: post-training quantization, then QAT, each in the order of the parameters."""
     calibrated = [
-        Configuration(name, "ptq", _experiment("none", config.weights, config.activations), 0)
+        Configuration(name, "ptq", _experiment(write_repairs(config.repairs), config.weights, config.activations), 0)
         for name, config in ptq.items()
     ]
     retrained = [
@@ -50,6 +53,12 @@ def write_scope(scope: Iterable[str]) -> str:
         return "all"
     kinds = [kind for kind in LAYER_KINDS if kind in entries]
     return " + ".join(kinds + sorted(entries - set(kinds)))
+
+
+def write_repairs(repairs: Iterable[str]) -> str:
+    """What stands for a scope where nothing is retrained: `none`, and the repairs in the order in which they act."""
+    made = [name for name in get_args(Repair) if name in set(repairs)]
+    return f"none; {' + '.join(made)}" if made else "none"
 
 
 def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:

@@ -33,6 +33,14 @@ OSCILLATION_COLUMNS = {
     "flipped_pct": float,
     "oscillating_pct": float,
 }
+CALIBRATION_COLUMNS = {
+    "config": str,
+    "granularity": str,
+    "estimator": str,
+    "images": int,
+    "validation_top1": float,
+    "test_top1": float,
+}
 
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
@@ -191,14 +199,15 @@ class Evidence:
     paired: pd.DataFrame
     seeds: pd.DataFrame
     methods: pd.DataFrame
+    calibration: pd.DataFrame
 
 
 def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]) -> Evidence:
     """Read everything below `root`, the folder of metrics.
 
     Args:
-        root: holds fp32.json, channel_ranges.csv, paired.csv, seeds.csv, methods.csv, simulated/, int8/, parity/,
-            learning/, drift/, causes/ and oscillation/.
+        root: holds fp32.json, channel_ranges.csv, calibration.csv, paired.csv, seeds.csv, methods.csv, simulated/,
+            int8/, parity/, learning/, drift/, causes/ and oscillation/.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -235,6 +244,7 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         paired=_read_paired(root / "paired.csv", programs),
         seeds=read_table(root / "seeds.csv", SEED_COLUMNS, qat),
         methods=_read_methods(root / "methods.csv", quantized),
+        calibration=read_table(root / "calibration.csv", CALIBRATION_COLUMNS, ptq),
     )
 
 

@@ -94,6 +94,21 @@ def learning_figures(learning: pd.DataFrame, looks: Looks) -> list[ReportFigure]
     ]
 
 
+def calibration_figures(calibration: pd.DataFrame, fp32_top1: float) -> list[ReportFigure]:
+    """Accuracy by range estimator and number of calibration images."""
+    panels = calibration["config"].nunique()
+    return [
+        ReportFigure(
+            "Accuracy by range estimator and number of calibration images",
+            "Quantization after training, simulated, on some of the test images. Dashed: FP32 on all of them. Where the"
+            " lines lie together, the choice does not matter.",
+            0.9 + 1.9 * panels,
+            calibration,
+            partial(charts.paint_calibration, fp32_top1=fp32_top1),
+        )
+    ]
+
+
 DRIFT_MEANINGS = {
     "accumulated": "The whole network is quantized: shows where the error is.",
     "isolated": "This block or layer alone is quantized, on exact input: shows where the error starts.",

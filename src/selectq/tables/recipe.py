@@ -1,5 +1,6 @@
 """How a model was made, in words: data, FP32 parent, scheme, and what was retrained."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from selectq.params.configs import (
@@ -16,6 +17,12 @@ from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
 ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6"}
+REPAIRS = {
+    "zero_dead_channels": "the weights of channels that put out a constant set to 0",
+    "equalize": "channel ranges equalised across the layers of each block",
+    "reestimate_batchnorm": "batch-norm statistics measured again behind the rounded weights",
+    "correct_bias": "biases corrected by the mean error of each channel",
+}
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 
 
@@ -86,6 +93,7 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     if isinstance(config, PtqConfig):
         return {
             "Calibration": _calibration(config.calibration),
+            **_repairs(config.repairs),
             "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
         }
     training = recipe.qat_training
@@ -96,6 +104,11 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
     }
+
+
+def _repairs(repairs: Collection[str]) -> dict[str, str]:
+    made = [words for name, words in REPAIRS.items() if name in repairs]
+    return {"Repairs": "; ".join(made)} if made else {}
 
 
 def _calibration(calibration: CalibrationConfig) -> str:

@@ -54,6 +54,7 @@ def render_report(
         _section(sheets.table1.title, _table(sheets.table1)),
         _section(sheets.parity.title, _table(sheets.parity)),
         _section(sheets.bytes.title, _table(sheets.bytes)),
+        _section("Calibration", _figures(figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1))),
         _section("Latency", _figures(figures.latency_figures(latency))),
         _section("Learning curves", _figures(figures.learning_figures(evidence.learning, looks))),
         _section(

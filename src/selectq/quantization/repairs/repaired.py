@@ -1,0 +1,65 @@
+"""Post-training quantization with repairs: of the FP32 network before, and of the quantized one after."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+from torch import Tensor
+from torchvision.models import MobileNetV2
+
+from selectq.data.augment import image_batches
+from selectq.data.packed import Dataset
+from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.params.configs import PtqConfig, WeightScheme
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.post_training import calibration_images, fold_parent, quantize
+from selectq.quantization.quantized import Scheme
+from selectq.quantization.repairs.batch_norm import reestimate_batch_norm
+from selectq.quantization.repairs.bias_correction import correct_bias
+from selectq.quantization.repairs.dead_channels import zero_dead_channels
+from selectq.quantization.repairs.equalization import equalize
+
+EQUIVALENT: dict[str, Callable[[MobileNetV2], None]] = {
+    "zero_dead_channels": zero_dead_channels,
+    "equalize": equalize,
+}
+"""Repairs of the FP32 network that keep its function."""
+
+ADAPTED: dict[str, Callable[[MobileNetV2, WeightScheme, Sequence[Tensor]], None]] = {
+    "reestimate_batchnorm": reestimate_batch_norm,
+}
+"""Repairs of the FP32 network that prepare it for rounded weights, by calibration images."""
+
+CORRECTED: dict[str, Callable[[FusedMobileNetV2, FusedMobileNetV2, Sequence[Tensor]], None]] = {
+    "correct_bias": correct_bias,
+}
+"""Repairs of the quantized network that bring it nearer to the float one, by calibration images."""
+
+
+def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> FusedMobileNetV2:
+    """The parent, quantized after training with its repairs, in evaluation mode on the data set's device.
+
+    Raises:
+        UserError: more calibration images are asked for than the split holds.
+    """
+    scheme, device = Scheme(config.weights, config.activations), dataset.train.device
+    batches = list(image_batches(calibration_images(dataset, config.calibration, seed)))
+    reference = equivalent_parent(parent, config.repairs)
+    adapted = copy.deepcopy(reference.model).to(device)
+    for name, adapt in ADAPTED.items():
+        if name in config.repairs:
+            adapt(adapted, scheme.weights, batches)
+    network = quantize(dataclasses.replace(reference, model=adapted), dataset, config.calibration, scheme, seed)
+    for name, correct in CORRECTED.items():
+        if name in config.repairs:
+            correct(fold_parent(reference, device), network, batches)
+    return network
+
+
+def equivalent_parent(parent: Fp32Checkpoint, repairs: Collection[str]) -> Fp32Checkpoint:
+    """The parent as repairs that keep its function leave it: what each layer of the quantized network stands for."""
+    model = copy.deepcopy(parent.model)
+    for name, repair in EQUIVALENT.items():
+        if name in repairs:
+            repair(model)
+    return dataclasses.replace(parent, model=model)

@@ -1,0 +1,51 @@
+"""Quantize after training by every range estimator and number of calibration images; writes the accuracies as CSV."""
+
+import _src  # noqa: F401
+
+# isort: split
+import argparse
+import dataclasses
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from selectq.data.packed import read_dataset
+from selectq.files import only_writer, write_csv
+from selectq.models.parent import read_parent
+from selectq.params.load import choose, load_params
+from selectq.quantization.repairs.repaired import quantize_repaired
+from selectq.stage import run
+from selectq.training.device import choose_device
+from selectq.training.evaluate import evaluate
+from selectq.training.simulation import quantized_forward
+
+IMAGES = Path("data/images.safetensors")
+PARENT = Path("models/fp32.safetensors")
+OUTPUT = Path("metrics/calibration.csv")
+COLUMNS = ["config", "granularity", "estimator", "images", "validation_top1", "test_top1"]
+
+
+def main() -> None:
+    """Run the stage."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    params = load_params()
+    sweep, rows = params.calibration_sweep, []
+    with only_writer(OUTPUT):
+        device = choose_device()
+        dataset = read_dataset(IMAGES).to(device)
+        parent = read_parent(PARENT, params.range_skew, params.seed)
+        splits = [split.sample(sweep.evaluation_images, params.seed) for split in (dataset.validation, dataset.test)]
+        for name, estimator, images in product(sweep.names, sweep.estimators, sweep.images):
+            config = choose(params.ptq, name, "ptq")
+            calibration = dataclasses.replace(config.calibration, estimator=estimator, images=images)
+            changed = dataclasses.replace(config, calibration=calibration)
+            forward = quantized_forward(quantize_repaired(parent, dataset, changed, params.seed), device)
+            label = f"{name}, {estimator}, {images} images"
+            accuracies = [evaluate(forward, split, label)["top1"] for split in splits]
+            rows.append((name, config.weights.granularity, estimator, images, *accuracies))
+        write_csv(OUTPUT, pd.DataFrame(rows, columns=COLUMNS), digits=4)
+
+
+if __name__ == "__main__":
+    run(main)

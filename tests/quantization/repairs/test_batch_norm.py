@@ -1,0 +1,63 @@
+"""Re-estimated statistics are those behind rounded weights; nothing else changes."""
+
+import copy
+
+import torch
+from networks import coloured_noise, scheme, trained
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.data.augment import normalise
+from selectq.params.configs import WeightScheme
+from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.repairs.batch_norm import reestimate_batch_norm
+from selectq.quantization.repairs.layers import normalised_convolutions
+from selectq.quantization.scales import weight_scale
+
+IMAGES = normalise(coloured_noise(96, 3).images)
+
+
+def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, float]:
+    """How far means and standard deviations of folded, rounded layers are from what the batch norms are to put out.
+
+    The mean, over all channels of all layers, of both differences, in units of the batch norm's gamma.
+    """
+    network, outputs = fold(model), {}
+
+    def keep(layer: FusedConv2d, inputs: tuple[Tensor, ...]) -> None:
+        raw = nn.functional.conv2d(*inputs, layer.weight, layer.bias, layer.stride, layer.padding, groups=layer.groups)
+        outputs[layer.name] = raw
+
+    for layer in network.fused_layers():
+        if isinstance(layer, FusedConv2d):
+            scale = weight_scale(layer.weight, chosen)
+            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(chosen))
+            layer.weight.data.copy_(rounded.data)
+            layer.register_forward_pre_hook(keep)
+    with torch.no_grad():
+        network(IMAGES)
+    means, deviations = [], []
+    for (_, norm), raw in zip(normalised_convolutions(model), outputs.values(), strict=True):
+        means.append(((raw.mean((0, 2, 3)) - norm.bias) / norm.weight).abs())
+        deviations.append((raw.std((0, 2, 3)) / norm.weight.abs() - 1).abs())
+    return torch.cat(means).mean().item(), torch.cat(deviations).mean().item()
+
+
+def test_statistics_are_restored_behind_coarse_weights() -> None:
+    model, chosen = trained().model, scheme(3, "channel").weights
+    means, deviations = statistics_off(model, chosen)
+    assert means > 0.2 and deviations > 0.2
+    reestimate_batch_norm(model, chosen, [IMAGES])
+    means, deviations = statistics_off(model, chosen)
+    assert means < 0.02 and deviations < 0.05
+
+
+def test_nothing_but_the_statistics_changes() -> None:
+    model = trained().model
+    before = copy.deepcopy(model.state_dict())
+    reestimate_batch_norm(model, scheme(3, "tensor").weights, IMAGES.split(32))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.endswith(("running_mean", "running_var"))}
+    assert not any(module.training for module in model.modules())

@@ -1,0 +1,60 @@
+"""Bias correction: on the calibration images, no channel's mean output is off any more."""
+
+import torch
+from networks import calibration, coloured_dataset, scheme, trained
+from torch import Tensor, nn
+
+from selectq.data.augment import image_batches
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedLinear, FusedMobileNetV2
+from selectq.quantization.post_training import calibration_images, quantize
+from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.repairs.bias_correction import correct_bias
+
+COARSE = scheme(4, "tensor")
+
+
+def batches() -> list[Tensor]:
+    return list(image_batches(calibration_images(coloured_dataset(), calibration(), seed=0)))
+
+
+def mean_outputs(network: FusedMobileNetV2) -> dict[str, Tensor]:
+    """What reaches the activations, and the logits: the mean of each channel."""
+    means: dict[str, Tensor] = {}
+
+    def keep(name: str, values: Tensor) -> None:
+        means[name] = values.transpose(0, 1).flatten(1).mean(1)
+
+    def watch(layer: nn.Module, name: str) -> None:
+        if isinstance(layer, FusedLinear):
+            layer.register_forward_hook(lambda _, inputs, output: keep(name, output))
+        else:
+            layer.activation.register_forward_pre_hook(lambda _, inputs: keep(name, inputs[0]))
+
+    for layer in network.fused_layers():
+        watch(layer, layer.name)
+    with torch.no_grad():
+        network(torch.cat(batches()))
+    return means
+
+
+def test_mean_error_of_every_channel_vanishes() -> None:
+    float_network = fold(trained().model)
+    quantized = quantize(trained(), coloured_dataset(), calibration(), COARSE, seed=0)
+    wanted, shifted = mean_outputs(float_network), mean_outputs(quantized)
+    correct_bias(float_network, quantized, batches())
+    corrected = mean_outputs(quantized)
+    assert max((shifted[name] - wanted[name]).abs().max().item() for name in wanted) > 0.1
+    for layer in quantized.fused_layers():
+        assert isinstance(layer.read_parameters, LayerQuantizer)
+        _, bias_level = layer.read_parameters.scales(layer.weight, layer.bias)
+        error = (corrected[layer.name] - wanted[layer.name]).abs()
+        assert (error <= 0.51 * bias_level + 1e-5).all(), (layer.name, error.max(), bias_level.max())
+
+
+def test_weights_and_ranges_stay() -> None:
+    quantized = quantize(trained(), coloured_dataset(), calibration(), COARSE, seed=0)
+    before = {name: value.clone() for name, value in quantized.state_dict().items()}
+    correct_bias(fold(trained().model), quantized, batches())
+    changed = {name for name, value in quantized.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.endswith(".bias") for name in changed)

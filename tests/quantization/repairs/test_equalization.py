@@ -1,0 +1,91 @@
+"""Equalisation: the function stays, neighbouring ranges meet, and a skew makes no difference any more."""
+
+import itertools
+
+import pytest
+import torch
+from networks import IMAGE_SIZE, model_config, random_network, scheme, trained
+from torchvision.models import MobileNetV2
+
+from selectq.models.range_skew import skew_ranges
+from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedBlock
+from selectq.quantization.repairs.equalization import equalize
+from selectq.quantization.scales import weight_scale
+
+
+def relative_change(activation: str) -> float:
+    model = random_network(model_config(activation), seed=1)
+    x = torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model(x)
+        equalize(model)
+        return ((model(x) - before).norm() / before.norm()).item()
+
+
+def neighbouring_ranges(model: MobileNetV2) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The largest weight of each channel where it is put out and where it is read, (C,) each, inside all blocks."""
+    pairs = []
+    for block in fold(model).blocks():
+        layers = block.convolutions() if isinstance(block, FusedBlock) else []
+        for layer, following in itertools.pairwise(layers):
+            reading = (1, 2, 3) if following.groups > 1 else (0, 2, 3)
+            pairs.append((layer.weight.abs().amax((1, 2, 3)), following.weight.abs().amax(reading)))
+    return pairs
+
+
+def rounding_error(model: MobileNetV2) -> float:
+    """Relative error of the blocks' weights on one 8-bit scale per tensor, averaged over layers and channels."""
+    errors = []
+    for block in fold(model).blocks():
+        for layer in block.convolutions() if isinstance(block, FusedBlock) else []:
+            chosen = scheme(8, "tensor").weights
+            scale = weight_scale(layer.weight, chosen)
+            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(chosen))
+            errors.append(
+                ((rounded - layer.weight).flatten(1).norm(dim=1) / layer.weight.flatten(1).norm(dim=1)).mean()
+            )
+    return torch.stack(errors).mean().item()
+
+
+def test_relu_network_keeps_its_function() -> None:
+    assert relative_change("relu") < 1e-11
+
+
+def test_relu6_network_does_not() -> None:
+    assert relative_change("relu6") > 0.01
+
+
+def test_neighbouring_layers_have_equal_ranges() -> None:
+    model = random_network(model_config(), seed=1)
+    apart = [((one / other).log().abs().max()).item() for one, other in neighbouring_ranges(model)]
+    assert len(apart) == 1 + 2 * 16 and min(apart) > 0.1
+    equalize(model)
+    for one, other in neighbouring_ranges(model):
+        assert torch.allclose(one, other, rtol=1e-9)
+
+
+def test_skew_is_undone() -> None:
+    plain, skewed = (random_network(model_config(), seed=1) for _ in range(2))
+    skew_ranges(skewed, 1.0, seed=7)
+    assert rounding_error(skewed) > 2 * rounding_error(plain)
+    equalize(plain)
+    equalize(skewed)
+    for one, other in zip(fold(plain).parameters(), fold(skewed).parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_channel_without_weights_somewhere_stays_as_it_is(layer: int) -> None:
+    model = trained().model
+    block = model.features[4].conv
+    convolution = block[2] if layer == 2 else block[layer][0]
+    with torch.no_grad():
+        (convolution.weight[:, 7] if layer == 2 else convolution.weight[7]).zero_()
+    before = [(norm.weight.clone(), norm.bias.clone()) for norm in (block[0][1], block[1][1])]
+    equalize(model)
+    for norm, (weight, bias) in zip((block[0][1], block[1][1]), before, strict=True):
+        assert norm.weight[7] == weight[7] and norm.bias[7] == bias[7]
+        assert norm.weight[8] != weight[8], "its neighbour is equalised"
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
