@@ -34,6 +34,7 @@ SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1},
     "ptq": {"tensor": FEW_IMAGES, "channel": FEW_IMAGES},
     "drift": {"histogram_images": 32},
+    "audit": {"images": 100, **FEW_IMAGES, "flaws": {"statistics_batches": [0], "range_skew": [1.0]}, "combined": []},
     "qat_training": FEW_IMAGES,
     "parity": {"layer_images": 10, "layer_steps": 255, "flipped_pct": 100.0},
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper, read_audit
 from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
@@ -34,6 +35,8 @@ def main() -> None:
         configurations = list_configurations(params.ptq, params.qat)
         evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
         latency, paper = latency_points(LATENCIES), read_paper()
+        measured = read_audit(METRICS / "audit.csv")
+        audited = compare_with_paper(measured, paper)
         rows1, rows2 = table1(configurations, evidence, paper), table2(configurations, evidence, paper)
         sheets = ReportSheets(
             table1=sheet1(rows1),
@@ -41,13 +44,17 @@ def main() -> None:
             parity=parity_sheet(configurations, evidence),
             bytes=bytes_sheet(configurations, evidence),
             environment=environment_sheet(configurations, evidence),
+            audit=audit_sheet(audited, paper),
         )
+        report = render_report(sheets, rows2, evidence, latency, audit_points(audited, measured, paper))
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
         write_csv(RESULTS / "table2.csv", to_frame(rows2))
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
-        write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence, latency))
+        write_csv(RESULTS / "audit.csv", audited)
+        write_bytes(RESULTS / "audit.md", to_markdown(sheets.audit).encode())
+        write_bytes(RESULTS / "report.html", report)
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "learning.csv", evidence.learning)
         write_csv(PLOTS / "drift.csv", evidence.drift)

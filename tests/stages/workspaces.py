@@ -21,6 +21,12 @@ SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2},
     "ptq": {"tensor": CALIBRATION, "channel": CALIBRATION},
     "drift": {"histogram_images": 4},
+    "audit": {
+        "images": 12,
+        **CALIBRATION,
+        "flaws": {"calibration_images": [1], "statistics_batches": [0], "range_skew": [1.0]},
+        "combined": [],
+    },
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
     "parity": {"layer_images": 4},
@@ -105,6 +111,7 @@ def run_chain(workspace: Workspace) -> None:
     """Every stage from the FP32 training to the drift."""
     workspace.run("finetune_fp32")
     workspace.run("ranges")
+    workspace.run("audit")
     workspace.run("ptq", "--name", "tensor")
     workspace.run("qat", "--name", "dw")
     workspace.run("convert", "--name", "dw")

@@ -8,6 +8,7 @@ import made_up
 import pandas as pd
 import pytest
 
+from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import read_paper
@@ -54,15 +55,17 @@ class Page(HTMLParser):
 
 def render(configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame) -> str:
     paper = read_paper()
-    rows = table2(configurations, evidence, paper)
+    rows, audited = table2(configurations, evidence, paper), compare_with_paper(made_up.audit(), paper)
     sheets = ReportSheets(
         sheet1(table1(configurations, evidence, paper)),
         sheet2(rows, evidence, Provenance(0, 0.0)),
         parity_sheet(configurations, evidence),
         bytes_sheet(configurations, evidence),
         environment_sheet(configurations, evidence),
+        audit_sheet(audited, paper),
     )
-    return render_report(sheets, rows, evidence, latency).decode()
+    points = audit_points(audited, made_up.audit(), paper)
+    return render_report(sheets, rows, evidence, latency, points).decode()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_report_is_small(source: str) -> None:
 
 
 def test_report_holds_every_table(source: str) -> None:
-    second, first, parity, sizes, environment = Page(source).tables
+    second, first, parity, sizes, audit, environment = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
     assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00", "92.29 %", "-3.20"]
@@ -88,6 +91,7 @@ def test_report_holds_every_table(source: str) -> None:
     assert parity[5] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
     assert sizes[6][:2] == ["mine", "2,200.0 kB"]
     assert len(parity) == len(sizes) == 7
+    assert [row[0] for row in audit[1:]] == ["(the paper)", "fusion", "none", "range_skew"]
     assert environment[1][1:] == ["3.11.9", "2.15.0", "1.32.0", "1.5.1", "x86_64: avx2, avx512_vnni"]
 
 
@@ -114,6 +118,7 @@ def test_report_holds_every_picture(source: str) -> None:
         "Per layer, isolated",
         "Channel ranges of features.14.conv.1.0",
         "Levels used by features.14.conv.1.0",
+        "What each flaw loses",
         *(f"Confusion of {name}" for name in made_up.INT8_TOP1),
     ]
     assert len(page.references) == len(page.captions)
@@ -137,4 +142,8 @@ def test_pictures_without_data_are_left_out(
         learning=evidence.learning.query("config == 'mine'"),
     )
     page = Page(render(mine, empty, latency[:0]))
-    assert page.captions == ["Accuracy against the retrained share", "Quantization-aware training"]
+    assert page.captions == [
+        "Accuracy against the retrained share",
+        "Quantization-aware training",
+        "What each flaw loses",
+    ]

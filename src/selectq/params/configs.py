@@ -2,8 +2,8 @@
 a result stands in the file that DVC tracks."""
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from selectq.errors import UserError
 from selectq.params.fields import Between, Config
@@ -212,6 +212,49 @@ class DriftConfig(Config):
 
 
 @dataclass(frozen=True)
+class AuditFlaws(Config):
+    """Every flaw of an experiment (`selectq.audit.flaws` says what it does) with the settings that are tried."""
+
+    dead_channels: tuple[Literal["kept"], ...]
+    fusion: tuple[Literal["none"], ...]
+    calibration_images: tuple[Count, ...]
+    calibration_pixels: tuple[Literal["unit", "byte"], ...]
+    inference_pixels: tuple[Literal["unit", "byte"], ...]
+    activation_bits: tuple[Bits, ...]
+    activation_range: tuple[Literal["symmetric"], ...]
+    activation_function: tuple[Literal["relu", "relu6"], ...]
+    batch_norm: tuple[Literal["training"], ...]
+    statistics_batches: tuple[Annotated[int, Between(0, 10**6)], ...]
+    outlier_channel: tuple[Count, ...]
+    outlier_weight: tuple[Count, ...]
+    range_skew: tuple[Annotated[float, Between(0, 3)], ...]
+    products: tuple[Literal["saturating"], ...]
+
+
+@dataclass(frozen=True)
+class AuditConfig(Config):
+    """Which flaws are tried on the FP32 network, alone and together (flaw: setting), and on how many test images.
+
+    `weight_bits`, `activations` and `calibration` are those of the experiment without a flaw.
+    """
+
+    images: Count
+    weight_bits: Bits
+    activations: ActivationScheme
+    calibration: CalibrationConfig
+    flaws: AuditFlaws
+    combined: tuple[dict[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [field.name for field in fields(AuditFlaws)]
+        for index, combination in enumerate(self.combined):
+            alone = {name: [combination[name]] if name in combination else [] for name in names}
+            unknown = {name: setting for name, setting in combination.items() if name not in names}
+            AuditFlaws.from_mapping({**alone, **unknown}, f"combined[{index}]")
+
+
+@dataclass(frozen=True)
 class ParityConfig(Config):
     """By how much the forms of a model may differ.
 
@@ -236,6 +279,7 @@ class Params(Config):
     range_skew: Annotated[float, Between(0, 3)]
     ptq: dict[str, PtqConfig]
     drift: DriftConfig
+    audit: AuditConfig
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
     repeat: RepeatConfig

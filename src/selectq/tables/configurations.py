@@ -1,10 +1,11 @@
 """The configurations of a run in the order of its tables, and how their scopes are written."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from selectq.params.configs import LAYER_KINDS, ActivationScheme, PtqConfig, QatConfig, WeightScheme
+from selectq.params.configs import LAYER_KINDS, MODULE_NAMES, ActivationScheme, PtqConfig, QatConfig, WeightScheme
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,19 @@ def write_scope(scope: Iterable[str]) -> str:
         return "all"
     kinds = [kind for kind in LAYER_KINDS if kind in entries]
     return " + ".join(kinds + sorted(entries - set(kinds)))
+
+
+MOST_MODULES = 3
+"""Module names of a scope that a table for readers spells out."""
+
+
+def shorten_scope(text: str) -> str:
+    """A scope, as `write_scope` writes it, with many module names as their number: `12 layers + classifier`."""
+    entries = text.split(" + ")
+    names = [entry for entry in entries if re.fullmatch(MODULE_NAMES, entry) and entry not in LAYER_KINDS]
+    if len(names) <= MOST_MODULES:
+        return text
+    return " + ".join([f"{len(names)} layers", *(entry for entry in entries if entry not in names)])
 
 
 def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:

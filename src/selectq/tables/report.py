@@ -28,9 +28,12 @@ class ReportSheets:
     parity: Sheet
     bytes: Sheet
     environment: Sheet
+    audit: Sheet
 
 
-def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame) -> bytes:
+def render_report(
+    sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame, audit: pd.DataFrame
+) -> bytes:
     """The page as UTF-8, without reference to any other file.
 
     Args:
@@ -38,6 +41,7 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
         rows: the rows of Table 2, for the pictures.
         evidence: learning curves, drift, distributions and confusion, for the pictures.
         latency: as `latency_points` gives it.
+        audit: as `audit_points` gives it.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
     distributions = figures.distribution_figures(evidence.channel_ranges, evidence.histograms, looks)
@@ -54,6 +58,7 @@ def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evi
             _figures(figures.drift_figures(evidence.drift, looks)),
         ),
         _section("What the quantizers see", _figures(distributions)),
+        _section(sheets.audit.title, _figures(figures.audit_figures(audit)), _table(sheets.audit)),
         _section("What the programs confuse", _figures(figures.confusion_figures(evidence.confusion))),
         _section(sheets.environment.title, _table(sheets.environment)),
     ]
