@@ -35,6 +35,7 @@ SHORT: dict[str, Any] = {
     "ptq": {"tensor": FEW_IMAGES, "channel": FEW_IMAGES},
     "calibration_sweep": {"estimators": ["minmax"], "images": [64], "evaluation_images": 50},
     "drift": {"histogram_images": 32, "cause_images": 32},
+    "audit": {"images": 100, **FEW_IMAGES, "flaws": {"statistics_batches": [0], "range_skew": [1.0]}, "combined": []},
     "qat_training": FEW_IMAGES,
     "parity": {"layer_images": 10, "layer_steps": 255, "flipped_pct": 100.0},
 }

@@ -10,6 +10,7 @@ from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.params.load import load_params
 from selectq.stage import run
 from selectq.statistics.rows import with_written_p
+from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper, read_audit
 from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
@@ -18,7 +19,7 @@ from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
 from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
-from selectq.tables.report import ReportSheets, render_report
+from selectq.tables.report import Beside, ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import summary, table1, table2, to_frame
 
@@ -40,6 +41,8 @@ def main() -> None:
         rows2 = table2(configurations, evidence, paper, params.regime)
         provenance = Provenance(params.seed, params.regime, params.range_skew, params.statistics)
         oscillation = oscillation_by_kind(evidence.oscillation)
+        measured = read_audit(METRICS / "audit.csv")
+        audited = compare_with_paper(measured, paper)
         sheets = ReportSheets(
             table1=sheet1(rows1),
             table2=sheet2(rows2, evidence, provenance),
@@ -47,7 +50,9 @@ def main() -> None:
             bytes=bytes_sheet(configurations, evidence),
             environment=environment_sheet(configurations, evidence),
             oscillation=oscillation_sheet(oscillation),
+            audit=audit_sheet(audited, paper),
         )
+        beside = Beside(latency, audit_points(audited, measured, paper), params.statistics.margin_points)
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
         write_csv(RESULTS / "table2.csv", with_written_p(to_frame(rows2)))
@@ -57,9 +62,9 @@ def main() -> None:
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
         write_csv(RESULTS / "oscillation.csv", oscillation)
-        write_bytes(
-            RESULTS / "report.html", render_report(sheets, rows2, evidence, latency, params.statistics.margin_points)
-        )
+        write_csv(RESULTS / "audit.csv", audited)
+        write_bytes(RESULTS / "audit.md", to_markdown(sheets.audit).encode())
+        write_bytes(RESULTS / "report.html", render_report(sheets, rows2, evidence, beside))
         write_csv(PLOTS / "accuracy.csv", accuracy_points(rows2))
         write_csv(PLOTS / "calibration.csv", evidence.calibration)
         write_csv(PLOTS / "learning.csv", evidence.learning)

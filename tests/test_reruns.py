@@ -22,15 +22,17 @@ BEHIND_QAT = {f"{stage}@{name}" for stage in MEASURED for name in FEW["qat"]} | 
 BEHIND_CONVERT = PARITY | CARDS | TABLES
 QUANTIZED = PTQ | DRIFT | CAUSES | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges", "calibration"} | QUANTIZED
-TRAINED = {"finetune_fp32"} | BEHIND_PARENT
+AUDIT = {"audit", "table"}
+TRAINED = {"finetune_fp32"} | AUDIT | BEHIND_PARENT
 EVERYTHING = {"download"} | TRAINED
 
 SOURCE_EDITS = {
     "stages/table.py": {"table"},
+    "src/selectq/audit/flaws.py": AUDIT,
     "src/selectq/data/split.py": EVERYTHING,
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
-    "src/selectq/quantization/fake_quantize.py": BEHIND_PARENT,
+    "src/selectq/quantization/fake_quantize.py": AUDIT | BEHIND_PARENT,
     "src/selectq/statistics/paired.py": TABLES,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,
@@ -86,6 +88,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),
+        pytest.param(set_parameter("audit.images", 77), AUDIT, id="audit"),
         pytest.param(set_parameter("drift.histogram_images", 77), {"table"} | DRIFT, id="drift.histogram_images"),
         pytest.param(set_parameter("drift.cause_images", 77), {"table"} | CAUSES, id="drift.cause_images"),
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),

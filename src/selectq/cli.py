@@ -104,6 +104,13 @@ def _inspect(arguments: argparse.Namespace) -> None:
     run_inspect(arguments.model, arguments.layers_csv)
 
 
+def _controls(arguments: argparse.Namespace) -> None:
+    from selectq.commands.controls import run_controls  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    run_controls(_checkout(), arguments.names, arguments.count, arguments.seed)
+
+
 def _end_quietly_with_the_reader() -> None:
     """End where the output is no longer read (`| head`), without a traceback."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -133,7 +140,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="name the class of each image"))
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
+    _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     return parser
+
+
+def _add_controls(controls: argparse.ArgumentParser) -> None:
+    controls.add_argument("names", metavar="NAME", nargs="+", help="a configuration under qat in params.yaml")
+    controls.add_argument("--count", metavar="N", type=_positive, default=3, help="controls of each (default 3)")
+    controls.add_argument("--seed", metavar="N", type=int, default=0, help="of the random choice (default 0)")
+    controls.set_defaults(command=_controls)
 
 
 def _add_fanout(fanout: argparse.ArgumentParser) -> None:

@@ -52,8 +52,8 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "sead",
             0,
             "sead: unknown key; allowed: "
-            "seed, deterministic, regime, data, model, finetune, range_skew, ptq, calibration_sweep, drift, qat_training, "
-            "qat, repeat, convert, formats, parity, statistics, ship",
+            "seed, deterministic, regime, data, model, finetune, range_skew, ptq, calibration_sweep, drift, audit, "
+            "qat_training, qat, repeat, convert, formats, parity, statistics, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -128,6 +128,12 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "formats",
             ["pt2"],
             "formats: ['pt2']; allowed: onnx, whose accuracy is reported, pt2 and pte, each once",
+        ),
+        ("audit.flaws.fusion", ["some"], "audit.flaws.fusion[0]: 'some' is not allowed; allowed: none"),
+        (
+            "audit.combined",
+            [{"fusion": "none"}, {"range_skew": 9.0}],
+            "audit.combined[1].range_skew[0]: 9.0 is out of range; allowed: 0 to 3",
         ),
         ("parity.flipped_pct", 101, "parity.flipped_pct: 101.0 is out of range; allowed: 0 to 100"),
         (

@@ -21,6 +21,7 @@ from selectq.quantization.quantized import read_quantized
 slow = pytest.mark.slow
 
 WRITTEN = {
+    "metrics/audit.csv",
     "metrics/causes/dw.csv",
     "metrics/channel_ranges.csv",
     "metrics/drift/dw.csv",

@@ -22,6 +22,12 @@ SHORT: dict[str, Any] = {
     "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_batchnorm")},
     "calibration_sweep": {"images": [8, 24], "estimators": ["minmax", "mse"], "evaluation_images": 12},
     "drift": {"histogram_images": 4, "cause_images": 4},
+    "audit": {
+        "images": 12,
+        **CALIBRATION,
+        "flaws": {"calibration_images": [1], "statistics_batches": [0], "range_skew": [1.0]},
+        "combined": [],
+    },
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
     "parity": {"layer_images": 4},
@@ -106,6 +112,7 @@ def run_chain(workspace: Workspace) -> None:
     """Every stage from the FP32 training to the drift."""
     workspace.run("finetune_fp32")
     workspace.run("ranges")
+    workspace.run("audit")
     workspace.run("ptq", "--name", "tensor")
     workspace.run("calibration")
     workspace.run("qat", "--name", "dw")

@@ -3,7 +3,7 @@
 import pytest
 
 from selectq.params.configs import Params
-from selectq.tables.configurations import Configuration, Experiment, list_configurations, write_scope
+from selectq.tables.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
 
 
 def test_ptq_comes_first_and_each_keeps_its_order(configurations: list[Configuration]) -> None:
@@ -37,6 +37,20 @@ def test_experiment_holds_scope_and_scheme(configurations: list[Configuration]) 
 )
 def test_same_layers_are_the_same_text(scope: tuple[str, ...], text: str) -> None:
     assert write_scope(scope) == text
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        (("all",), "all"),
+        (("projection", "classifier"), "projection + classifier"),
+        (("features.2.conv.2", "features.14"), "features.14 + features.2.conv.2"),
+        (("classifier", *(f"features.{index}" for index in range(4))), "4 layers + classifier"),
+        (("classifier.1", *(f"features.{index}.conv" for index in range(2, 5))), "4 layers"),
+    ],
+)
+def test_many_modules_are_counted_for_readers(scope: tuple[str, ...], text: str) -> None:
+    assert shorten_scope(write_scope(scope)) == text
 
 
 def test_no_configurations(params: Params) -> None:

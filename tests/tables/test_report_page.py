@@ -4,16 +4,18 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import made_up
 import pandas as pd
 import pytest
 
 from selectq.params.configs import StatisticsConfig
+from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
 from selectq.tables.paper import read_paper
 from selectq.tables.program_sheets import bytes_sheet, environment_sheet, parity_sheet
-from selectq.tables.report import ReportSheets, render_report
+from selectq.tables.report import Beside, ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
 
@@ -57,7 +59,7 @@ class Page(HTMLParser):
 
 def render(configurations: list[Configuration], evidence: Evidence, latency: pd.DataFrame) -> str:
     paper = read_paper()
-    rows = table2(configurations, evidence, paper, "plain")
+    rows, audited = table2(configurations, evidence, paper, "plain"), compare_with_paper(made_up.audit(), paper)
     sheets = ReportSheets(
         sheet1(table1(configurations, evidence, paper)),
         sheet2(rows, evidence, Provenance(0, "plain", 0.0, SETTINGS)),
@@ -65,8 +67,10 @@ def render(configurations: list[Configuration], evidence: Evidence, latency: pd.
         bytes_sheet(configurations, evidence),
         environment_sheet(configurations, evidence),
         oscillation_sheet(oscillation_by_kind(evidence.oscillation)),
+        audit_sheet(audited, paper),
     )
-    return render_report(sheets, rows, evidence, latency, SETTINGS.margin_points).decode()
+    beside = Beside(latency, audit_points(audited, made_up.audit(), paper), SETTINGS.margin_points)
+    return render_report(sheets, rows, evidence, beside).decode()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,7 @@ def test_report_is_small(source: str) -> None:
 
 
 def test_report_holds_every_table(source: str) -> None:
-    second, first, parity, sizes, oscillation, environment = Page(source).tables
+    second, first, parity, sizes, oscillation, audit, environment = Page(source).tables
     assert first[0][-1] == "Paper"
     assert [row[0] for row in first[1:]] == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
     assert second[5][3:] == ["2.64 MB", "88.00 %", "-2.00 [-2.50, -1.50]", "1.2e-07", "7.5e-07", "92.29 %", "-3.20"]
@@ -93,6 +97,7 @@ def test_report_holds_every_table(source: str) -> None:
     assert sizes[6][:2] == ["mine", "2,200.0 kB"]
     assert len(parity) == len(sizes) == 7
     assert [row[0] for row in oscillation] == ["Config", "full", "dwpw", "dwpw_asym", "mine"]
+    assert [row[0] for row in audit[1:]] == ["(the paper)", "fusion", "none", "range_skew"]
     assert environment[1][1:] == ["3.11.9", "2.15.0", "1.32.0", "1.5.1", "x86_64: avx2, avx512_vnni"]
 
 
@@ -123,6 +128,7 @@ def test_report_holds_every_picture(source: str) -> None:
         "Causes of drift, by kind of layer",
         "Channel ranges of features.14.conv.1.0",
         "Levels used by features.14.conv.1.0",
+        "What each flaw loses",
         "Confusion of tensor",
         "Confusion of dwpw_asym",
     ]
@@ -150,4 +156,9 @@ def test_pictures_without_data_are_left_out(
         paired=evidence.paired.query("config == 'mine'"),
     )
     page = Page(render(mine, empty, latency[:0]))
-    assert page.captions == ["Accuracy against the retrained share", "Gap to fp32", "Quantization-aware training"]
+    assert page.captions == [
+        "Accuracy against the retrained share",
+        "Gap to fp32",
+        "Quantization-aware training",
+        "What each flaw loses",
+    ]

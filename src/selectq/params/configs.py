@@ -2,8 +2,8 @@
 a result stands in the file that DVC tracks."""
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from selectq.errors import UserError
 from selectq.params.fields import Between, Config
@@ -244,6 +244,49 @@ class DriftConfig(Config):
 
 
 @dataclass(frozen=True)
+class AuditFlaws(Config):
+    """Every flaw of an experiment (`selectq.audit.flaws` says what it does) with the settings that are tried."""
+
+    dead_channels: tuple[Literal["kept"], ...]
+    fusion: tuple[Literal["none"], ...]
+    calibration_images: tuple[Count, ...]
+    calibration_pixels: tuple[Literal["unit", "byte"], ...]
+    inference_pixels: tuple[Literal["unit", "byte"], ...]
+    activation_bits: tuple[Bits, ...]
+    activation_range: tuple[Literal["symmetric"], ...]
+    activation_function: tuple[Literal["relu", "relu6"], ...]
+    batch_norm: tuple[Literal["training"], ...]
+    statistics_batches: tuple[Annotated[int, Between(0, 10**6)], ...]
+    outlier_channel: tuple[Count, ...]
+    outlier_weight: tuple[Count, ...]
+    range_skew: tuple[Annotated[float, Between(0, 3)], ...]
+    products: tuple[Literal["saturating"], ...]
+
+
+@dataclass(frozen=True)
+class AuditConfig(Config):
+    """Which flaws are tried on the FP32 network, alone and together (flaw: setting), and on how many test images.
+
+    `weight_bits`, `activations` and `calibration` are those of the experiment without a flaw.
+    """
+
+    images: Count
+    weight_bits: Bits
+    activations: ActivationScheme
+    calibration: CalibrationConfig
+    flaws: AuditFlaws
+    combined: tuple[dict[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [field.name for field in fields(AuditFlaws)]
+        for index, combination in enumerate(self.combined):
+            alone = {name: [combination[name]] if name in combination else [] for name in names}
+            unknown = {name: setting for name, setting in combination.items() if name not in names}
+            AuditFlaws.from_mapping({**alone, **unknown}, f"combined[{index}]")
+
+
+@dataclass(frozen=True)
 class ParityConfig(Config):
     """By how much the forms of a model may differ.
 
@@ -282,6 +325,7 @@ class Params(Config):
     ptq: dict[str, PtqConfig]
     calibration_sweep: CalibrationSweepConfig
     drift: DriftConfig
+    audit: AuditConfig
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
     repeat: RepeatConfig
@@ -295,6 +339,16 @@ class Params(Config):
         super().__post_init__()
         if not re.fullmatch("[a-z0-9_]{1,20}", self.regime):
             raise UserError(f"regime: {self.regime!r} is no short name; allowed: up to 20 of a-z, 0-9, _")
+        if "onnx" not in self.formats or len(set(self.formats)) != len(self.formats):
+            raise UserError(
+                f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, pt2 and pte, each once"
+            )
+        self._check_configurations()
+        self._check_references()
+        self._check_repeats()
+        self._check_rescaling()
+
+    def _check_configurations(self) -> None:
         both = sorted(set(self.ptq) & set(self.qat))
         if both:
             raise UserError(f"qat.{both[0]}: the name is taken by ptq.{both[0]}; every configuration has its own")
@@ -303,23 +357,19 @@ class Params(Config):
                 raise UserError(f"{name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32')")
             if name not in self.convert:
                 raise UserError(f"convert: {name} is missing; add it, so that it is converted and tabulated")
+
+    def _check_references(self) -> None:
         for name in self.convert:
             if name not in self.ptq and name not in self.qat:
                 raise UserError(f"convert: {name!r} is no configuration; allowed: {', '.join((*self.ptq, *self.qat))}")
         if len(set(self.convert)) != len(self.convert):
             raise UserError(f"convert: {list(self.convert)} names a configuration twice")
-        self._check_repeats()
         for name in self.ship:
             if name not in self.convert:
                 raise UserError(f"ship: {name!r} is not converted; allowed: {', '.join(self.convert)}")
-        if "onnx" not in self.formats or len(set(self.formats)) != len(self.formats):
-            raise UserError(
-                f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, pt2 and pte, each once"
-            )
         for name in self.calibration_sweep.names:
             if name not in self.ptq:
                 raise UserError(f"calibration_sweep.names: {name!r} is not under ptq; allowed: {', '.join(self.ptq)}")
-        self._check_rescaling()
 
     def _check_rescaling(self) -> None:
         if self.model.activation == "relu":

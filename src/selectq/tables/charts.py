@@ -283,6 +283,7 @@ def _paint_levels(axes: Axes, shares: pd.Series, colour: str) -> None:
     axes.set_yscale("log", nonpositive="clip")
 
 
+PAPER = "the paper"
 COUNTED_CLASSES = 12
 """Up to so many classes, a cell of a confusion matrix shows its share."""
 
@@ -330,6 +331,43 @@ def paint_latency(figure: Figure, latency: pd.DataFrame) -> None:
     grid[-1].xaxis.set_minor_locator(NullLocator())
     grid[-1].set_xlabel("time per image (ms, logarithmic)")
     _legend_below(figure, grid[0])
+
+
+COMBINED = "several at once"
+CROWD = 12.0
+"""Points closer to the sound experiment, in points of the share lost, are not labelled: they lie on each other."""
+
+
+def paint_audit(figure: Figure, audit: pd.DataFrame) -> None:
+    """What flaws lose per channel and per tensor; columns flaw, setting, channel_lost_pct, tensor_lost_pct.
+
+    The settings of one flaw are joined in their order. The row of the flaw `paper` is what is looked for.
+    """
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color=REFERENCE, linestyle="--", linewidth=1)
+    flaws = audit.assign(flaw=audit["flaw"].where(~audit["flaw"].str.contains(" + ", regex=False), COMBINED))
+    looks = assign_looks(name for name in flaws["flaw"].unique() if name != PAPER)
+    for flaw, rows in flaws.groupby("flaw", sort=False):
+        if flaw == PAPER:
+            continue
+        look, line = looks[str(flaw)], "none" if flaw == COMBINED else "-"
+        shares = list(zip(rows["channel_lost_pct"], rows["tensor_lost_pct"], strict=True))
+        axes.plot(
+            *zip(*shares, strict=True),
+            color=look.colour,
+            marker=look.marker,
+            linestyle=line,
+            linewidth=0.8,
+            label=flaw,
+        )
+        for setting, place in zip(rows["setting"], shares, strict=True):
+            if flaw != COMBINED and max(place) > CROWD:
+                axes.annotate(setting, place, (4, -3), textcoords="offset points", fontsize=7, color=look.colour)
+    wanted = audit[audit["flaw"] == PAPER]
+    axes.plot(wanted["channel_lost_pct"], wanted["tensor_lost_pct"], "*", color="red", markersize=15, label=PAPER)
+    axes.set_xlabel("lost per channel (% of what is above chance)")
+    axes.set_ylabel("lost per tensor (%)")
+    _legend_below(figure, axes)
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

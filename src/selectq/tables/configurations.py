@@ -1,10 +1,19 @@
 """The configurations of a run in the order of its tables, and how their scopes are written."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from selectq.params.configs import LAYER_KINDS, ActivationScheme, PtqConfig, QatConfig, Repair, WeightScheme
+from selectq.params.configs import (
+    LAYER_KINDS,
+    MODULE_NAMES,
+    ActivationScheme,
+    PtqConfig,
+    QatConfig,
+    Repair,
+    WeightScheme,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,19 @@ def write_repairs(repairs: Iterable[str]) -> str:
     """What stands for a scope where nothing is retrained: `none`, and the repairs in the order in which they act."""
     made = [name for name in get_args(Repair) if name in set(repairs)]
     return f"none; {' + '.join(made)}" if made else "none"
+
+
+MOST_MODULES = 3
+"""Module names of a scope that a table for readers spells out."""
+
+
+def shorten_scope(text: str) -> str:
+    """A scope, as `write_scope` writes it, with many module names as their number: `12 layers + classifier`."""
+    entries = text.split(" + ")
+    names = [entry for entry in entries if re.fullmatch(MODULE_NAMES, entry) and entry not in LAYER_KINDS]
+    if len(names) <= MOST_MODULES:
+        return text
+    return " + ".join([f"{len(names)} layers", *(entry for entry in entries if entry not in names)])
 
 
 def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:

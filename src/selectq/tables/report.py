@@ -29,11 +29,25 @@ class ReportSheets:
     bytes: Sheet
     environment: Sheet
     oscillation: Sheet
+    audit: Sheet
 
 
-def render_report(
-    sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, latency: pd.DataFrame, margin_points: float
-) -> bytes:
+@dataclass(frozen=True)
+class Beside:
+    """What pictures show beside the evidence of the configurations.
+
+    Attributes:
+        latency: as `latency_points` gives it.
+        audit: as `audit_points` gives it.
+        margin_points: the loss from which on a configuration counts as inferior.
+    """
+
+    latency: pd.DataFrame
+    audit: pd.DataFrame
+    margin_points: float
+
+
+def render_report(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidence, beside: Beside) -> bytes:
     """The page as UTF-8, without reference to any other file.
 
     Args:
@@ -41,21 +55,21 @@ def render_report(
         rows: the rows of Table 2, for the pictures.
         evidence: learning curves, drift, distributions and confusion, for the pictures.
         latency: as `latency_points` gives it.
-        margin_points: the loss from which on a configuration counts as inferior.
+        beside: the rest, for the pictures.
     """
     looks = assign_looks(row.config for row in rows if row.int8_top1 is not None)
     telling = figures.worst_and_best(rows)
     histograms = evidence.histograms[evidence.histograms["config"].isin(telling)]
     confusion = evidence.confusion[evidence.confusion["config"].isin(telling)]
     distributions = figures.distribution_figures(evidence.channel_ranges, histograms, looks)
-    headline = figures.accuracy_figures(rows, looks) + figures.gap_figures(evidence.paired, looks, margin_points)
+    headline = figures.accuracy_figures(rows, looks) + figures.gap_figures(evidence.paired, looks, beside.margin_points)
     sections = [
         _section(sheets.table2.title, _table(sheets.table2), _figures(headline)),
         _section(sheets.table1.title, _table(sheets.table1)),
         _section(sheets.parity.title, _table(sheets.parity)),
         _section(sheets.bytes.title, _table(sheets.bytes)),
         _section("Calibration", _figures(figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1))),
-        _section("Latency", _figures(figures.latency_figures(latency))),
+        _section("Latency", _figures(figures.latency_figures(beside.latency))),
         _section("Learning curves", _figures(figures.learning_figures(evidence.learning, looks))),
         _section(
             "Drift: where quantization changes the activations",
@@ -65,6 +79,7 @@ def render_report(
         _section("Causes: where the error comes from", CAUSES, _figures(figures.cause_figures(evidence.causes, looks))),
         _section(sheets.oscillation.title, _table(sheets.oscillation)),
         _section("What the quantizers see", _figures(distributions)),
+        _section(sheets.audit.title, _figures(figures.audit_figures(beside.audit)), _table(sheets.audit)),
         _section("What the programs confuse", _figures(figures.confusion_figures(confusion))),
         _section(sheets.environment.title, _table(sheets.environment)),
     ]

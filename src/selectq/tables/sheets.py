@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from selectq.params.configs import StatisticsConfig
 from selectq.tables.cells import NOTHING, Column, Sheet, p_value, percent, points, points_within
+from selectq.tables.configurations import shorten_scope
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import Table1Row, Table2Row
@@ -47,7 +48,7 @@ TABLE1_NOTES = (
 def _cells1(row: Table1Row) -> tuple[str, ...]:
     return (
         row.config,
-        row.scope,
+        shorten_scope(row.scope),
         f"{row.params_retrained:,}",
         percent(row.params_retrained_pct, 2),
         f"{row.weight_bits} bit, {row.weight_granularity}",
@@ -85,7 +86,7 @@ def _cells2(row: Table2Row) -> tuple[str, ...]:
     top1 = percent(row.int8_top1 if quantized else row.fp32_top1, 2)
     return (
         row.config,
-        row.scope or NOTHING,
+        shorten_scope(row.scope) if row.scope else NOTHING,
         percent(row.params_retrained_pct, 2),
         f"{row.size_mb:.2f} MB",
         f"{SIMULATED} {top1}" if row.simulated else top1,

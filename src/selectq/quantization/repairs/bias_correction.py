@@ -62,7 +62,7 @@ def _correct(layer: FusedLayer, inputs: Sequence[Tensor], wanted: Tensor) -> Non
     mean = ChannelMean()
     for x in inputs:
         mean.add(raw_output(layer, x))
-    layer.bias += (wanted - mean.value()).to(layer.bias)
+    layer.bias.add_((wanted - mean.value()).to(layer.bias))
 
 
 class ChannelMean:

@@ -1,0 +1,186 @@
+"""How an audited network is put together and simulated: fused, fused with products that saturate, or not fused."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from selectq.audit.saturation import saturate_products
+from selectq.drift.measure import Simulation
+from selectq.models.activations import UNBOUNDED
+from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
+from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
+from selectq.quantization.folding import fold
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.quantized import Scheme, insert_quantizers
+from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.range_estimation import ESTIMATORS, RangeEstimator, estimate_ranges
+from selectq.quantization.scales import weight_scale
+from selectq.training.simulation import quantized_forward
+
+Granularity = Literal["tensor", "channel"]
+
+Outputs = tuple[Tensor, Tensor]
+"""What the head puts out (N, C, H, W), and the logits (N, classes)."""
+
+Forward = Callable[[Tensor], Outputs]
+"""Float images (N, 3, H, W) to outputs."""
+
+
+class Form(ABC):
+    """A network and its calibrated ranges, which do not depend on how weights are quantized."""
+
+    def __init__(
+        self,
+        model: MobileNetV2,
+        batches: list[Tensor],
+        calibration: CalibrationConfig,
+        activations: ActivationScheme,
+        weight_bits: int,
+    ) -> None:
+        """Calibrate on `batches`, float (B, 3, H, W) each; `model` is left as it is."""
+        self.activations = activations
+        self.weight_bits = weight_bits
+        self.device = next(model.parameters()).device
+
+    @abstractmethod
+    def floating(self) -> Forward:
+        """The float network's forward pass."""
+
+    @abstractmethod
+    def quantized(self, granularity: Granularity) -> Forward:
+        """The fake-quantized network's forward pass, with a weight scale per tensor or per output channel."""
+
+
+class Fused(Form):
+    """As the pipeline has it: batch norms folded, activations fused."""
+
+    def __init__(
+        self,
+        model: MobileNetV2,
+        batches: list[Tensor],
+        calibration: CalibrationConfig,
+        activations: ActivationScheme,
+        weight_bits: int,
+    ) -> None:
+        super().__init__(model, batches, calibration, activations, weight_bits)
+        self.network = fold(model).to(memory_format=torch.channels_last)
+        self.ranges = estimate_ranges(self.network, lambda: batches, calibration, activations)
+
+    def floating(self) -> Forward:
+        """See the base."""
+        return _with_head(self.network, self.network)
+
+    def quantized(self, granularity: Granularity) -> Forward:
+        """See the base."""
+        network = self._insert_quantizers(granularity)
+        return _with_head(network, quantized_forward(network, self.device))
+
+    def _insert_quantizers(self, granularity: Granularity) -> FusedMobileNetV2:
+        network = copy.deepcopy(self.network)
+        insert_quantizers(network, Scheme(WeightScheme(self.weight_bits, granularity), self.activations), self.ranges)
+        return network.eval()
+
+
+class Saturating(Fused):
+    """The same on a processor that adds two products in 16 bits."""
+
+    def quantized(self, granularity: Granularity) -> Forward:
+        """See the base."""
+        network = self._insert_quantizers(granularity)
+        saturate_products(network)
+        return _with_head(network, network)
+
+
+def _with_head(network: FusedMobileNetV2, simulation: Simulation) -> Forward:
+    def forward(images: Tensor) -> Outputs:
+        heads: list[Tensor] = []
+
+        def watch(module: nn.Module, output: Tensor) -> None:
+            if module is network.features[-1]:
+                heads.append(output)
+
+        logits = simulation.watched(images, watch)
+        return heads[0], logits
+
+    return forward
+
+
+class Unfused(Form):
+    """torchvision's own modules: every convolution, batch norm and residual sum stores its output as integers.
+
+    The batch norm's affine map is computed in float, and its output is stored before the activation function clamps
+    it. A batch norm in training mode uses the statistics of the batch, here and in calibration.
+    """
+
+    def __init__(
+        self,
+        model: MobileNetV2,
+        batches: list[Tensor],
+        calibration: CalibrationConfig,
+        activations: ActivationScheme,
+        weight_bits: int,
+    ) -> None:
+        super().__init__(model, batches, calibration, activations, weight_bits)
+        self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+        self.ranges = self._calibrate(batches, calibration)
+
+    def floating(self) -> Forward:
+        """See the base."""
+        return _plainly(self.model)
+
+    @torch.no_grad()
+    def quantized(self, granularity: Granularity) -> Forward:
+        """See the base."""
+        model, scheme = copy.deepcopy(self.model), WeightScheme(self.weight_bits, granularity)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                scale = weight_scale(layer.weight, scheme)
+                layer.weight.copy_(fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(scheme)))
+        for place, (low, high) in zip(_stored(model), self.ranges, strict=True):
+            _pass_through(place, ActivationQuantizer(self.activations, UNBOUNDED, low, high))
+        return _plainly(model)
+
+    @torch.no_grad()
+    def _calibrate(self, batches: Iterable[Tensor], calibration: CalibrationConfig) -> list[Range]:
+        """The range of every place, in order."""
+        model, estimator_type = copy.deepcopy(self.model), ESTIMATORS[calibration.estimator]
+        estimators: list[RangeEstimator] = []
+        for place in _stored(model):
+            estimators.append(estimator_type(UNBOUNDED, calibration, self.activations))
+            _pass_through(place, estimators[-1])
+        for index in range(estimator_type.passes):
+            for estimator in estimators:
+                estimator.pass_index = index
+            for batch in batches:
+                model(batch)
+        return [estimator.estimate() for estimator in estimators]
+
+
+def _stored(model: MobileNetV2) -> list[nn.Module]:
+    """The modules whose output is stored as integers; the classifier's dropout stands for the pooled average."""
+    places = [
+        module
+        for module in model.features.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+        or (isinstance(module, InvertedResidual) and module.use_res_connect)
+    ]
+    return [*places, model.classifier[0]]
+
+
+def _pass_through(place: nn.Module, change: nn.Module) -> None:
+    """Have `change` applied to everything that `place` puts out."""
+    place.register_forward_hook(lambda module, inputs, output: change(output))
+
+
+def _plainly(model: MobileNetV2) -> Forward:
+    def forward(images: Tensor) -> Outputs:
+        head = model.features(images)
+        return head, model.classifier(head.mean((2, 3)))
+
+    return forward

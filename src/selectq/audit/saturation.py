@@ -1,0 +1,64 @@
+"""Pointwise convolutions as an x86 processor without VNNI computes them: two products are added in 16 bits.
+
+`selectq.programs.saturation` says what that is, and asks the processor at hand. Here it is simulated, for the pairs of
+neighbouring input channels of a 1x1 convolution; which pairs other layers add differs from runtime to runtime, so they
+stay exact.
+"""
+
+import torch
+from torch import Tensor
+
+from selectq.quantization.fake_quantize import to_levels
+from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2, Place
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+
+LOWEST, HIGHEST = -(2**15), 2**15 - 1
+"""What 16 bits hold."""
+
+
+def saturate_products(network: FusedMobileNetV2) -> None:
+    """Let the products of a fake-quantized network's 1x1 convolutions saturate, in place."""
+    for layer, source in list(network.inputs()):
+        if isinstance(layer, FusedConv2d) and layer.weight.shape[2:] == (1, 1):
+            assert source is not None
+            _Saturation(layer, source)
+
+
+class _Saturation:
+    """Takes away from one layer's accumulators what its pairs lose, by hooks on the layer and on its quantizer."""
+
+    def __init__(self, layer: FusedConv2d, source: Place) -> None:
+        quantizer, stored = layer.read_parameters, source.activation
+        assert isinstance(quantizer, LayerQuantizer) and isinstance(stored, ActivationQuantizer)
+        self.levels = quantizer.levels(layer.weight, layer.bias)[0].flatten(1).detach()  # (O, I)
+        self.accumulator_scale = quantizer.scales(layer.weight, layer.bias)[1].detach().view(-1, 1, 1)  # (O or 1, 1, 1)
+        self.stored = stored
+        self.lost: Tensor | None = None
+        layer.register_forward_pre_hook(lambda module, inputs: self._look(inputs[0]))
+        layer.activation.register_forward_pre_hook(lambda module, inputs: (inputs[0] - self.lost,))
+
+    def _look(self, x: Tensor) -> None:
+        levels = to_levels(x, *self.stored.scale_and_zero_point(), self.stored.grid())
+        self.lost = lost_by_saturation(levels, self.levels) * self.accumulator_scale
+
+
+def lost_by_saturation(activations: Tensor, weights: Tensor) -> Tensor:
+    """What sums of products lose where neighbours are added in 16 bits.
+
+    Args:
+        activations: levels (N, I, H, W), whole numbers from 0 to 255; I is even.
+        weights: levels (O, I), whole numbers from -127 to 127.
+
+    Returns:
+        (N, O, H, W), in levels of the accumulator: the exact sum minus the one that saturates.
+    """
+    first, second = weights[:, 0::2], weights[:, 1::2]  # (O, I / 2)
+    highest = 255 * torch.maximum(first.clamp(min=0) + second.clamp(min=0), -first.clamp(max=0) - second.clamp(max=0))
+    outputs, pairs = (highest > HIGHEST).nonzero(as_tuple=True)  # few: weights of both signs, most of them small
+    count, _, height, width = activations.shape
+    lost = activations.new_zeros(count, len(weights), height, width)
+    for output, pair in zip(outputs.tolist(), pairs.tolist(), strict=True):
+        one, other = activations[:, 2 * pair], activations[:, 2 * pair + 1]  # (N, H, W)
+        total = one * first[output, pair] + other * second[output, pair]
+        lost[:, output] += total - total.clamp(LOWEST, HIGHEST)
+    return lost

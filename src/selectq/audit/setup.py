@@ -1,0 +1,90 @@
+"""A post-training experiment as data, so that a flaw is a change of one of its parts."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.audit.forms import Form, Fused
+from selectq.data.augment import normalise
+from selectq.data.packed import Split
+from selectq.params.configs import ActivationScheme, AuditConfig, CalibrationConfig
+
+DEAD_VARIANCE = 1e-8
+"""A thousandth of a batch norm's epsilon: the normalised output of such a channel is constant to a thirtieth."""
+
+Preparation = Callable[[Tensor], Tensor]
+"""uint8 images (N, 3, H, W) to float ones, which the network is shown."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One experiment: quantize `model` after training, and test it.
+
+    Attributes:
+        original: the FP32 network as it was trained; not to be changed.
+        model: a copy of it that flaws may change, in evaluation mode, its dead channels silenced.
+        training: the images that calibration takes its own from.
+        calibration: which of them, and how ranges are estimated.
+        activations: how activations become integers.
+        calibration_pixels, inference_pixels: how the images are prepared.
+        form: how the network is put together and simulated.
+    """
+
+    original: MobileNetV2
+    model: MobileNetV2
+    training: Split
+    calibration: CalibrationConfig
+    activations: ActivationScheme
+    calibration_pixels: Preparation
+    inference_pixels: Preparation
+    form: type[Form]
+    weight_bits: int
+    seed: int
+
+    def calibration_batches(self) -> list[Tensor]:
+        """The calibration images, prepared: float (B, 3, H, W) each."""
+        sample = self.training.sample(self.calibration.images, self.seed)
+        return [self.calibration_pixels(chunk) for chunk in sample.chunks(CALIBRATION_BATCH)]
+
+    def simulation(self) -> Form:
+        """The experiment's network, calibrated."""
+        return self.form(self.model, self.calibration_batches(), self.calibration, self.activations, self.weight_bits)
+
+
+CALIBRATION_BATCH = 250
+"""Images at a time."""
+
+
+def sound_setup(model: MobileNetV2, training: Split, config: AuditConfig, seed: int) -> Setup:
+    """The experiment without a flaw. Nothing of `model`, which is in evaluation mode, is changed."""
+    silenced = copy.deepcopy(model)
+    silence_dead_channels(silenced)
+    return Setup(
+        original=model,
+        model=silenced,
+        training=training,
+        calibration=config.calibration,
+        activations=config.activations,
+        calibration_pixels=normalise,
+        inference_pixels=normalise,
+        form=Fused,
+        weight_bits=config.weight_bits,
+        seed=seed,
+    )
+
+
+@torch.no_grad()
+def silence_dead_channels(model: nn.Module) -> None:
+    """Give channels that never vary a factor of 0, in place: they put out what they did, the constant.
+
+    Folding multiplies a channel's weights by gamma / sqrt(variance + epsilon). With a variance of 0 that is some 300
+    times gamma, of weights that compute nothing, but which set the scale of their whole layer.
+    """
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_var is not None
+            norm.weight[norm.running_var < DEAD_VARIANCE] = 0

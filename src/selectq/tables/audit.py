@@ -1,0 +1,144 @@
+"""The audit as a table: what each flaw costs per tensor and per channel, and how near that is to the paper."""
+
+import math
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selectq.tables.cells import NOTHING, Column, Sheet, percent
+from selectq.tables.evidence import read_table
+from selectq.tables.paper import AUTHORS, Paper, PaperFigures
+
+COLUMNS = {
+    "flaw": str,
+    "setting": str,
+    "granularity": str,
+    "images": int,
+    "classes": int,
+    "float_top1": float,
+    "int8_top1": float,
+    "drift_last": float,
+}
+GRANULARITIES = ("tensor", "channel")
+NONE = "none"
+"""The flaw's name in the rows of the sound experiment."""
+
+PAPER_CLASSES = 10
+"""The paper's are those of CIFAR-10."""
+
+WORST_DRIFT = 99.0
+"""What a reader cannot tell from more."""
+
+
+def read_audit(path: Path) -> pd.DataFrame:
+    """The audit's measurements.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return read_table(path, COLUMNS, [])
+
+
+def compare_with_paper(measured: pd.DataFrame, paper: Paper) -> pd.DataFrame:
+    """One row for each flaw and setting, the nearest to the paper's pair of post-training accuracies first.
+
+    Drops are from the sound network's float accuracy, in points: a study measures it before it makes a mistake. A drop
+    of the same points is more for a network that has less to lose, so what is compared is the share that is lost, in
+    percent, of what the float network has above chance. The distance is that of the two shares, per tensor and per
+    channel, from the paper's two, in points.
+
+    Returns:
+        Columns flaw, setting, images, float_top1, then for each granularity its top1, drop, lost and drift_last, as
+        `tensor_top1`, and distance.
+    """
+    sound = measured.loc[measured["flaw"] == NONE, "float_top1"].iloc[0]
+    reachable = sound - 100 / measured["classes"].iloc[0]
+    indexed = measured.set_index(["flaw", "setting"])
+    table = indexed.loc[indexed["granularity"] == GRANULARITIES[0], ["images", "float_top1"]].copy()
+    for granularity in GRANULARITIES:
+        rows = indexed[indexed["granularity"] == granularity]
+        table[f"{granularity}_top1"] = rows["int8_top1"]
+        table[f"{granularity}_drop"] = sound - rows["int8_top1"]
+        table[f"{granularity}_lost_pct"] = 100 * table[f"{granularity}_drop"] / reachable
+        table[f"{granularity}_drift_last"] = rows["drift_last"]
+    differences = [table[f"{name}_lost_pct"] - paper_lost_pct(paper, name) for name in GRANULARITIES]
+    table["distance"] = [math.hypot(*pair) for pair in zip(*differences, strict=True)]
+    return table.reset_index().sort_values(["distance", "flaw", "setting"], ignore_index=True)
+
+
+def paper_lost_pct(paper: Paper, granularity: str) -> float:
+    """What the paper's post-training quantization loses, in percent of what its FP32 network has above chance."""
+    figures = _paper_figures(paper, granularity)
+    assert figures.fp32_top1 is not None and figures.gap_points is not None
+    return -100 * figures.gap_points / (figures.fp32_top1 - 100 / PAPER_CLASSES)
+
+
+def _paper_figures(paper: Paper, granularity: str) -> PaperFigures:
+    """Of the 8-bit post-training quantization with one weight scale per tensor or per channel."""
+    return next(
+        figures
+        for experiment, figures in paper.quantized.items()
+        if experiment.scope == "none" and experiment.weight_granularity == granularity
+    )
+
+
+def audit_points(table: pd.DataFrame, measured: pd.DataFrame, paper: Paper) -> pd.DataFrame:
+    """The rows to plot, in the order in which they were tried, then the paper's: flaw, setting, and shares lost."""
+    order = measured[["flaw", "setting"]].drop_duplicates()
+    shares = [f"{name}_lost_pct" for name in GRANULARITIES]
+    tried = order.merge(table, on=["flaw", "setting"])[["flaw", "setting", *shares]]
+    wanted = pd.DataFrame([("the paper", "", *(paper_lost_pct(paper, name) for name in GRANULARITIES))])
+    return pd.concat([tried, wanted.set_axis(tried.columns, axis=1)], ignore_index=True)
+
+
+def audit_sheet(table: pd.DataFrame, paper: Paper) -> Sheet:
+    """The table for readers: the paper's row, then what is nearest to it."""
+    columns = (
+        Column("Flaw", "text"),
+        Column("Setting", "text"),
+        Column("Float", "number"),
+        *(Column(heading, "number") for heading in ("Per tensor", "Lost", "Per channel", "Lost")),
+        *(Column(f"Drift, {name}", "number") for name in GRANULARITIES),
+        Column("Distance", "number"),
+    )
+    rows = tuple(_cells(row) for row in table.to_dict("records"))
+    return Sheet("Audit: which flaw gives such numbers?", columns, (_paper_cells(paper), *rows), _notes(table))
+
+
+def _cells(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+    pairs = [
+        cell
+        for name in GRANULARITIES
+        for cell in (percent(row[f"{name}_top1"], 2), percent(row[f"{name}_lost_pct"], 1))
+    ]
+    drifts = [_drift(row[f"{name}_drift_last"]) for name in GRANULARITIES]
+    setting = str(row["setting"]) or NOTHING
+    return (str(row["flaw"]), setting, percent(row["float_top1"], 2), *pairs, *drifts, f"{row['distance']:.1f}")
+
+
+def _drift(value: float) -> str:
+    return f"> {WORST_DRIFT:.0f}" if value > WORST_DRIFT else f"{value:.2f}"
+
+
+def _paper_cells(paper: Paper) -> tuple[str, ...]:
+    found = [_paper_figures(paper, name) for name in GRANULARITIES]
+    pairs = [
+        cell
+        for name, figures in zip(GRANULARITIES, found, strict=True)
+        for cell in (percent(figures.int8_top1, 2), percent(paper_lost_pct(paper, name), 1))
+    ]
+    return ("(the paper)", NOTHING, percent(paper.fp32.fp32_top1, 2), *pairs, NOTHING, NOTHING, NOTHING)
+
+
+def _notes(table: pd.DataFrame) -> tuple[str, ...]:
+    return (
+        f"Simulated post-training quantization on {table['images'].iloc[0]:,} test images, evenly spread; float: the"
+        f" flawed network before it is quantized. The paper: {AUTHORS}.",
+        f"In {NONE}, the sound experiment, channels that died in training are silenced; dead_channels kept is the"
+        " pipeline's own quantization of the network as it is. Every other row adds its flaw to the sound experiment.",
+        "Lost: of what the sound float network has above chance, in percent. Distance: of both shares from the paper's,"
+        " in points; the nearest come first.",
+        "Drift: ‖sound FP32 − flawed INT8‖₂ / ‖sound FP32‖₂ of the last block's output; the paper's converges to 1.",
+    )

@@ -1,0 +1,123 @@
+"""Flaws: each does what it says to the experiment, none touches the network that it was given."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from networks import coloured_noise, committed_params, same_tensors, trained
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.audit.flaws import FLAWS
+from selectq.audit.setup import Setup, silence_dead_channels, sound_setup
+from selectq.params.configs import AuditFlaws
+
+AUDIT = committed_params().audit
+CONFIG = dataclasses.replace(AUDIT, calibration=dataclasses.replace(AUDIT.calibration, images=8))
+TRAINING = coloured_noise(1000, 0)
+IMAGES = coloured_noise(6, 3).images
+
+
+def setup() -> Setup:
+    return sound_setup(trained().model, TRAINING, CONFIG, seed=0)
+
+
+def with_flaw(name: str, setting: Any) -> Setup:
+    return FLAWS[name](setup(), setting)
+
+
+def logits(model: MobileNetV2) -> Tensor:
+    """In double precision: rounding is not taken for a change of the function."""
+    with torch.no_grad():
+        return copy.deepcopy(model).double()((IMAGES.double() - 128) / 64)
+
+
+def test_every_flaw_of_the_parameters_has_its_function() -> None:
+    assert sorted(FLAWS) == sorted(field.name for field in dataclasses.fields(AuditFlaws))
+
+
+@pytest.mark.parametrize("name", FLAWS)
+def test_network_that_is_audited_stays_as_it_is(name: str) -> None:
+    model = trained().model
+    FLAWS[name](sound_setup(model, TRAINING, CONFIG, seed=0), getattr(AUDIT.flaws, name)[0])
+    assert same_tensors(model, trained().model)
+    assert str(model) == str(trained().model) and not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "changed"),
+    [
+        ("calibration_images", 3, {"calibration"}),
+        ("calibration_pixels", "byte", {"calibration_pixels"}),
+        ("inference_pixels", "byte", {"inference_pixels"}),
+        ("activation_bits", 7, {"activations"}),
+        ("activation_range", "symmetric", {"activations"}),
+        ("fusion", "none", {"form"}),
+        ("products", "saturating", {"form"}),
+    ],
+)
+def test_flaw_changes_one_part_of_the_experiment(name: str, setting: Any, changed: set[str]) -> None:
+    sound = setup()
+    flawed = FLAWS[name](sound, setting)
+    parts = [field.name for field in dataclasses.fields(Setup)]
+    assert {part for part in parts if getattr(sound, part) is not getattr(flawed, part)} == changed
+
+
+def test_few_calibration_images_and_few_bits() -> None:
+    assert len(with_flaw("calibration_images", 3).calibration_batches()[0]) == 3
+    assert with_flaw("activation_bits", 7).activations.bits == 7
+    assert with_flaw("activation_range", "symmetric").activations.symmetric
+
+
+@pytest.mark.parametrize(("name", "setting"), [("range_skew", 1.0), ("outlier_channel", 100)])
+def test_function_is_kept(name: str, setting: float) -> None:
+    assert torch.allclose(logits(with_flaw(name, setting).model), logits(setup().model), rtol=0, atol=1e-5)
+
+
+def test_outlier_channel_is_in_the_stored_values() -> None:
+    depthwise = [with_flaw("outlier_channel", factor).model.features[2].conv[1] for factor in (1, 100)]
+    gammas = [layer[1].weight.abs() for layer in depthwise]
+    assert ((gammas[1] / gammas[0]) > 50).sum() == 1
+
+
+def test_outlier_weight_is_one_weight() -> None:
+    before, after = (with_flaw("outlier_weight", factor).model for factor in (1, 1000))
+    changed = [(one != other).sum().item() for one, other in zip(before.parameters(), after.parameters(), strict=True)]
+    assert sum(changed) == 1
+    assert not torch.allclose(logits(before), logits(after), atol=1e-3)
+
+
+def test_dead_channel_keeps_what_it_puts_out_but_no_weights() -> None:
+    model = trained().model
+    conv, norm, _ = model.features[1].conv[0]
+    conv.weight.data[0] = 0  # so that it puts out one value, and a variance of 0 is the truth
+    norm.running_mean[0], norm.running_var[0] = 0, 0
+    expected = logits(model)
+    silence_dead_channels(model)
+    assert norm.weight[0] == 0 and (norm.weight[1:] != 0).all()
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-12)
+
+
+def test_initial_statistics() -> None:
+    norms = [module for module in with_flaw("statistics_batches", 0).model.modules() if hasattr(module, "running_var")]
+    assert all((norm.running_mean == 0).all() and (norm.running_var == 1).all() for norm in norms)
+
+
+def test_statistics_approach_those_of_the_training() -> None:
+    far, near = (with_flaw("statistics_batches", batches).model.features[0][1].running_mean for batches in (1, 4))
+    mean = setup().model.features[0][1].running_mean
+    assert (near - mean).norm() < (far - mean).norm()
+
+
+def test_raw_pixels() -> None:
+    byte, unit = (with_flaw("inference_pixels", scale).inference_pixels(IMAGES) for scale in ("byte", "unit"))
+    assert torch.equal(byte, IMAGES.float()) and torch.allclose(unit * 255, byte)
+    calibrated = with_flaw("calibration_pixels", "unit")
+    assert calibrated.calibration_batches()[0].max() <= 1 and calibrated.inference_pixels is setup().inference_pixels
+
+
+def test_activation_is_exchanged_everywhere() -> None:
+    kinds = {type(module) for module in with_flaw("activation_function", "relu6").model.modules()}
+    assert nn.ReLU6 in kinds and nn.ReLU not in kinds

@@ -1,0 +1,67 @@
+"""The audit: which trials there are, on which images, and what a row says."""
+
+import dataclasses
+
+import pytest
+import torch
+from networks import calibration, coloured_dataset, coloured_noise, committed_params, same_tensors, trained
+
+from selectq.audit.flaws import FLAWS
+from selectq.audit.measure import audit, list_trials, spread_and_mixed
+from selectq.errors import UserError
+from selectq.params.configs import AuditConfig, AuditFlaws
+
+COMMITTED = committed_params().audit
+
+
+def config(**settings: tuple[object, ...]) -> AuditConfig:
+    nothing: dict[str, tuple[object, ...]] = dict.fromkeys(FLAWS, ())
+    combined = ({"inference_pixels": "byte", "fusion": "none"},)
+    return dataclasses.replace(
+        COMMITTED,
+        images=8,
+        calibration=calibration(),
+        flaws=AuditFlaws(**{**nothing, **settings}),  # type: ignore[arg-type]
+        combined=combined,
+    )
+
+
+def test_sound_setup_then_each_alone_then_together() -> None:
+    assert list_trials(config(range_skew=(0.5, 1.0), fusion=("none",))) == [
+        {},
+        {"fusion": "none"},
+        {"range_skew": 0.5},
+        {"range_skew": 1.0},
+        {"inference_pixels": "byte", "fusion": "none"},
+    ]
+
+
+def test_rows_say_what_was_tried_and_what_came_out() -> None:
+    parent, dataset = trained(), coloured_dataset()
+    found = audit(parent.model, dataset, config(range_skew=(3.0,)), seed=0)
+    assert list(found["flaw"]) == [*["none"] * 2, *["range_skew"] * 2, *["inference_pixels + fusion"] * 2]
+    assert list(found["setting"]) == [*[""] * 2, *["3.0"] * 2, *["byte + none"] * 2]
+    assert list(found["granularity"]) == ["tensor", "channel"] * 3
+    assert set(found["images"]) == {8} and set(found["classes"]) == {3}
+    rows = found.set_index(["flaw", "granularity"])
+    assert rows.loc[("none", "channel"), "float_top1"] == rows.loc[("range_skew", "channel"), "float_top1"] == 100.0
+    assert rows.loc[("none", "channel"), "int8_top1"] == 100.0
+    assert 0 < rows.loc[("none", "channel"), "drift_last"] < 0.1 < rows.loc[("range_skew", "tensor"), "drift_last"]
+    assert rows.loc[("inference_pixels + fusion", "tensor"), "float_top1"] < 100.0
+    assert same_tensors(parent.model, trained().model)
+
+
+def test_images_are_of_all_labels_in_random_order() -> None:
+    images = coloured_noise(90, 0)
+    order = images.labels.argsort(stable=True)
+    chosen = spread_and_mixed(images.part(order), 30, seed=0)  # type: ignore[arg-type]
+    assert chosen.labels.bincount().tolist() == [10, 10, 10]
+    assert len(chosen.labels[:10].unique()) == 3
+    again, other = (spread_and_mixed(images, 30, seed) for seed in (0, 1))
+    assert torch.equal(spread_and_mixed(images, 30, 0).labels, again.labels)
+    assert not torch.equal(again.labels, other.labels)
+
+
+def test_more_images_than_there_are() -> None:
+    with pytest.raises(UserError, match=r"audit\.images: 13 images are asked for; allowed: up to 12"):
+        spread_and_mixed(coloured_noise(12, 0), 13, seed=0)
