@@ -16,6 +16,7 @@ QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
 TABLES = {"statistics", "table"}
+REPEATS = {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
 MEASURED = ("drift", "causes", "convert", "parity")
 BEHIND_QAT = {f"{stage}@{name}" for stage in MEASURED for name in FEW["qat"]} | CARDS | TABLES
@@ -67,6 +68,10 @@ def _add_configuration(parameters: dict[str, Any]) -> None:
     parameters["convert"].append("mine")
 
 
+def _repeat(parameters: dict[str, Any]) -> None:
+    parameters["repeat"] = {"names": ["dw", "clf"], "seeds": [1, 2]}
+
+
 def _remove_configuration(parameters: dict[str, Any]) -> None:
     del parameters["qat"]["clf"]
     parameters["convert"].remove("clf")
@@ -101,11 +106,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
         pytest.param(set_parameter("parity.flipped_pct", 0.2), BEHIND_CONVERT, id="parity"),
         pytest.param(set_parameter("statistics.margin_points", 0.7), TABLES, id="statistics"),
         pytest.param(set_parameter("regime", "other"), {"table"}, id="regime"),
-        pytest.param(
-            lambda parameters: parameters.update(repeat={"names": ["dw", "clf"], "seeds": [1, 2]}),
-            {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)} | TABLES,
-            id="repeat",
-        ),
+        pytest.param(_repeat, REPEATS | TABLES, id="repeat"),
         pytest.param(
             _add_configuration,
             {"qat@mine", *(f"{stage}@mine" for stage in MEASURED)} | TABLES | CARDS,
@@ -137,6 +138,13 @@ def test_harmless_edits_rerun_nothing(repository: Repository) -> None:
 def test_group_is_run_without_what_does_not_lead_to_it(repository: Repository) -> None:
     repository.edit_parameters(set_parameter("range_skew", 0.77))
     assert repository.repro("qat") == QAT
+
+
+def test_statistics_run_once_every_stage_has_put_its_logits_into_the_folder(repository: Repository) -> None:
+    """Were they run between two of these stages, the folder would have changed since."""
+    repository.edit_parameters(_repeat)
+    assert repository.repro("statistics") == REPEATS | {"statistics"}
+    assert repository.repro("statistics") == set()
 
 
 def test_lock_answers_for_a_fresh_clone(tmp_path: Path) -> None:
