@@ -5,5 +5,4 @@ import sys
 from pathlib import Path
 
 gc.disable()  # nothing that importing makes is garbage; `selectq.stage.run` has the collector back
-sys.path.append(sys.path.pop(0))  # this folder: a `statistics` is also in the standard library, and torch imports that
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

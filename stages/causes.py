@@ -15,6 +15,7 @@ from selectq.params.load import choose, load_params
 from selectq.progress import progress
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
+from selectq.quantization.repairs.repaired import equivalent_parent
 from selectq.stage import run
 from selectq.training.device import choose_device
 
@@ -33,10 +34,11 @@ def main() -> None:
     with only_writer(output):
         device = choose_device()
         images = read_dataset(IMAGES).to(device).test.sample(params.drift.cause_images, params.seed)
-        parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
-        quantized = read_quantized(Path(f"models/quantized/{name}.safetensors")).network.to(device)
+        checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
+        original = read_parent(PARENT, params.range_skew, params.seed)
+        parent = fold_parent(equivalent_parent(original, checkpoint.repairs), device)
         batches = progress(image_batches(images), -(-len(images) // EVALUATION_BATCH), f"{name}: causes")
-        causes = measure_causes(parent, quantized, batches)
+        causes = measure_causes(parent, checkpoint.network.to(device), batches)
         causes.insert(0, "config", name)
         write_csv(output, causes, digits=8)
 

@@ -15,7 +15,7 @@ CAUSES = {f"causes@{name}" for name in FEW["convert"]}
 QAT = {f"qat@{name}" for name in FEW["qat"]}
 CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
-TABLES = {"statistics", "table"}
+TABLES = {"compare", "table"}
 REPEATS = {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
 MEASURED = ("drift", "causes", "convert", "parity")
@@ -140,11 +140,11 @@ def test_group_is_run_without_what_does_not_lead_to_it(repository: Repository) -
     assert repository.repro("qat") == QAT
 
 
-def test_statistics_run_once_every_stage_has_put_its_logits_into_the_folder(repository: Repository) -> None:
+def test_comparisons_run_once_every_stage_has_put_its_logits_into_the_folder(repository: Repository) -> None:
     """Were they run between two of these stages, the folder would have changed since."""
     repository.edit_parameters(_repeat)
-    assert repository.repro("statistics") == REPEATS | {"statistics"}
-    assert repository.repro("statistics") == set()
+    assert repository.repro("compare") == REPEATS | {"compare"}
+    assert repository.repro("compare") == set()
 
 
 def test_lock_answers_for_a_fresh_clone(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_total_is_the_drift_of_the_whole_quantized_network() -> None:
 
 def test_float_activations_leave_weight_rounding_alone() -> None:
     table = causes_of(part_quantized(weights=True, activations=False))
-    assert (table[["clipping", "activation rounding", "retrained weights"]] == 0.0).all(axis=None)
+    assert (table[["clipping", "activation rounding", "changed weights"]] == 0.0).all(axis=None)
     layers = [layer.name for layer in parent().fused_layers()]
     assert (table.loc[layers, "weight rounding"] > 0).all()
     assert (table.loc[[SUM, "pool"], "weight rounding"] == 0.0).all(), "they have no weights"
@@ -125,7 +125,7 @@ def test_float_activations_leave_weight_rounding_alone() -> None:
 
 def test_float_weights_leave_activations_alone() -> None:
     table = causes_of(part_quantized(weights=False, activations=True))
-    assert (table[["weight rounding", "retrained weights"]] == 0.0).all(axis=None)
+    assert (table[["weight rounding", "changed weights"]] == 0.0).all(axis=None)
     assert (table.loc[[LAYER, SUM], "activation rounding"] > 0).all()
     assert (table.loc["classifier.1", ROUNDING] == 0.0).all(), "logits are not stored as integers"
 
@@ -159,8 +159,8 @@ def test_moved_weights_are_a_cause_of_their_own() -> None:
         layer.weight *= 1.25
         layer.bias *= 1.25
     table = causes_of(network)
-    assert table.loc[LAYER, "retrained weights"] == table.loc[LAYER, TOTAL] == pytest.approx(0.25, rel=1e-5)
-    assert (table.drop(LAYER)["retrained weights"] == 0.0).all()
+    assert table.loc[LAYER, "changed weights"] == table.loc[LAYER, TOTAL] == pytest.approx(0.25, rel=1e-5)
+    assert (table.drop(LAYER)["changed weights"] == 0.0).all()
 
 
 def test_clipped_range_is_clipping_alone() -> None:

@@ -155,7 +155,7 @@ def test_causes_are_of_every_layer_sum_and_the_pool(chain: Workspace) -> None:
     causes = rows(chain, "causes/dw.csv")
     assert list(causes[0]) == ["config", "index", "layer", "layer_kind", "cause", "drift"]
     assert {row["config"] for row in causes} == {"dw"} and len(causes) == (53 + 10 + 1) * 6
-    learnt = {row["layer_kind"] for row in causes if row["cause"] == "retrained weights" and float(row["drift"])}
+    learnt = {row["layer_kind"] for row in causes if row["cause"] == "changed weights" and float(row["drift"])}
     assert learnt == {"depthwise", "classifier"}
 
 

@@ -41,7 +41,7 @@ KINDS_OF_A_BLOCK = ("expansion", "depthwise", "projection")
 SPLITS = ("train", "validation")
 CAUSES = {
     "inherited": 1.0,
-    "retrained weights": 0.2,
+    "changed weights": 0.2,
     "weight rounding": 0.1,
     "clipping": 0.0,
     "activation rounding": 0.3,

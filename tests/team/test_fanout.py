@@ -94,7 +94,7 @@ def test_dependencies_are_those_of_dvc(work: Repository) -> None:
     assert upstream["download"] == set()
     assert upstream["qat@dw"] == {"download", "finetune_fp32"}
     assert {f"parity@{name}" for name in FEW["convert"]} <= upstream["table"]
-    assert upstream["statistics"] == {"download", "finetune_fp32", *(f"parity@{name}" for name in FEW["convert"])}
+    assert upstream["compare"] == {"download", "finetune_fp32", *(f"parity@{name}" for name in FEW["convert"])}
 
 
 GRAPHS = st.dictionaries(st.integers(0, 9), st.sets(st.integers(0, 9))).map(

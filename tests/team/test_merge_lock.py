@@ -72,7 +72,7 @@ def test_merged_branches_need_only_the_tables(work: Repository) -> None:
     work.git("merge", "--quiet", "--no-edit", "two")
     assert yaml.safe_load(work.read("params.yaml"))["qat"]["dw"]["lr"] == new
     work.dvc("checkout")
-    assert work.repro() == {"statistics", "table", "card@dw"}, "what each branch trained is in the merged lock"
+    assert work.repro() == {"compare", "table", "card@dw"}, "what each branch trained is in the merged lock"
 
 
 def register_drivers(work: Repository) -> None:

@@ -19,7 +19,7 @@ from selectq.quantization.fused import (
 )
 from selectq.quantization.quantizers import ActivationQuantizer
 
-CAUSES = ("inherited", "retrained weights", "weight rounding", "clipping", "activation rounding")
+CAUSES = ("inherited", "changed weights", "weight rounding", "clipping", "activation rounding")
 """In the order in which they are let in."""
 
 TOTAL = "total"
@@ -39,7 +39,7 @@ def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batche
     output's quantizer can represent, and Q(V' x') what the unit stores:
 
     - inherited: act(W x') - act(W x)
-    - retrained weights: act(V x') - act(W x'), 0 without training
+    - changed weights: act(V x') - act(W x'), 0 without training or repairs
     - weight rounding: act(V' x') - act(V x'), that of the bias included
     - clipping: clip(act(V' x')) - act(V' x')
     - activation rounding: Q(V' x') - clip(act(V' x'))
@@ -49,7 +49,7 @@ def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batche
 
     Args:
         parent: in its float form.
-        quantized: the same network, fake-quantized; its weights may have been retrained.
+        quantized: the same network, fake-quantized; its weights may have been retrained or repaired.
         batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
 
     Returns:

@@ -182,7 +182,7 @@ class ProgramEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics by configuration, and the long tables of the training, drift, causes, parity and statistics stages."""
+    """Metrics by configuration, and the long tables of the training, drift, causes, parity and compare stages."""
 
     fp32: Fp32Metrics
     simulated: dict[str, SimulatedMetrics]

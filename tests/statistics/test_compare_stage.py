@@ -1,6 +1,5 @@
 """The stage as a user runs it, on made-up logits: its outputs, and faults in one line."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +42,12 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     document = read_yaml(checkout / "params.yaml")
     names = {section: {name: document[section][name] for name in kept} for section, kept in CONFIGURATIONS.items()}
-    document = overlay(document, {"repeat": {"names": ["dw"], "seeds": list(SEEDS)}, "ship": ["dw"]})
+    changes = {
+        "repeat": {"names": ["dw"], "seeds": list(SEEDS)},
+        "ship": ["dw"],
+        "calibration_sweep": {"names": ["tensor"]},
+    }
+    document = overlay(document, changes)
     (folder / "params.yaml").write_text(
         yaml.safe_dump(document | names | {"convert": ["tensor", "full", "dw"]}, sort_keys=False)
     )
@@ -58,7 +62,7 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_stage(checkout: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, checkout / "stages" / "statistics.py"]
+    command = [sys.executable, checkout / "stages" / "compare.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -73,7 +77,7 @@ def compared(checkout: Path, made: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_outputs_are_those_declared(checkout: Path, compared: tuple[Path, str]) -> None:
     metrics, _ = compared
-    declared = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["statistics"]["outs"]
+    declared = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["compare"]["outs"]
     assert {f"metrics/{path.name}" for path in metrics.iterdir()} == set(declared)
 
 
@@ -148,12 +152,3 @@ def test_logits_of_repeats_that_are_over_are_refused(checkout: Path, made: Path,
     none = overlay(read_yaml(folder / "params.yaml"), {"repeat": {"names": [], "seeds": []}})
     (folder / "params.yaml").write_text(yaml.safe_dump(none))
     assert "models/logits/repeats/dw-1.safetensors, models/logits/repeats" in run_stage(checkout, folder).stderr
-
-
-def test_standard_module_of_the_script_s_name_is_found_first(checkout: Path) -> None:
-    """Python puts a script's folder first on its path, and torch imports `statistics`."""
-    program = f"import sys; sys.path[0] = {str(checkout / 'stages')!r}; import _src, statistics; statistics.median"
-    result = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
