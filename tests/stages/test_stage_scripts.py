@@ -21,6 +21,7 @@ from selectq.quantization.quantized import read_quantized
 slow = pytest.mark.slow
 
 WRITTEN = {
+    "metrics/calibration.csv",
     "metrics/channel_ranges.csv",
     "metrics/drift/dw.csv",
     "metrics/drift/dw.histograms.csv",
@@ -145,6 +146,26 @@ def test_drift_is_of_every_block_and_layer(chain: Workspace) -> None:
         assert list(drift[0]) == ["config", "index", "layer", "layer_kind", "kind", "drift"]
         assert {row["config"] for row in drift} == {name}
         assert len(drift) == 2 * (19 + 53)
+
+
+@slow
+def test_calibration_is_swept_over_everything_named(chain: Workspace) -> None:
+    swept = rows(chain, "calibration.csv")
+    points = [(row["config"], row["granularity"], row["estimator"], row["images"]) for row in swept]
+    names = ("tensor", "channel")
+    assert points == [(name, name, *point) for name in names for point in product(("minmax", "mse"), ("8", "24"))]
+    whole = next(row for row in swept if row["config"] == "tensor" and row["images"] == "24")
+    assert float(whole["validation_top1"]) == metrics(chain, "simulated/tensor.json")["validation_top1"]
+
+
+@slow
+def test_drift_of_an_equalised_network_is_from_the_equalised_parent(chain: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path).write({"range_skew": 1.0})
+    shutil.copytree(chain.folder / "models", tmp_path / "models")
+    workspace.run("ptq", "--name", "tensor_repaired")
+    workspace.run("drift", "--name", "tensor_repaired")
+    drift = rows(workspace, "drift/tensor_repaired.csv")
+    assert max(float(row["drift"]) for row in drift if row["kind"] == "isolated") < 0.3, "other scales would give 1"
 
 
 @slow

@@ -62,7 +62,8 @@ def _correct(layer: FusedLayer, inputs: Sequence[Tensor], wanted: Tensor) -> Non
     mean = ChannelMean()
     for x in inputs:
         mean.add(raw_output(layer, x))
-    layer.bias += (wanted - mean.value()).to(layer.bias)
+    _, rounded = layer.read_parameters(layer.weight, layer.bias)  # what was measured: the bias is rounded too
+    layer.bias.copy_(rounded + (wanted - mean.value()))
 
 
 class ChannelMean:
