@@ -16,6 +16,7 @@ CONVERT = {f"convert@{name}" for name in FEW["convert"]}
 PARITY = {f"parity@{name}" for name in FEW["convert"]}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
 BEHIND_QAT = {f"{stage}@{name}" for stage in ("drift", "convert", "parity") for name in FEW["qat"]} | CARDS | {"table"}
+BEHIND_PTQ = {f"{stage}@{name}" for stage in ("convert", "parity") for name in FEW["ptq"]} | {"calibration", "table"}
 BEHIND_CONVERT = PARITY | CARDS | {"table"}
 QUANTIZED = PTQ | DRIFT | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges", "calibration"} | QUANTIZED
@@ -28,6 +29,7 @@ SOURCE_EDITS = {
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
     "src/selectq/quantization/fake_quantize.py": BEHIND_PARENT,
+    "src/selectq/quantization/repairs/equalization.py": PTQ | DRIFT | BEHIND_PTQ,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,
 }

@@ -1,7 +1,7 @@
 """Batch-norm statistics measured again behind rounded weights, which shift and stretch what the float weights put out.
 
-Sun et al. 2019 ("Hybrid 8-bit Floating Point (HFP8) Training and Inference for Deep Neural Networks", section 3.3);
-Nagel et al. 2022 ("Overcoming Oscillations in Quantization-Aware Training", section 4.1) use it after training.
+Sun et al. 2019 ("Hybrid 8-bit Floating Point (HFP8) Training and Inference for Deep Neural Networks"); Nagel et al.
+2022 ("Overcoming Oscillations in Quantization-Aware Training") use it after training.
 
 Folding comes after, and what is measured is for the weights as folding and rounding leave them. With a scale per
 channel that holds: a new variance scales a channel's rounded weights and their errors alike. With one scale per tensor
