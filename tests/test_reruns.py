@@ -20,6 +20,7 @@ REPEATS = {f"repeat@{name}-{seed}" for name in ("dw", "clf") for seed in (1, 2)}
 CARDS = {f"card@{name}" for name in FEW["ship"]}
 MEASURED = ("drift", "causes", "convert", "parity")
 BEHIND_QAT = {f"{stage}@{name}" for stage in MEASURED for name in FEW["qat"]} | CARDS | TABLES
+BEHIND_PTQ = {f"{stage}@{name}" for stage in ("convert", "parity") for name in FEW["ptq"]} | {"calibration"} | TABLES
 BEHIND_CONVERT = PARITY | CARDS | TABLES
 QUANTIZED = PTQ | DRIFT | CAUSES | QAT | CONVERT | BEHIND_CONVERT
 BEHIND_PARENT = {"ranges", "calibration"} | QUANTIZED
@@ -34,6 +35,7 @@ SOURCE_EDITS = {
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
     "src/selectq/quantization/fake_quantize.py": AUDIT | BEHIND_PARENT,
+    "src/selectq/quantization/repairs/equalization.py": PTQ | DRIFT | CAUSES | BEHIND_PTQ,
     "src/selectq/statistics/paired.py": TABLES,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,

@@ -22,6 +22,7 @@ slow = pytest.mark.slow
 
 WRITTEN = {
     "metrics/audit.csv",
+    "metrics/calibration.csv",
     "metrics/causes/dw.csv",
     "metrics/channel_ranges.csv",
     "metrics/drift/dw.csv",
@@ -165,6 +166,26 @@ def test_oscillation_is_of_the_layers_that_learn(chain: Workspace) -> None:
     assert list(found[0]) == ["config", "layer", "layer_kind", "weights", "flipped_pct", "oscillating_pct"]
     assert {row["layer_kind"] for row in found} == {"depthwise", "classifier"} and len(found) == 18
     assert max(float(row["flipped_pct"]) for row in found) > 0
+
+
+@slow
+def test_calibration_is_swept_over_everything_named(chain: Workspace) -> None:
+    swept = rows(chain, "calibration.csv")
+    points = [(row["config"], row["granularity"], row["estimator"], row["images"]) for row in swept]
+    names = ("tensor", "channel")
+    assert points == [(name, name, *point) for name in names for point in product(("minmax", "mse"), ("8", "24"))]
+    whole = next(row for row in swept if row["config"] == "tensor" and row["images"] == "24")
+    assert float(whole["validation_top1"]) == metrics(chain, "simulated/tensor.json")["validation_top1"]
+
+
+@slow
+def test_drift_of_an_equalised_network_is_from_the_equalised_parent(chain: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path).write({"range_skew": 1.0})
+    shutil.copytree(chain.folder / "models", tmp_path / "models")
+    workspace.run("ptq", "--name", "tensor_repaired")
+    workspace.run("drift", "--name", "tensor_repaired")
+    drift = rows(workspace, "drift/tensor_repaired.csv")
+    assert max(float(row["drift"]) for row in drift if row["kind"] == "isolated") < 0.3, "other scales would give 1"
 
 
 @slow

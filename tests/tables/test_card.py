@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import made_up
 import numpy as np
@@ -20,13 +20,13 @@ from PIL import Image
 from selectq.errors import UserError
 from selectq.export import executorch_program
 from selectq.files import sha256
-from selectq.params.configs import CalibrationConfig, Params, PtqConfig
+from selectq.params.configs import CalibrationConfig, Params, PtqConfig, Repair
 from selectq.tables import card as card_module
 from selectq.tables.card import Card, interval, render_card
 from selectq.tables.evidence import read_program_evidence
 from selectq.tables.latency import Workload, read_latencies
 from selectq.tables.model_files import find_files
-from selectq.tables.recipe import Recipe, write_recipe
+from selectq.tables.recipe import REPAIRS, Recipe, write_recipe
 
 SECTIONS = [
     "Files",
@@ -213,7 +213,19 @@ def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
 def test_recipe_of_a_calibrated_model(shipped: Path, params: Params) -> None:
     text = sections(render_card(card_of(shipped, params, "channel")))["Recipe"]
     assert "Retrained: nothing of 2,000,000 parameters (0.00 %): quantized after training." in text
-    assert "quantization-aware" not in text
+    assert "quantization-aware" not in text and "Repairs" not in text
+
+
+def test_recipe_of_a_repaired_model(shipped: Path, params: Params) -> None:
+    card = card_of(shipped, params, "channel")
+    config = dataclasses.replace(params.ptq["channel"], repairs=("correct_bias", "zero_dead_channels"))
+    text = sections(render_card(dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, config=config))))
+    constant, mean = "the weights of channels that put out a constant set to 0", "biases corrected by the mean error"
+    assert f"Repairs: {constant}; {mean} of each channel." in text["Recipe"]
+
+
+def test_every_repair_has_its_words() -> None:
+    assert tuple(REPAIRS) == get_args(Repair)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +259,7 @@ def few_bits(recipe: Recipe) -> PtqConfig:
         weights=dataclasses.replace(config.weights, bits=4, granularity="tensor"),
         activations=dataclasses.replace(config.activations, bits=6, symmetric=True),
         calibration=CalibrationConfig("train", 10, "minmax", 99.9, 0.1),
+        repairs=(),
     )
 
 

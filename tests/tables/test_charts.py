@@ -126,6 +126,17 @@ def test_confusion_of_many_classes_is_not_written_out() -> None:
     assert len(figure.axes[0].get_xticklabels()) == len(names) + 1
 
 
+def test_calibration_shows_every_point_in_its_configuration_s_panel() -> None:
+    figure = Figure()
+    charts.paint_calibration(figure, made_up.calibration(), 90.0)
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["tensor", "channel"]
+    for axes, top1 in zip(figure.axes, (40.0, 60.0), strict=True):
+        baseline, *lines = axes.lines
+        assert set(baseline.get_ydata()) == {90.0}
+        assert [list(line.get_xydata().flat) for line in lines] == [[128, top1 + 0.125, 512, top1 + 0.5]] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["FP32", "minmax", "mse"]
+
+
 def test_latency_has_a_panel_for_each_machine_and_batch() -> None:
     columns = ["machine", "case", "batch", "program", "ms_per_image"]
     rows = [

@@ -1,9 +1,12 @@
 """Configurations: order, scopes as text, and what makes two experiments the same."""
 
+import dataclasses
+
 import pytest
 
 from selectq.params.configs import Params
 from selectq.tables.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
+from selectq.tables.paper import read_paper
 
 
 def test_ptq_comes_first_and_each_keeps_its_order(configurations: list[Configuration]) -> None:
@@ -51,6 +54,14 @@ def test_same_layers_are_the_same_text(scope: tuple[str, ...], text: str) -> Non
 )
 def test_many_modules_are_counted_for_readers(scope: tuple[str, ...], text: str) -> None:
     assert shorten_scope(write_scope(scope)) == text
+
+
+def test_repaired_ptq_is_another_experiment_than_the_plain_one(params: Params) -> None:
+    plain = params.ptq["tensor"]
+    repaired = dataclasses.replace(plain, repairs=("correct_bias", "equalize"))
+    experiments = [each.experiment for each in list_configurations({"plain": plain, "repaired": repaired}, {})]
+    assert [experiment.scope for experiment in experiments] == ["none", "none; equalize + correct_bias"]
+    assert [read_paper().beside(experiment).int8_top1 for experiment in experiments] == [44.18, None]
 
 
 def test_no_configurations(params: Params) -> None:

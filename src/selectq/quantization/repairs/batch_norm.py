@@ -1,18 +1,25 @@
 """Batch-norm statistics measured again behind rounded weights, which shift and stretch what the float weights put out.
 
-Sun et al. 2019 ("Hybrid 8-bit Floating Point (HFP8) Training and Inference for Deep Neural Networks", section 3.3);
-Nagel et al. 2022 ("Overcoming Oscillations in Quantization-Aware Training", section 4.1) use it after training.
+Sun et al. 2019 ("Hybrid 8-bit Floating Point (HFP8) Training and Inference for Deep Neural Networks"); Nagel et al.
+2022 ("Overcoming Oscillations in Quantization-Aware Training") use it after training.
+
+Folding comes after, and what is measured is for the weights as folding and rounding leave them. With a scale per
+channel that holds: a new variance scales a channel's rounded weights and their errors alike. With one scale per tensor
+it would move the weights against the grid that they share, and they would round to others than those it was measured
+for: there the variances stay, and the means alone are measured.
 """
 
 import copy
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.params.configs import WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.repairs.dead_channels import constant_channels
 from selectq.quantization.repairs.layers import (
     folded_weight,
     folding_factor,
@@ -26,23 +33,26 @@ from selectq.quantization.scales import weight_scale
 def reestimate_batch_norm(model: MobileNetV2, scheme: WeightScheme, batches: Iterable[Tensor]) -> None:
     """Replace every batch norm's running statistics, in place, by the mean over batches of what its layer puts out.
 
+    A channel that puts out a constant for these images keeps its statistics: they say nothing about others.
+
     Args:
         model: the FP32 network, in evaluation mode. Its weights stay: it is to be folded and rounded.
-        scheme: of the rounding. With a scale per channel, folding the new statistics scales the rounded weights and
-            their rounding error alike, and what was measured holds. With one per tensor, the weights round anew.
-        batches: float (B, 3, H, W).
+        scheme: of the rounding.
+        batches: float (B, 3, H, W), of equal size.
     """
+    norms = []
     rounded = copy.deepcopy(model)
-    pairs = list(zip(normalised_convolutions(model), normalised_convolutions(rounded), strict=True))
-    for (convolution, norm), (its_convolution, its_norm) in pairs:
-        its_convolution.weight.copy_(rounded_weight(convolution, norm, scheme))
-        its_norm.reset_running_stats()
-        its_norm.momentum = None  # the plain mean over the batches
-        its_norm.train()  # and nothing else: dropout stays off
+    for convolution, norm in normalised_convolutions(rounded):
+        convolution.weight.copy_(rounded_weight(convolution, norm, scheme))
+        norms.append(norm)
+    measured = [Measured(norm, scheme.granularity == "channel") for norm in norms]
+    handles = [norm.register_forward_hook(each) for norm, each in zip(norms, measured, strict=True)]
     for batch in batches:
         rounded(batch)
-    for (_, norm), (_, its_norm) in pairs:
-        _take_over(norm, its_norm)
+    for handle in handles:
+        handle.remove()
+    for (_, norm), each in zip(normalised_convolutions(model), measured, strict=True):
+        each.put_into(norm)
 
 
 def rounded_weight(convolution: nn.Conv2d, norm: nn.BatchNorm2d, scheme: WeightScheme) -> Tensor:
@@ -53,6 +63,24 @@ def rounded_weight(convolution: nn.Conv2d, norm: nn.BatchNorm2d, scheme: WeightS
     return torch.where(factor == 0, 0.0, levels / factor).to(convolution.weight)
 
 
-def _take_over(norm: nn.BatchNorm2d, measured: nn.BatchNorm2d) -> None:
-    for own, new in zip(running_statistics(norm), running_statistics(measured), strict=True):
-        own.copy_(new)
+class Measured:
+    """A batch norm's statistics by batches; as its forward hook, has it normalise each batch by the batch's own."""
+
+    def __init__(self, norm: nn.BatchNorm2d, with_variance: bool) -> None:
+        self._running = running_statistics(norm)
+        self._with_variance = with_variance
+        self._batches: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        """What stands for the output, both (N, C, H, W)."""
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
+        statistics = (mean, variance if self._with_variance else self._running[1])
+        self._batches.append(statistics)
+        return F.batch_norm(inputs[0], *statistics, norm.weight, norm.bias, eps=norm.eps)
+
+    def put_into(self, norm: nn.BatchNorm2d) -> None:
+        """Replace the running statistics of the channels that vary, (C,) each, by the mean over the batches."""
+        mean, variance = (torch.stack(each).mean(0) for each in zip(*self._batches, strict=True))
+        constant = constant_channels(variance, norm.eps)
+        for running, new in zip(running_statistics(norm), (mean, variance), strict=True):
+            running.copy_(torch.where(constant, running, new))

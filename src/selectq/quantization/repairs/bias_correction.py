@@ -17,7 +17,7 @@ def correct_bias(float_network: FusedMobileNetV2, quantized: FusedMobileNetV2, b
     """Correct every bias of a fake-quantized network, in place, so that its mean outputs are the float network's.
 
     Layer by layer in network order: each correction is measured behind those before it. The images go through the
-    quantized network once, block by block; memory holds two layers' outputs for all of them.
+    quantized network once, block by block; memory holds a block's input and two layers' outputs for all of them.
 
     Args:
         float_network: the same network in its float form.
@@ -62,7 +62,8 @@ def _correct(layer: FusedLayer, inputs: Sequence[Tensor], wanted: Tensor) -> Non
     mean = ChannelMean()
     for x in inputs:
         mean.add(raw_output(layer, x))
-    layer.bias.add_((wanted - mean.value()).to(layer.bias))
+    _, rounded = layer.read_parameters(layer.weight, layer.bias)  # what was measured: the bias is rounded too
+    layer.bias.copy_(rounded + (wanted - mean.value()))
 
 
 class ChannelMean:

@@ -5,7 +5,7 @@ gamma / sqrt(eps), three hundred times gamma. With one scale per tensor, the liv
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
@@ -21,19 +21,18 @@ def zero_dead_channels(model: MobileNetV2) -> None:
     The folded weight becomes 0. The function changes by less than what 8 bits can show.
     """
     for convolution, norm in normalised_convolutions(model):
-        dead = dead_channels(norm)
-        mean, _ = running_statistics(norm)
+        mean, variance = running_statistics(norm)
+        dead = constant_channels(variance, norm.eps)
         convolution.weight[dead] = 0
         mean[dead] = 0
 
 
-def dead_channels(norm: nn.BatchNorm2d) -> Tensor:
-    """Which channels are constant, bool (C,).
+def constant_channels(variance: Tensor, eps: float) -> Tensor:
+    """Which of the channels of a batch norm put out a constant, bool (C,); `variance` (C,) is of its input.
 
     A batch norm puts out beta plus or minus gamma * sqrt(var / (var + eps)), one standard deviation; in a living
     channel, whose variance is far above eps, that is gamma. A channel is dead where it is below `SMALLEST_SPREAD`
     gamma, hence where var < 1.5e-5 eps. Scaling a channel, as `range_skew` and equalisation do, does not change this.
     """
-    _, variance = running_statistics(norm)
-    spread = torch.sqrt(variance.double() / (variance.double() + norm.eps))
+    spread = torch.sqrt(variance.double() / (variance.double() + eps))
     return spread < SMALLEST_SPREAD

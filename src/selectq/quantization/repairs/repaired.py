@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from torch import Tensor
 from torchvision.models import MobileNetV2
@@ -25,7 +25,7 @@ EQUIVALENT: dict[str, Callable[[MobileNetV2], None]] = {
 }
 """Repairs of the FP32 network that keep its function."""
 
-ADAPTED: dict[str, Callable[[MobileNetV2, WeightScheme, Sequence[Tensor]], None]] = {
+ADAPTED: dict[str, Callable[[MobileNetV2, WeightScheme, Iterable[Tensor]], None]] = {
     "reestimate_batchnorm": reestimate_batch_norm,
 }
 """Repairs of the FP32 network that prepare it for rounded weights, by calibration images."""
@@ -43,16 +43,16 @@ def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfi
         UserError: more calibration images are asked for than the split holds.
     """
     scheme, device = Scheme(config.weights, config.activations), dataset.train.device
-    batches = list(image_batches(calibration_images(dataset, config.calibration, seed)))
+    images = calibration_images(dataset, config.calibration, seed)
     reference = equivalent_parent(parent, config.repairs)
     adapted = copy.deepcopy(reference.model).to(device)
     for name, adapt in ADAPTED.items():
         if name in config.repairs:
-            adapt(adapted, scheme.weights, batches)
+            adapt(adapted, scheme.weights, image_batches(images))
     network = quantize(dataclasses.replace(reference, model=adapted), dataset, config.calibration, scheme, seed)
     for name, correct in CORRECTED.items():
         if name in config.repairs:
-            correct(fold_parent(reference, device), network, batches)
+            correct(fold_parent(reference, device), network, list(image_batches(images)))
     return network
 
 
