@@ -6,10 +6,8 @@ import torch
 from networks import float_images, quantized, scheme
 
 from selectq.audit.saturation import lost_by_saturation, saturate_products
-from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
-
-LAYER = 3
-"""Block whose expansion is looked at."""
+from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 
 def test_lost_is_what_16_bits_do_not_hold() -> None:
@@ -30,30 +28,27 @@ def test_seven_bits_never_saturate() -> None:
     assert not lost_by_saturation(activations, weights).any()
 
 
-def expansion(network: FusedMobileNetV2) -> FusedConv2d:
-    return network.features[LAYER].layers[0]  # type: ignore[no-any-return, union-attr, index]
-
-
-def test_layer_puts_out_what_its_saturated_accumulator_gives() -> None:
-    network, images = quantized(scheme()), float_images(4, 3)
-    layer, (source,) = expansion(network), [place for place in network.places() if place.name == "features.2.conv.2"]
-    layer.weight.data.copy_(layer.weight.abs())  # of one sign: pairs do not cancel
-    x = images.new_full((1, layer.weight.shape[1], 2, 2), source.activation.high.item())  # type: ignore[union-attr, operator]
+def test_layer_loses_what_its_pairs_lose() -> None:
+    network = quantized(scheme())
+    layer, source = next((layer, source) for layer, source in network.inputs() if layer.name == "features.3.conv.0.0")
+    assert isinstance(layer, FusedConv2d) and source is not None
+    stored, output, parameters = source.activation, layer.activation, layer.read_parameters
+    assert isinstance(stored, ActivationQuantizer) and isinstance(output, ActivationQuantizer)
+    assert isinstance(parameters, LayerQuantizer)
+    layer.weight.data.abs_()  # of one sign: pairs do not cancel
+    layer.bias.data.zero_()
+    x = torch.full((1, layer.weight.shape[1], 2, 2), stored.high.item())
+    output.high.fill_(1.2 * (x[0, 0, 0, 0] * layer.weight.sum((1, 2, 3))).max().item())  # nothing is clamped
     exact = layer(x)
     saturate_products(network)
-    found = layer(x)
-    scale, zero_point = source.activation.scale_and_zero_point()  # type: ignore[union-attr, operator]
-    levels = (x / scale).round() + zero_point
-    weights = layer.read_parameters.levels(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
-    accumulator_scale = layer.read_parameters.scales(layer.weight, layer.bias)[1].view(1, -1, 1, 1)  # type: ignore[operator]
-    raw = torch.nn.functional.conv2d(x, *layer.read_parameters(layer.weight, layer.bias))
-    expected = layer.activation.scale() * (  # type: ignore[operator]
-        ((raw - lost_by_saturation(levels, weights) * accumulator_scale) / layer.activation.scale())
-        .round()
-        .clamp(0, 255)  # type: ignore[operator]
+    scale, zero_point = stored.scale_and_zero_point()
+    lost = lost_by_saturation(
+        (x / scale).round() + zero_point, parameters.levels(layer.weight, layer.bias)[0].flatten(1)
     )
-    assert (exact - found).max() > 0, "something saturates"
-    assert torch.allclose(found, expected, rtol=0, atol=2 * layer.activation.scale().item())  # type: ignore[operator]
+    expected = exact - lost * parameters.scales(layer.weight, layer.bias)[1].view(1, -1, 1, 1)
+    assert lost.max() > 0
+    assert torch.allclose(layer(x), expected, rtol=0, atol=1.01 * output.scale().item()), "up to rounding"
+    assert not torch.allclose(exact, expected, rtol=0, atol=3 * output.scale().item())
 
 
 def test_nothing_changes_where_nothing_saturates() -> None:

@@ -104,25 +104,21 @@ OUTLIER_BLOCK = 2
 @torch.no_grad()
 def enlarge_channel(setup: Setup, factor: int) -> Setup:
     """Multiply one depthwise channel by `factor` and divide what reads it: the function is kept, if with ReLU."""
-    _, depthwise, projection, _ = setup.model.features[OUTLIER_BLOCK].conv
-    channel = _largest(depthwise[0].weight)[0]
-    depthwise[1].weight[channel] *= factor
-    depthwise[1].bias[channel] *= factor
+    _, (_, norm, _), projection, _ = setup.model.features[OUTLIER_BLOCK].conv
+    channel = norm.running_var.argmax()  # one that lives
+    norm.weight[channel] *= factor
+    norm.bias[channel] *= factor
     projection.weight[:, channel] /= factor
     return setup
 
 
 @torch.no_grad()
 def enlarge_weight(setup: Setup, factor: int) -> Setup:
-    """Multiply one depthwise weight by `factor`, and nothing else: the function changes."""
-    weight = setup.model.features[OUTLIER_BLOCK].conv[1][0].weight
-    weight[_largest(weight)] *= factor
+    """Multiply the largest weight of the same channel by `factor`, and nothing else: the function changes."""
+    conv, norm, _ = setup.model.features[OUTLIER_BLOCK].conv[1]
+    weights = conv.weight[norm.running_var.argmax()].view(-1)
+    weights[weights.abs().argmax()] *= factor
     return setup
-
-
-def _largest(weight: Tensor) -> tuple[int, ...]:
-    """The index of the weight of largest magnitude."""
-    return tuple(int(index) for index in torch.unravel_index(weight.abs().argmax(), weight.shape))
 
 
 def skew(setup: Setup, sigma: float) -> Setup:

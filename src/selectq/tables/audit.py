@@ -9,7 +9,7 @@ import pandas as pd
 
 from selectq.tables.cells import NOTHING, Column, Sheet, percent
 from selectq.tables.evidence import read_table
-from selectq.tables.paper import AUTHORS, Paper, PaperFigures
+from selectq.tables.paper import AUTHORS, TABLE_2, Paper, PaperFigures
 
 COLUMNS = {
     "flaw": str,
@@ -135,7 +135,7 @@ def _paper_cells(paper: Paper) -> tuple[str, ...]:
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:
     return (
         f"Simulated post-training quantization on {table['images'].iloc[0]:,} test images, evenly spread; float: the"
-        f" flawed network before it is quantized. The paper: {AUTHORS}.",
+        f" flawed network before it is quantized. First row: {AUTHORS}, {TABLE_2} and section 4.1.",
         f"In {NONE}, the sound experiment, channels that died in training are silenced; dead_channels kept is the"
         " pipeline's own quantization of the network as it is. Every other row adds its flaw to the sound experiment.",
         "Lost: of what the sound float network has above chance, in percent. Distance: of both shares from the paper's,"

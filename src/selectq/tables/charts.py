@@ -334,40 +334,54 @@ def paint_latency(figure: Figure, latency: pd.DataFrame) -> None:
 
 
 COMBINED = "several at once"
+HARMLESS = "next to nothing"
 CROWD = 12.0
-"""Points closer to the sound experiment, in points of the share lost, are not labelled: they lie on each other."""
+"""Flaws that lose less, in points of the share lost, lie on each other: one look for them all, and no words."""
 
 
 def paint_audit(figure: Figure, audit: pd.DataFrame) -> None:
     """What flaws lose per channel and per tensor; columns flaw, setting, channel_lost_pct, tensor_lost_pct.
 
-    The settings of one flaw are joined in their order. The row of the flaw `paper` is what is looked for.
+    The settings of one flaw, if they are numbers, are joined in their order. The row of the flaw `PAPER` is what is
+    looked for.
     """
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color=REFERENCE, linestyle="--", linewidth=1)
-    flaws = audit.assign(flaw=audit["flaw"].where(~audit["flaw"].str.contains(" + ", regex=False), COMBINED))
-    looks = assign_looks(name for name in flaws["flaw"].unique() if name != PAPER)
+    flaws = audit.assign(flaw=_audit_groups(audit))
+    looks = assign_looks(name for name in flaws["flaw"].unique() if name not in (PAPER, HARMLESS))
+    looks = {**looks, HARMLESS: Look(REFERENCE, "."), PAPER: Look("none", "*")}
     for flaw, rows in flaws.groupby("flaw", sort=False):
-        if flaw == PAPER:
-            continue
-        look, line = looks[str(flaw)], "none" if flaw == COMBINED else "-"
+        look, joined = looks[str(flaw)], pd.to_numeric(rows["setting"], errors="coerce").notna().all()
         shares = list(zip(rows["channel_lost_pct"], rows["tensor_lost_pct"], strict=True))
         axes.plot(
             *zip(*shares, strict=True),
             color=look.colour,
             marker=look.marker,
-            linestyle=line,
+            linestyle="-" if joined and flaw != HARMLESS else "none",
             linewidth=0.8,
+            markersize=16 if flaw == PAPER else 5,
+            markeredgecolor="red" if flaw == PAPER else look.colour,
             label=flaw,
         )
-        for setting, place in zip(rows["setting"], shares, strict=True):
-            if flaw != COMBINED and max(place) > CROWD:
-                axes.annotate(setting, place, (4, -3), textcoords="offset points", fontsize=7, color=look.colour)
-    wanted = audit[audit["flaw"] == PAPER]
-    axes.plot(wanted["channel_lost_pct"], wanted["tensor_lost_pct"], "*", color="red", markersize=15, label=PAPER)
+        if flaw not in (COMBINED, HARMLESS, PAPER):
+            _annotate(axes, rows["setting"], shares, look.colour)
     axes.set_xlabel("lost per channel (% of what is above chance)")
     axes.set_ylabel("lost per tensor (%)")
     _legend_below(figure, axes)
+
+
+def _audit_groups(audit: pd.DataFrame) -> pd.Series:
+    """What each row of `paint_audit` is shown as: its flaw, or what it shares a look with."""
+    worst = audit[["channel_lost_pct", "tensor_lost_pct"]].max(axis=1).groupby(audit["flaw"]).transform("max")
+    groups = audit["flaw"].mask(audit["flaw"].str.contains(" + ", regex=False), COMBINED)
+    return groups.mask((worst < CROWD) & (groups != COMBINED), HARMLESS)
+
+
+def _annotate(axes: Axes, settings: Iterable[str], places: Iterable[tuple[float, float]], colour: str) -> None:
+    """Write the settings beside the points that lose something, but not all."""
+    for setting, place in zip(settings, places, strict=True):
+        if CROWD < max(place) < 100 - CROWD / 4:
+            axes.annotate(setting, place, (6, -8), textcoords="offset points", fontsize=7.5, color=colour)
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -205,7 +205,8 @@ def audit_figures(audit: pd.DataFrame) -> list[ReportFigure]:
         ReportFigure(
             "What each flaw loses",
             "Every point is a post-training quantization with a flaw of the size beside it; the star is the paper's."
-            " On the dashed line, a scale per channel does not help. Not labelled: what loses next to nothing.",
+            " On the dashed line, a scale per channel does not help. What lies between the settings of one flaw is"
+            " joined; grey points are flaws that lose next to nothing.",
             5.2,
             audit,
             charts.paint_audit,
