@@ -9,8 +9,9 @@ by hand, ends with status 0 in the same bytes, of every output and in dvc.lock u
 every object and output has the hash that `selectq verify` holds it to. A row may say that `selectq verify --mend` runs
 before.
 
-Rows are written as they finish; the reason of every trial that was not survived is printed below its row. Mounting
-needs a mount namespace (root, or user namespaces); where there is none, the rows that need it are left out and named.
+Rows are written as they finish, and `--resume` goes on after those that are there; the reason of every trial that was
+not survived is printed below its row. Mounting needs a mount namespace (root, or user namespaces); where there is none,
+the rows that need it are left out and named.
 """
 
 import argparse
@@ -54,9 +55,9 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="faults-", dir=scratch, ignore_cleanup_errors=True) as folder:
         sites = make_sites(HERE.parent, Path(folder), arguments.jobs)
-        rows: list[Row] = []
+        rows = read_rows(arguments.output) if arguments.resume else []
         for fault in plan(sites[0], arguments.share):
-            if arguments.only in fault.name:
+            if arguments.only in fault.name and fault.name not in {row.fault for row in rows}:
                 rows.append(run_fault(fault, sites))
                 print(*describe(rows[-1]), sep="\n", flush=True)
                 write_csv(arguments.output, table(rows))
@@ -85,6 +86,12 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame([(row.fault, row.trials, row.survived) for row in rows], columns=COLUMNS)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a table that `table` made; their reasons were only printed."""
+    kept = pd.read_csv(path).itertuples(index=False, name=None)
+    return [Row(fault, trials, ("",) * (trials - survived)) for fault, trials, survived in kept]
+
+
 def describe(row: Row) -> list[str]:
     """A row in words, and below it the reasons of the trials that were not survived."""
     reasons = Counter(row.reasons).most_common()
@@ -106,11 +113,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=HERE / "results" / "faults.csv", help="the table")
     parser.add_argument("--only", metavar="TEXT", default="", help="only the faults whose name contains this")
+    parser.add_argument("--resume", action="store_true", help="go on after the rows that are there")
     parser.add_argument("--share", type=float, default=1.0, help="of the trials, at least one of each (default 1)")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
     arguments = parser.parse_args()
     if not 0 < arguments.share <= 1:
         raise UserError(f"--share: {arguments.share} is out of range; allowed: above 0, up to 1")
+    if arguments.resume and not arguments.output.exists():
+        raise UserError(f"--resume: {arguments.output} does not exist")
     if arguments.jobs < 1:
         raise UserError(f"--jobs: {arguments.jobs} is out of range; allowed: 1 or more")
     return arguments

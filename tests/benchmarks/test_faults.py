@@ -31,11 +31,12 @@ from fault_trials import (
     try_once,
     wait_until_gone,
 )
-from faults import COLUMNS, describe, table
+from faults import COLUMNS, describe, read_rows, table
 
 from selectq.data.archives import GENEROUS, read_archive
 from selectq.data.decoding import decode
 from selectq.errors import UserError
+from selectq.files import write_csv
 from selectq.params.load import read_yaml
 
 UNDISTURBED = Result({"a": "1", "b": "2"}, {"stages": {"one": {"cmd": "x"}, "two": {"cmd": "y"}}})
@@ -163,6 +164,12 @@ def test_table_has_three_columns() -> None:
     written = table([Row("f", 3, ("why",)), Row("g", 2, ())])
     assert COLUMNS == ["fault", "trials", "survived"]
     assert written.equals(pd.DataFrame({"fault": ["f", "g"], "trials": [3, 2], "survived": [2, 2]}))
+
+
+def test_rows_of_a_table_are_gone_on_from(tmp_path: Path) -> None:
+    written = table([Row("f, twice", 3, ("why",)), Row("g", 2, ())])
+    write_csv(tmp_path / "faults.csv", written)
+    assert table(read_rows(tmp_path / "faults.csv")).equals(written)
 
 
 LOCKED: dict[str, Any] = {
