@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.audit.flaws import FLAWS
-from selectq.audit.setup import Setup, silence_dead_channels, sound_setup
+from selectq.audit.setup import Setup, sound_setup
 from selectq.params.configs import AuditFlaws
 
 AUDIT = committed_params().audit
@@ -96,15 +96,14 @@ def test_outlier_weight_is_one_weight_that_counts() -> None:
     assert not torch.allclose(logits(before), logits(after), atol=1e-3)
 
 
-def test_dead_channel_keeps_what_it_puts_out_but_no_weights() -> None:
+def test_dead_channels_are_silenced_unless_they_are_kept() -> None:
     model = trained().model
     conv, norm, _ = model.features[1].conv[0]
-    conv.weight.data[0] = 0  # so that it puts out one value, and a variance of 0 is the truth
-    norm.running_mean[0], norm.running_var[0] = 0, 0
-    expected = logits(model)
-    silence_dead_channels(model)
-    assert norm.weight[0] == 0 and (norm.weight[1:] != 0).all()
-    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-12)
+    norm.running_var[0] = 0
+    sound = sound_setup(model, TRAINING, CONFIG, seed=0)
+    kept = FLAWS["dead_channels"](sound, "kept")
+    assert (sound.model.features[1].conv[0][0].weight[0] == 0).all()
+    assert torch.equal(kept.model.features[1].conv[0][0].weight, conv.weight)
 
 
 def test_initial_statistics() -> None:

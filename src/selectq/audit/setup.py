@@ -4,17 +4,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.audit.forms import Form, Fused
 from selectq.data.augment import normalise
 from selectq.data.packed import Split
 from selectq.params.configs import ActivationScheme, AuditConfig, CalibrationConfig
-
-DEAD_VARIANCE = 1e-8
-"""A thousandth of a batch norm's epsilon: the normalised output of such a channel is constant to a thirtieth."""
+from selectq.quantization.repairs.dead_channels import zero_dead_channels
 
 Preparation = Callable[[Tensor], Tensor]
 """uint8 images (N, 3, H, W) to float ones, which the network is shown."""
@@ -62,7 +59,7 @@ CALIBRATION_BATCH = 250
 def sound_setup(model: MobileNetV2, training: Split, config: AuditConfig, seed: int) -> Setup:
     """The experiment without a flaw. Nothing of `model`, which is in evaluation mode, is changed."""
     silenced = copy.deepcopy(model)
-    silence_dead_channels(silenced)
+    zero_dead_channels(silenced)
     return Setup(
         original=model,
         model=silenced,
@@ -75,16 +72,3 @@ def sound_setup(model: MobileNetV2, training: Split, config: AuditConfig, seed: 
         weight_bits=config.weight_bits,
         seed=seed,
     )
-
-
-@torch.no_grad()
-def silence_dead_channels(model: nn.Module) -> None:
-    """Give channels that never vary a factor of 0, in place: they put out what they did, the constant.
-
-    Folding multiplies a channel's weights by gamma / sqrt(variance + epsilon). With a variance of 0 that is some 300
-    times gamma, of weights that compute nothing, but which set the scale of their whole layer.
-    """
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            assert norm.running_var is not None
-            norm.weight[norm.running_var < DEAD_VARIANCE] = 0
