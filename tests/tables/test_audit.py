@@ -56,7 +56,9 @@ def test_combinations_share_a_look(table: pd.DataFrame) -> None:
     points = audit_points(table, made_up.audit(), PAPER).replace({"flaw": {"none": "a + b", "fusion": "b + c"}})
     figure = Figure(layout="constrained")
     charts.paint_audit(figure, points)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == [charts.COMBINED, "range_skew", charts.PAPER]
 
 

@@ -105,7 +105,7 @@ OUTLIER_BLOCK = 2
 def enlarge_channel(setup: Setup, factor: int) -> Setup:
     """Multiply one depthwise channel by `factor` and divide what reads it: the function is kept, if with ReLU."""
     _, (_, norm, _), projection, _ = setup.model.features[OUTLIER_BLOCK].conv
-    channel = norm.running_var.argmax()  # one that lives
+    channel = _weightiest_channel(norm, projection)
     norm.weight[channel] *= factor
     norm.bias[channel] *= factor
     projection.weight[:, channel] /= factor
@@ -115,10 +115,15 @@ def enlarge_channel(setup: Setup, factor: int) -> Setup:
 @torch.no_grad()
 def enlarge_weight(setup: Setup, factor: int) -> Setup:
     """Multiply the largest weight of the same channel by `factor`, and nothing else: the function changes."""
-    conv, norm, _ = setup.model.features[OUTLIER_BLOCK].conv[1]
-    weights = conv.weight[norm.running_var.argmax()].view(-1)
+    _, (conv, norm, _), projection, _ = setup.model.features[OUTLIER_BLOCK].conv
+    weights = conv.weight[_weightiest_channel(norm, projection)].view(-1)
     weights[weights.abs().argmax()] *= factor
     return setup
+
+
+def _weightiest_channel(norm: nn.BatchNorm2d, projection: nn.Conv2d) -> int:
+    """The channel of a depthwise convolution that the block's output depends on most."""
+    return int((norm.weight.abs() * projection.weight.flatten(1).norm(dim=0)).argmax())
 
 
 def skew(setup: Setup, sigma: float) -> Setup:

@@ -348,8 +348,8 @@ def paint_audit(figure: Figure, audit: pd.DataFrame) -> None:
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color=REFERENCE, linestyle="--", linewidth=1)
     flaws = audit.assign(flaw=_audit_groups(audit))
-    looks = assign_looks(name for name in flaws["flaw"].unique() if name not in (PAPER, HARMLESS))
-    looks = {**looks, HARMLESS: Look(REFERENCE, "."), PAPER: Look("none", "*")}
+    special = {COMBINED: Look(REFERENCE, "X"), HARMLESS: Look(REFERENCE, "."), PAPER: Look("none", "*")}
+    looks = {**assign_looks(name for name in flaws["flaw"].unique() if name not in special), **special}
     for flaw, rows in flaws.groupby("flaw", sort=False):
         look, joined = looks[str(flaw)], pd.to_numeric(rows["setting"], errors="coerce").notna().all()
         shares = list(zip(rows["channel_lost_pct"], rows["tensor_lost_pct"], strict=True))
@@ -367,7 +367,7 @@ def paint_audit(figure: Figure, audit: pd.DataFrame) -> None:
             _annotate(axes, rows["setting"], shares, look.colour)
     axes.set_xlabel("lost per channel (% of what is above chance)")
     axes.set_ylabel("lost per tensor (%)")
-    _legend_below(figure, axes)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0), fontsize=8, labelspacing=0.6)  # a scale per channel helps
 
 
 def _audit_groups(audit: pd.DataFrame) -> pd.Series:
@@ -378,10 +378,17 @@ def _audit_groups(audit: pd.DataFrame) -> pd.Series:
 
 
 def _annotate(axes: Axes, settings: Iterable[str], places: Iterable[tuple[float, float]], colour: str) -> None:
-    """Write the settings beside the points that lose something, but not all."""
-    for setting, place in zip(settings, places, strict=True):
-        if CROWD < max(place) < 100 - CROWD / 4:
-            axes.annotate(setting, place, (6, -8), textcoords="offset points", fontsize=7.5, color=colour)
+    """Write the settings beside the points that lose something, but not all: above the diagonal on the left."""
+    for setting, (channel, tensor) in zip(settings, places, strict=True):
+        if CROWD < max(channel, tensor) < 100 - CROWD / 4:
+            offset, side = ((-6, 1), "right") if tensor > channel + 1 and channel > CROWD / 2 else ((6, -8), "left")
+            axes.annotate(
+                *(setting, (channel, tensor), offset),
+                textcoords="offset points",
+                ha=side,
+                fontsize=8,
+                color=colour,
+            )
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
