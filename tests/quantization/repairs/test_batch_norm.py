@@ -13,7 +13,7 @@ from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
 from selectq.quantization.repairs.batch_norm import reestimate_batch_norm
-from selectq.quantization.repairs.layers import normalised_convolutions
+from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.scales import weight_scale
 
 IMAGES = normalise(coloured_noise(96, 3).images)
@@ -57,7 +57,27 @@ def test_statistics_are_restored_behind_coarse_weights() -> None:
 def test_nothing_but_the_statistics_changes() -> None:
     model = trained().model
     before = copy.deepcopy(model.state_dict())
-    reestimate_batch_norm(model, scheme(3, "tensor").weights, IMAGES.split(32))
+    reestimate_batch_norm(model, scheme(3, "channel").weights, IMAGES.split(32))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if name.endswith(("running_mean", "running_var"))}
     assert not any(module.training for module in model.modules())
+
+
+def test_channel_that_is_constant_on_these_images_keeps_its_statistics() -> None:
+    model = trained().model
+    expansion, depthwise = model.features[4].conv[0][1], model.features[4].conv[1][1]
+    with torch.no_grad():
+        expansion.weight[3], expansion.bias[3] = 0, -1
+    mean, variance = (statistic.clone() for statistic in running_statistics(depthwise))
+    reestimate_batch_norm(model, scheme(8, "channel").weights, [IMAGES])
+    new_mean, new_variance = running_statistics(depthwise)
+    assert (new_mean[3], new_variance[3]) == (mean[3], variance[3])
+    assert new_mean[4] != mean[4] and new_variance[4] != variance[4]
+
+
+def test_one_scale_per_tensor_keeps_the_variances() -> None:
+    model = trained().model
+    before = copy.deepcopy(model.state_dict())
+    reestimate_batch_norm(model, scheme(8, "tensor").weights, [IMAGES])
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) != name.endswith("running_mean"), name
