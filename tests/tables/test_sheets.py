@@ -53,19 +53,18 @@ def test_table2_row(second: Sheet) -> None:
         "Size": "2.64 MB",
         "Top-1": "88.00 %",
         "Gap": "-2.00 [-2.50, -1.50]",
-        "p": "1.2e-07",
-        "Holm p": "7.5e-07",
+        "p": "7.5e-07",
         "Paper top-1": "92.29 %",
         "Paper gap": "-3.20",
     }
     assert row_of(second, "dwpw_asym")["Gap"] == "+0.40 [-0.10, +0.90]"
-    assert [row_of(second, name)["p"] for name in ("tensor", "dwpw_asym")] == ["<1e-300", "0.50"]
+    assert [row_of(second, name)["p"] for name in ("tensor", "dwpw_asym")] == ["<1e-300", "1.0"]
 
 
 def test_table2_fp32_row_shows_fp32_accuracies(second: Sheet) -> None:
     row = row_of(second, "fp32")
     assert (row["Top-1"], row["Paper top-1"]) == ("90.00 %", "95.49 %")
-    assert {row[column] for column in ("Gap", "p", "Holm p", "Paper gap")} == {"–"}
+    assert {row[column] for column in ("Gap", "p", "Paper gap")} == {"–"}
 
 
 def test_simulated_accuracy_is_marked_and_explained(
@@ -122,5 +121,5 @@ def test_markdown_is_aligned(first: Sheet, second: Sheet) -> None:
 
 def test_markdown_sets_numbers_flush_right(second: Sheet) -> None:
     lines = to_markdown(second).splitlines()
-    assert lines[3].replace("-", "") == "|  |  | : | : | : | : | : | : | : | : |"
+    assert lines[3].replace("-", "") == "|  |  | : | : | : | : | : | : | : |"
     assert "|    -2.00 [-2.50, -1.50] |" in next(line for line in lines if line.startswith("| dwpw "))

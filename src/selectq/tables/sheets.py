@@ -68,7 +68,6 @@ def sheet2(rows: Sequence[Table2Row], evidence: Evidence, provenance: Provenance
         Column("Top-1", "number"),
         Column("Gap", "number"),
         Column("p", "number"),
-        Column("Holm p", "number"),
         Column("Paper top-1", "paper"),
         Column("Paper gap", "paper"),
     )
@@ -91,7 +90,6 @@ def _cells2(row: Table2Row) -> tuple[str, ...]:
         f"{row.size_mb:.2f} MB",
         f"{SIMULATED} {top1}" if row.simulated else top1,
         points_within(row.gap_points, row.ci_low, row.ci_high),
-        p_value(row.mcnemar_p),
         p_value(row.holm_p),
         percent(row.paper.int8_top1 if quantized else row.paper.fp32_top1, 2),
         points(row.paper.gap_points),
@@ -123,7 +121,7 @@ def _statistics_notes(rows: Sequence[Table2Row], evidence: Evidence, settings: S
     confidence = f"{100 * settings.confidence:g} %"
     return (
         f"Gap: INT8 minus FP32, in points, with its {confidence} interval over the choice of the test images (paired"
-        " bootstrap). p: exact McNemar test on the same images; Holm p: corrected for the number of configurations.",
+        " bootstrap). p: exact McNemar test on the same images, corrected for the number of configurations (Holm).",
         f"The interval excludes a loss of {settings.margin_points:g} points or more: {', '.join(named) or 'of none'}.",
         *_seed_notes(rows, evidence, confidence),
     )
