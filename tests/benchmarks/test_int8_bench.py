@@ -46,6 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it compiles networks for peers
 def test_quick_run_writes_table_and_picture(checkout: Path, tmp_path: Path) -> None:
     done = _bench(checkout, "--quick", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -69,6 +70,7 @@ def test_quick_run_writes_table_and_picture(checkout: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it compiles networks for peers
 def test_quick_profile_writes_operators_of_every_model(checkout: Path, tmp_path: Path) -> None:
     done = _bench(checkout, "--quick", "--profile", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
