@@ -76,7 +76,7 @@ class Pipeline:
         """Have so many configurations of QAT from now on, with made-up metrics of each."""
         parameters = wide_parameters(configurations)
         (self.root / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-        multiply(self.root / "made" / "metrics", parameters["qat"])
+        multiply(self.root / "made", parameters["qat"])
 
     def stages(self) -> int:
         """How many stages there are."""
@@ -94,7 +94,7 @@ def make_pipeline(root: Path, configurations: int) -> Pipeline:
     (root / ".gitignore").write_text(f"{ignored}/made/\n", encoding="utf-8")
     (root / "copy.sh").write_text(COPY, encoding="utf-8")
     (root / "dvc.yaml").write_text(yaml.safe_dump(_copying(root / "dvc.yaml"), sort_keys=False), encoding="utf-8")
-    made_up.write_metrics(root / "made" / "metrics")
+    made_up.write_metrics(root / "made")
     pipeline = Pipeline(root)
     pipeline.widen(configurations)
     subprocess.run(["git", "init", "--quiet", "--initial-branch", "main"], cwd=root, check=True)
@@ -120,15 +120,15 @@ def wide_parameters(configurations: int) -> dict[str, Any]:
     return parameters
 
 
-def multiply(metrics: Path, names: Iterable[str]) -> None:
+def multiply(made: Path, names: Iterable[str]) -> None:
     """Write the template's metrics under every name that has none yet."""
-    templates = {path: path.read_text(encoding="utf-8") for path in metrics.rglob(f"{TEMPLATE}.*")}
+    templates = {path: path.read_text(encoding="utf-8") for path in (made / "metrics").rglob(f"{TEMPLATE}.*")}
     for name in names:
         for path, text in templates.items():
             target = path.with_name(path.name.replace(TEMPLATE, name, 1))
             if not target.exists():
                 target.write_text(re.sub(rf"^{TEMPLATE},", f"{name},", text, flags=re.MULTILINE), encoding="utf-8")
-    for path in (metrics / "paired.csv", metrics / "methods.csv"):  # of all configurations, row by row
+    for path in (made / "results" / "paired.csv", made / "results" / "methods.csv"):  # of all configurations, row by row
         table = pd.read_csv(path)
         rows = table[table["config"] == TEMPLATE]
         new = [rows.assign(config=name) for name in names if name not in set(table["config"])]
@@ -137,7 +137,7 @@ def multiply(metrics: Path, names: Iterable[str]) -> None:
 
 def copy_metrics(pipeline: Pipeline) -> None:
     """Write what the tables read."""
-    shutil.copytree(pipeline.root / "made" / "metrics", pipeline.root / "metrics", dirs_exist_ok=True)
+    shutil.copytree(pipeline.root / "made", pipeline.root, dirs_exist_ok=True)
 
 
 def copy_outputs(pipeline: Pipeline) -> None:

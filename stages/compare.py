@@ -18,9 +18,9 @@ from selectq.tables.configurations import list_configurations
 
 IMAGES = Path("data/images.safetensors")
 LOGITS = Path("models/logits")
-PAIRED = Path("metrics/paired.csv")
-SEEDS = Path("metrics/seeds.csv")
-METHODS = Path("metrics/methods.csv")
+PAIRED = Path("results/paired.csv")
+SEEDS = Path("results/seeds.csv")
+METHODS = Path("results/methods.csv")
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     params = load_params()
     with only_writer(RESULTS):
         configurations = list_configurations(params.ptq, params.qat)
-        evidence = read_evidence(METRICS, params.ptq, params.qat, params.convert)
+        evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.convert)
         latency, paper = latency_points(LATENCIES), read_paper()
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.regime)
@@ -56,9 +56,6 @@ def main() -> None:
 
         write_csv(RESULTS / "table1.csv", to_frame(rows1))
         write_csv(RESULTS / "table2.csv", with_written_p(to_frame(rows2)))
-        write_csv(RESULTS / "paired.csv", with_written_p(evidence.paired))
-        write_csv(RESULTS / "seeds.csv", evidence.seeds)
-        write_csv(RESULTS / "methods.csv", evidence.methods)
         write_bytes(RESULTS / "table1.md", to_markdown(sheets.table1).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(sheets.table2).encode())
         write_csv(RESULTS / "oscillation.csv", oscillation)

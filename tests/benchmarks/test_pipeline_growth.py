@@ -27,7 +27,7 @@ def test_every_configuration_has_the_metrics_that_the_tables_read(tmp_path: Path
     params = validate(wide_parameters(6), "made up")
     many_configurations.made_up.write_metrics(tmp_path)
     multiply(tmp_path, params.qat)
-    evidence = read_evidence(tmp_path, params.ptq, params.qat, params.convert)
+    evidence = read_evidence(tmp_path / "metrics", tmp_path / "results", params.ptq, params.qat, params.convert)
     assert set(evidence.learning["config"]) == {"fp32", *params.qat}
     assert evidence.int8["copy5"] == evidence.int8[TEMPLATE]
 

@@ -68,22 +68,22 @@ def run_stage(checkout: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def compared(checkout: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of metrics after the stage has run, and what it printed."""
+    """The folder of results after the stage has run, and what it printed."""
     folder = shutil.copytree(made, tmp_path_factory.mktemp("compared") / "run")
     result = run_stage(checkout, folder)
     assert (result.returncode, result.stderr) == (0, "")
-    return folder / "metrics", result.stdout
+    return folder / "results", result.stdout
 
 
 def test_outputs_are_those_declared(checkout: Path, compared: tuple[Path, str]) -> None:
-    metrics, _ = compared
+    results, _ = compared
     declared = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]["compare"]["outs"]
-    assert {f"metrics/{path.name}" for path in metrics.iterdir()} == set(declared)
+    assert {f"results/{path.name}" for path in results.iterdir()} == {path for out in declared for path in out}
 
 
 def test_pairs_are_counted_in_the_logits(compared: tuple[Path, str]) -> None:
-    metrics, printed = compared
-    paired = pd.read_csv(metrics / "paired.csv").set_index(["config", "reference"])
+    results, printed = compared
+    paired = pd.read_csv(results / "paired.csv").set_index(["config", "reference"])
     counts = paired[["images", "gap_points", "only_config_right", "only_reference_right"]]
     assert counts.loc["tensor", "fp32"].to_list() == [400, -65.0, 0, 260]
     assert counts.loc["full", "fp32"].to_list() == [400, 1.0, 4, 0]
@@ -95,10 +95,10 @@ def test_pairs_are_counted_in_the_logits(compared: tuple[Path, str]) -> None:
 
 
 def test_seeds_are_gathered(compared: tuple[Path, str]) -> None:
-    metrics, _ = compared
-    seeds = pd.read_csv(metrics / "seeds.csv")
+    results, _ = compared
+    seeds = pd.read_csv(results / "seeds.csv")
     assert seeds.to_numpy().tolist() == [["dw", 0, 87.5, -2.5], ["dw", 1, 87.0, -3.0], ["dw", 2, 88.0, -2.0]]
-    methods = pd.read_csv(metrics / "methods.csv").set_index("config")
+    methods = pd.read_csv(results / "methods.csv").set_index("config")
     assert methods["seed_count"].to_dict() == {"tensor": 1, "full": 1, "dw": 3}
     assert methods.loc["dw", "gap_points"] == -2.5 and methods["ci_low"].isna().to_list() == [True, True, False]
 

@@ -23,10 +23,10 @@ def params(checkout: Path) -> Params:
 
 @pytest.fixture(scope="session")
 def made_up_run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the made-up run's params.yaml, metrics/ and latencies; to be read, not changed."""
+    """A folder with the made-up run's params.yaml, metrics/, results/ and latencies; to be read, not changed."""
     folder = tmp_path_factory.mktemp("made_up")
     (folder / "params.yaml").write_text(yaml.safe_dump(made_up.parameters(checkout), sort_keys=False))
-    made_up.write_metrics(folder / "metrics")
+    made_up.write_metrics(folder)
     made_up.write_latencies(folder)
     return folder
 
@@ -46,7 +46,7 @@ def configurations(params: Params) -> list[Configuration]:
 @pytest.fixture(scope="session")
 def evidence(made_up_run: Path, params: Params) -> Evidence:
     """The made-up run's metrics."""
-    return read_evidence(made_up_run / "metrics", params.ptq, params.qat, params.convert)
+    return read_evidence(made_up_run / "metrics", made_up_run / "results", params.ptq, params.qat, params.convert)
 
 
 @pytest.fixture(scope="session")

@@ -80,8 +80,9 @@ def parameters(checkout: Path) -> dict[str, Any]:
     return plain
 
 
-def write_metrics(root: Path) -> None:
-    """The metrics of every configuration of `parameters`."""
+def write_metrics(folder: Path) -> None:
+    """The metrics of every configuration of `parameters`, and what `compare` makes of them, in a run's folder."""
+    root, results = folder / "metrics", folder / "results"
     fp32 = {"test_top1": FP32_TOP1, "validation_top1": 91.0, "parameters": PARAMETERS, "size_bytes": 9_120_000}
     write_json(root / "fp32.json", {**fp32, "test_images": TEST_IMAGES, "data": "digits & <others>"})
     for name, top1 in INT8_TOP1.items():
@@ -100,9 +101,9 @@ def write_metrics(root: Path) -> None:
     for name in ("full", "dwpw", "dwpw_asym", "mine"):
         write_csv(root / "oscillation" / f"{name}.csv", oscillation(name))
     write_csv(root / "channel_ranges.csv", channel_ranges())
-    write_csv(root / "paired.csv", paired())
-    write_csv(root / "seeds.csv", seeds())
-    write_csv(root / "methods.csv", methods())
+    write_csv(results / "paired.csv", paired())
+    write_csv(results / "seeds.csv", seeds())
+    write_csv(results / "methods.csv", methods())
     write_csv(root / "calibration.csv", calibration())
     write_csv(root / "audit.csv", audit())
 

@@ -88,4 +88,4 @@ def test_fault_is_one_line_and_nothing_is_written(
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"error: {message}")
-    assert not (shipped_folder / "results").exists()
+    assert not (shipped_folder / "results" / "cards").exists()

@@ -1,6 +1,7 @@
 """Reading the metrics: complete, of the right configurations, and each fault in one line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from selectq.tables.evidence import (
 
 
 def read(root: Path, params: Params) -> Evidence:
-    return read_evidence(root / "metrics", params.ptq, params.qat, params.convert)
+    return read_evidence(root / "metrics", root / "results", params.ptq, params.qat, params.convert)
 
 
 def test_everything_is_read(evidence: Evidence) -> None:
@@ -71,13 +72,13 @@ def test_everything_is_read(evidence: Evidence) -> None:
         "causes/tensor.csv",
         "oscillation/dwpw.csv",
         "int8/tensor.confusion.csv",
-        "paired.csv",
-        "seeds.csv",
-        "methods.csv",
+        "../results/paired.csv",
+        "../results/seeds.csv",
+        "../results/methods.csv",
     ],
 )
 def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
-    path = run_folder / "metrics" / missing
+    path = Path(os.path.normpath(run_folder / "metrics" / missing))
     path.unlink()
     with pytest.raises(UserError) as refusal:
         read(run_folder, params)
@@ -110,14 +111,14 @@ def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, p
 
 
 def test_run_without_retraining_has_no_oscillation(run_folder: Path, params: Params) -> None:
-    metrics = run_folder / "metrics"
+    metrics, results = run_folder / "metrics", run_folder / "results"
     for path in metrics.glob("*/*"):
         if path.name.partition(".")[0] not in (*params.ptq, "fp32"):
             path.unlink()
     for name in ("paired", "seeds", "methods"):
-        table = pd.read_csv(metrics / f"{name}.csv")
-        write_csv(metrics / f"{name}.csv", table[table["config"].isin(params.ptq)])
-    found = read_evidence(metrics, params.ptq, [], list(params.ptq)).oscillation
+        table = pd.read_csv(results / f"{name}.csv")
+        write_csv(results / f"{name}.csv", table[table["config"].isin(params.ptq)])
+    found = read_evidence(metrics, results, params.ptq, [], list(params.ptq)).oscillation
     assert found.empty and list(found)[:2] == ["config", "layer"]
 
 
@@ -225,7 +226,7 @@ def test_damaged_pairs(change: tuple[str, str], message: str, run_folder: Path, 
     ],
 )
 def test_damaged_statistics(file: str, change: tuple[str, str], message: str, run_folder: Path, params: Params) -> None:
-    path = run_folder / "metrics" / f"{file}.csv"
+    path = run_folder / "results" / f"{file}.csv"
     assert change[0] in path.read_text()
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(UserError) as refusal:

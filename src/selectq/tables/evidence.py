@@ -202,12 +202,15 @@ class Evidence:
     calibration: pd.DataFrame
 
 
-def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]) -> Evidence:
-    """Read everything below `root`, the folder of metrics.
+def read_evidence(
+    root: Path, results: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]
+) -> Evidence:
+    """Read everything that was measured, and the comparisons.
 
     Args:
-        root: holds fp32.json, channel_ranges.csv, calibration.csv, paired.csv, seeds.csv, methods.csv, simulated/,
-            int8/, parity/, learning/, drift/, causes/ and oscillation/.
+        root: the folder of metrics: fp32.json, channel_ranges.csv, calibration.csv, simulated/, int8/, parity/,
+            learning/, drift/, causes/ and oscillation/.
+        results: holds paired.csv, seeds.csv and methods.csv.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         converted: names of all that became integer programs.
@@ -241,9 +244,9 @@ def read_evidence(root: Path, ptq: Collection[str], qat: Collection[str], conver
         channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
         histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
         confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
-        paired=_read_paired(root / "paired.csv", programs),
-        seeds=read_table(root / "seeds.csv", SEED_COLUMNS, qat),
-        methods=_read_methods(root / "methods.csv", quantized),
+        paired=_read_paired(results / "paired.csv", programs),
+        seeds=read_table(results / "seeds.csv", SEED_COLUMNS, qat),
+        methods=_read_methods(results / "methods.csv", quantized),
         calibration=read_table(root / "calibration.csv", CALIBRATION_COLUMNS, ptq),
     )
 
