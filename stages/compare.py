@@ -12,7 +12,7 @@ from selectq.files import only_writer, write_csv
 from selectq.params.load import load_params
 from selectq.stage import run
 from selectq.statistics.answers import read_answers
-from selectq.statistics.comparisons import method_table, paired_table, seed_table
+from selectq.statistics.comparisons import contrast_table, method_table, paired_table, seed_table
 from selectq.statistics.rows import with_written_p
 from selectq.tables.configurations import list_configurations
 
@@ -21,6 +21,7 @@ LOGITS = Path("models/logits")
 PAIRED = Path("results/paired.csv")
 SEEDS = Path("results/seeds.csv")
 METHODS = Path("results/methods.csv")
+CONTRASTS = Path("results/contrasts.csv")
 
 
 def main() -> None:
@@ -33,10 +34,12 @@ def main() -> None:
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         answers = read_answers(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())
+        contrasts = contrast_table(answers, params.qat, settings, params.seed)
         paired = paired_table(answers.own, configurations, settings, params.seed)
 
         write_csv(SEEDS, seed_table(answers, params.seed))
         write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
+        write_csv(CONTRASTS, with_written_p(contrasts))
         write_csv(PAIRED, with_written_p(paired))
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
         print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none'}")

@@ -32,7 +32,9 @@ def _with_few_configurations(parameters: dict[str, Any]) -> dict[str, Any]:
     """Two configurations each of PTQ and QAT: DVC's time goes with the square of the number of stages."""
     ptq = {name: parameters["ptq"][name] for name in ("tensor", "channel")}
     qat = {name: parameters["qat"][name] for name in ("clf", "dw")}
-    return {**parameters, "ptq": ptq, "qat": qat, "convert": [*ptq, *qat], "ship": ["dw"]}
+    statistics = {**parameters["statistics"], "contrasts": ["dw - clf"]}
+    names = {"convert": [*ptq, *qat], "ship": ["dw"]}
+    return {**parameters, "ptq": ptq, "qat": qat, "statistics": statistics, **names}
 
 
 FEW = _with_few_configurations(PARAMETERS)

@@ -22,6 +22,7 @@ def document() -> dict[str, Any]:
     document["qat"] = {name: document["qat"][name] for name in ("clf", "dw")}
     document["convert"] = ["tensor", "channel", "clf", "dw"]
     document["ship"] = ["dw"]
+    document["statistics"]["contrasts"] = ["dw - clf"]
     return document
 
 
@@ -146,6 +147,26 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         ("regime", "Plain", "regime: 'Plain' is no short name; allowed: up to 20 of a-z, 0-9, _"),
         ("statistics.confidence", 95, "statistics.confidence: 95.0 is out of range; allowed: 0.5 to 0.999"),
         ("statistics.resamples", 10, "statistics.resamples: 10 is out of range; allowed: 100 to 10000000"),
+        (
+            "statistics.contrasts",
+            ["dw-clf"],
+            "statistics.contrasts: 'dw-clf'; allowed: the names of two configurations, as `dwpw - full`",
+        ),
+        (
+            "statistics.contrasts",
+            ["dw - dw"],
+            "statistics.contrasts: 'dw - dw'; allowed: the names of two configurations, as `dwpw - full`",
+        ),
+        (
+            "statistics.contrasts",
+            ["dw - clf", "dw - clf"],
+            "statistics.contrasts: ['dw - clf', 'dw - clf'] names a contrast twice",
+        ),
+        (
+            "statistics.contrasts",
+            ["dw - full"],
+            "statistics.contrasts: 'full' is no configuration; allowed: tensor, channel, clf, dw",
+        ),
         ("statistics.margin_points", -0.5, "statistics.margin_points: -0.5 is out of range; allowed: 0 to 100"),
         ("repeat.seeds", [2, 2], "repeat.seeds: [2, 2]; allowed: each once, and not seed (0)"),
     ],

@@ -46,6 +46,7 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "repeat": {"names": ["dw"], "seeds": list(SEEDS)},
         "ship": ["dw"],
         "calibration_sweep": {"names": ["tensor"]},
+        "statistics": {"contrasts": ["dw - full", "dw - tensor"]},
     }
     document = overlay(document, changes)
     (folder / "params.yaml").write_text(
@@ -100,6 +101,13 @@ def test_seeds_are_gathered(compared: tuple[Path, str]) -> None:
     assert seeds.to_numpy().tolist() == [["dw", 0, 87.5, -2.5], ["dw", 1, 87.0, -3.0], ["dw", 2, 88.0, -2.0]]
     methods = pd.read_csv(results / "methods.csv").set_index("config")
     assert methods["seed_count"].to_dict() == {"tensor": 1, "full": 1, "dw": 3}
+    contrasts = pd.read_csv(results / "contrasts.csv").set_index(["config", "reference"])
+    assert contrasts.loc[("dw", "full"), ["gap_points", "seed_count"]].to_list() == [-3.5, 1], "full was trained once"
+    assert contrasts.loc[("dw", "tensor"), ["gap_points", "seed_count", "seeds_gap_points"]].to_list() == [
+        62.5,
+        3,
+        62.5,
+    ]
     assert methods.loc["dw", "gap_points"] == -2.5 and methods["ci_low"].isna().to_list() == [True, True, False]
 
 

@@ -1,17 +1,21 @@
 """Which networks are compared with which, and what becomes of it."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from selectq.params.configs import StatisticsConfig
 from selectq.statistics.answers import Answers, Right
-from selectq.statistics.comparisons import find_full, method_table, paired_table, seed_table
+from selectq.statistics.comparisons import contrast_table, find_full, method_table, paired_table, seed_table
 from selectq.statistics.paired import holm
-from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
+from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
 from selectq.tables.configurations import Configuration, Experiment
 
-SETTINGS = StatisticsConfig(confidence=0.95, resamples=2_000, margin_points=5.0)
+SETTINGS = StatisticsConfig(
+    confidence=0.95, resamples=2_000, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
+)
 
 
 def configuration(
@@ -110,6 +114,29 @@ def test_seeds_are_the_unit() -> None:
     assert methods.loc["part"].to_list() == pytest.approx([3, 89.0, -1.0, -1 - reach, -1 + reach], abs=1e-3)
     assert methods.loc["whole"].to_list()[:3] == [1, 92.0, 2.0]
     assert methods.loc["whole", ["ci_low", "ci_high"]].isna().all()
+
+
+def test_contrasts_over_images_and_over_the_seeds_that_both_have() -> None:
+    repeated = {
+        "part": {7: right(slice(0, 26)), 4: right(slice(0, 18))},
+        "whole": {4: right(slice(0, 20)), 7: right(slice(0, 20))},
+    }
+    trained = ("whole", "part", "part_w4")
+    contrasts = contrast_table(Answers(OWN, repeated), trained, SETTINGS, seed=0)
+    assert list(contrasts.columns) == list(CONTRAST_COLUMNS)
+    assert list(contrasts["gap_points"]) == [-3, 39, -1], "of the pipeline's own seed"
+    assert list(contrasts["holm_p"]) == holm(list(contrasts["mcnemar_p"]))
+    assert list(contrasts["seed_count"]) == [3, 3, 1], "PTQ is the same for every seed; part_w4 was trained once"
+    assert contrasts["seeds_gap_points"].to_list() == pytest.approx([(-3 - 3 + 1) / 3, (39 + 37 + 41) / 3, -1])
+    reach = 4.3027 * np.std([-3, -3, 1], ddof=1) / 3**0.5
+    assert contrasts["seeds_ci_low"].to_list() == pytest.approx(
+        [-5 / 3 - reach, 39 - 4.3027 * 2 / 3**0.5, np.nan], 1e-3, nan_ok=True
+    )
+
+
+def test_nothing_asked_is_an_empty_table() -> None:
+    asked = dataclasses.replace(SETTINGS, contrasts=())
+    assert list(contrast_table(Answers(OWN, {}), (), asked, seed=0).columns) == list(CONTRAST_COLUMNS)
 
 
 def test_nothing_repeated_is_an_empty_table() -> None:

@@ -301,11 +301,29 @@ class ParityConfig(Config):
 
 @dataclass(frozen=True)
 class StatisticsConfig(Config):
-    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss."""
+    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss.
+
+    `contrasts` are the differences between configurations that the study asks for, each as `NAME - NAME`.
+    """
 
     confidence: Annotated[float, Between(0.5, 0.999)]
     resamples: Annotated[int, Between(100, 10**7)]
     margin_points: Annotated[float, Between(0, 100)]
+    contrasts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for contrast in self.contrasts:
+            names = contrast.split(" - ")
+            if len(names) != 2 or names[0] == names[1]:
+                raise UserError(f"contrasts: {contrast!r}; allowed: the names of two configurations, as `dwpw - full`")
+        if len(set(self.contrasts)) != len(self.contrasts):
+            raise UserError(f"contrasts: {list(self.contrasts)} names a contrast twice")
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The contrasts as configuration and reference."""
+        return [(contrast.split(" - ")[0], contrast.split(" - ")[1]) for contrast in self.contrasts]
 
 
 @dataclass(frozen=True)
@@ -367,6 +385,11 @@ class Params(Config):
         for name in self.ship:
             if name not in self.convert:
                 raise UserError(f"ship: {name!r} is not converted; allowed: {', '.join(self.convert)}")
+        for name in (name for pair in self.statistics.pairs for name in pair):
+            if name not in self.convert:
+                raise UserError(
+                    f"statistics.contrasts: {name!r} is no configuration; allowed: {', '.join(self.convert)}"
+                )
         for name in self.calibration_sweep.names:
             if name not in self.ptq:
                 raise UserError(f"calibration_sweep.names: {name!r} is not under ptq; allowed: {', '.join(self.ptq)}")

@@ -1,6 +1,6 @@
 """Every comparison of a run as rows: configurations against FP32 and against full retraining, and over seeds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from selectq.params.configs import StatisticsConfig
 from selectq.statistics.answers import REFERENCE, Answers, Right
 from selectq.statistics.paired import bootstrap_interval, compare, holm, is_non_inferior, mcnemar_p
-from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
+from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 from selectq.statistics.seeds import mean_interval
 from selectq.tables.configurations import Configuration
 
@@ -29,27 +29,65 @@ def paired_table(
     """
     against_full = [(one.name, full.name) for one in configurations if (full := find_full(one, configurations))]
     pairs = [*((one.name, REFERENCE) for one in configurations), *against_full]
-    rows = []
-    for name, reference in pairs:
-        pair = compare(own[name], own[reference])
-        low, high = bootstrap_interval(pair, settings.confidence, settings.resamples, seed)
-        rows.append(
-            {
-                "config": name,
-                "reference": reference,
-                "images": pair.images,
-                "gap_points": pair.gap_points,
-                "ci_low": low,
-                "ci_high": high,
-                "only_config_right": pair.only_config_right,
-                "only_reference_right": pair.only_reference_right,
-                "mcnemar_p": mcnemar_p(pair),
-                "non_inferior": is_non_inferior(low, settings.margin_points),
-            }
-        )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([_paired_row(own, *pair, settings, seed) for pair in pairs])
     table["holm_p"] = table.groupby("reference")["mcnemar_p"].transform(lambda family: holm(family.to_list()))
     return table[list(PAIRED_COLUMNS)]
+
+
+def contrast_table(answers: Answers, trained: Collection[str], settings: StatisticsConfig, seed: int) -> pd.DataFrame:
+    """The differences that the study asks for, over the test images and, where there are several, over the seeds.
+
+    Over the seeds, two trainings from the same one are a pair; what is not trained is the same for every seed.
+
+    Args:
+        answers: of all configurations.
+        trained: the names of those that are.
+        settings: the contrasts, the intervals, and the margin.
+        seed: the pipeline's own, and that of the bootstrap.
+
+    Returns:
+        Columns as CONTRAST_COLUMNS; `holm_p` is over all rows.
+    """
+    rows = []
+    for name, reference in settings.pairs:
+        gaps = [compare(one, other).gap_points for one, other in _by_seed(answers, trained, (name, reference))]
+        low, high = mean_interval(gaps, settings.confidence) or (None, None)
+        over_seeds = {"seed_count": len(gaps), "seeds_gap_points": float(np.mean(gaps))}
+        row = _paired_row(answers.own, name, reference, settings, seed)
+        rows.append({**row, **over_seeds, "seeds_ci_low": low, "seeds_ci_high": high})
+    table = pd.DataFrame(rows, columns=[column for column in CONTRAST_COLUMNS if column != "holm_p"])
+    table["holm_p"] = holm(table["mcnemar_p"].to_list())
+    return table[list(CONTRAST_COLUMNS)].astype({"seeds_ci_low": float, "seeds_ci_high": float})
+
+
+def _by_seed(answers: Answers, trained: Collection[str], pair: tuple[str, str]) -> Iterator[tuple[Right, Right]]:
+    """A pair of networks from the pipeline's own seed, then from every further one that each trained of them has."""
+    name, reference = pair
+    yield answers.own[name], answers.own[reference]
+    further = [answers.repeated.get(each, {}) for each in pair if each in trained]
+    for seed in further[0] if further else ():
+        if all(seed in each for each in further):
+            of_seed = {each: answers.repeated[each][seed] for each in pair if each in trained}
+            yield of_seed.get(name, answers.own[name]), of_seed.get(reference, answers.own[reference])
+
+
+def _paired_row(
+    own: Mapping[str, Right], name: str, reference: str, settings: StatisticsConfig, seed: int
+) -> dict[str, object]:
+    pair = compare(own[name], own[reference])
+    low, high = bootstrap_interval(pair, settings.confidence, settings.resamples, seed)
+    return {
+        "config": name,
+        "reference": reference,
+        "images": pair.images,
+        "gap_points": pair.gap_points,
+        "ci_low": low,
+        "ci_high": high,
+        "only_config_right": pair.only_config_right,
+        "only_reference_right": pair.only_reference_right,
+        "mcnemar_p": mcnemar_p(pair),
+        "non_inferior": is_non_inferior(low, settings.margin_points),
+    }
 
 
 def find_full(configuration: Configuration, configurations: Sequence[Configuration]) -> Configuration | None:

@@ -24,6 +24,13 @@ METHOD_COLUMNS = {
     "ci_low": float,
     "ci_high": float,
 }
+CONTRAST_COLUMNS = {
+    **PAIRED_COLUMNS,
+    "seed_count": int,
+    "seeds_gap_points": float,
+    "seeds_ci_low": float,
+    "seeds_ci_high": float,
+}
 P_COLUMNS = ["mcnemar_p", "holm_p"]
 
 
