@@ -111,6 +111,12 @@ def _controls(arguments: argparse.Namespace) -> None:
     run_controls(_checkout(), arguments.names, arguments.count, arguments.seed)
 
 
+def _claims(_arguments: argparse.Namespace) -> None:
+    from selectq.commands.claims import run_claims  # noqa: PLC0415
+
+    run_claims(_checkout())
+
+
 def _end_quietly_with_the_reader() -> None:
     """End where the output is no longer read (`| head`), without a traceback."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -141,6 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
+    claims = commands.add_parser("claims", help="put the runs in results/ beside the paper's claims, results/claims.md")
+    claims.set_defaults(command=_claims)
     return parser
 
 

@@ -1,0 +1,53 @@
+"""Figures of the paper that contradict each other or its method, and the definition that gives each."""
+
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import ModelConfig
+from selectq.quantization.scopes import count_parameters, parameters_in_scope
+from selectq.tables.cells import Column, Sheet
+
+CLASSES = 10
+"""Of CIFAR-10."""
+
+
+def inconsistencies_sheet(model: ModelConfig) -> Sheet:
+    """Counts are taken on the network; differences are the paper's own accuracies, subtracted."""
+    network = build_mobilenetv2(model, CLASSES)
+
+    def share(*scope: str) -> str:
+        parameters = count_parameters(network, parameters_in_scope(network, scope))
+        total = count_parameters(network, parameters_in_scope(network, ("all",)))
+        return f"{parameters:,} of {total:,} parameters, {100 * parameters / total:.2f} %"
+
+    rows = (
+        (
+            "43.6 % retrained (section 1)",
+            f"{share('projection', 'classifier')}: projections and classifier, without"
+            " the depthwise layers that it is said of",
+        ),
+        (
+            "46.5 % retrained (Table 1)",
+            f"{share('depthwise', 'projection', 'classifier')}: convolutions' weights and"
+            " classifier, without batch norms",
+        ),
+        ('3.4 % retrained, "depthwise layers alone"', f"{share('depthwise', 'classifier')}: with the classifier"),
+        ("0.6 % retrained, the classifier", share("classifier")),
+        (
+            'depthwise and "pointwise expansion" layers (abstract, section 1)',
+            "section 4 and the counts: depthwise and"
+            f" projection layers; with expansions it were {share('depthwise', 'expansion', 'classifier')}",
+        ),
+        ("92.55 % for depthwise and 1x1 (section 1)", "92.29 % in Table 2 and section 4"),
+        ("-2.46 to FP32 for the asymmetric configuration (Table 2)", f"95.49 - 93.25 is {95.49 - 93.25:.2f}"),
+        ("-2.82 to FP32 for depthwise and 1x1 (Table 2)", f"95.49 - 92.29 is {95.49 - 92.29:.2f}"),
+        (
+            '-27.62 "per tensor" in the text',
+            f"95.49 - 67.87, the one per channel; per tensor it is {95.49 - 44.18:.2f}",
+        ),
+        (
+            "19 inverted residual blocks (Figure 2)",
+            f"{len(network.features) - 2}: 19 parts, the stem and the last convolution among them",
+        ),
+        ("ReLU6 (section 1) and ReLU (appendix B)", "torchvision's quantizable network, which is used, has ReLU"),
+    )
+    columns = (Column("The paper", "text"), Column("What it comes to", "text"))
+    return Sheet("Figures that do not agree", columns, rows, ())

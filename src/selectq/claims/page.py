@@ -1,0 +1,55 @@
+"""`results/claims.md`: claim by claim, what holds where."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from selectq.claims.inconsistencies import inconsistencies_sheet
+from selectq.claims.paper_claims import CHEAPER, PAPER_CLAIMS, Claim
+from selectq.claims.regimes import CONTROLS, PLAIN, SKEWED, W4A4, W4A8, Measured, Regime, read_measured
+from selectq.params.configs import Params
+from selectq.tables.cells import NOTHING, Column
+from selectq.tables.markdown import markdown_table, prose
+
+COLUMNS = tuple(Column(heading, "text") for heading in ("Claim", "The paper", "Regime", "Ours", "Verdict"))
+
+
+def claims_page(checkout: Path, params: Params) -> str:
+    """The page, from what the runs left in `results/`.
+
+    Raises:
+        UserError: a run that is there lacks what a claim asks, or none is there.
+    """
+    margin = params.statistics.margin_points
+    regimes = {each: read_measured(checkout, each, margin) for each in (PLAIN, SKEWED, W4A8, W4A4, CONTROLS)}
+    wrong = inconsistencies_sheet(params.model)
+    lines = [
+        "# The paper's claims, one by one",
+        "",
+        *prose(
+            "Gaps are in points of top-1 accuracy on the test images, with 95 % intervals: over seeds (Student) where a"
+            " configuration was trained from three or more, otherwise over the choice of the images, of one training"
+            " (paired bootstrap), which says nothing of another. A claim holds, or does not, where its whole interval"
+            f" says so; a loss below {margin:g} points is none, a lead that cannot reach as much is none either. Where"
+            " a regime was not run there is no verdict. Written by `selectq claims`."
+        ),
+        "",
+        *markdown_table(COLUMNS, _rows((CHEAPER, *PAPER_CLAIMS), regimes)),
+        "",
+        f"## {wrong.title}",
+        "",
+        *markdown_table(wrong.columns, wrong.rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _rows(claims: Sequence[Claim], regimes: Mapping[Regime, Measured | None]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for claim in claims:
+        for number, regime in enumerate(claim.regimes):
+            measured = regimes[regime]
+            answer = claim.question.ask(measured) if measured else None
+            ours, verdict = (answer.ours, f"**{answer.verdict}**") if answer else ("not run", NOTHING)
+            first = (claim.text, claim.figures) if number == 0 else ("", "")
+            rows.append((*first, regime.name, ours, verdict))
+    return rows

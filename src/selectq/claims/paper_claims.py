@@ -1,0 +1,134 @@
+"""The paper's claims as questions to the regimes in which they have a meaning."""
+
+from dataclasses import dataclass
+
+from selectq.claims.questions import Accuracy, DriftEnds, DriftGrows, ErrorStarts, FileShrinks, Question, RetrainsLess
+from selectq.claims.regimes import CONTROLS, PLAIN, SKEWED, W4A4, W4A8, Regime
+from selectq.statistics.answers import REFERENCE
+
+EIGHT_BITS = (PLAIN, SKEWED)
+ALL = (PLAIN, SKEWED, W4A8, W4A4)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim in a line; `figures` are the paper's, with their place; `regimes` are those that are asked."""
+
+    text: str
+    figures: str
+    question: Question
+    regimes: tuple[Regime, ...]
+
+
+PAPER_CLAIMS = (
+    Claim(
+        "Quantization after training with one scale per tensor fails",
+        "-51.31 points (section 4.1)",
+        Accuracy("falls short", (("tensor", REFERENCE),)),
+        ALL,
+    ),
+    Claim(
+        "Quantization after training with a scale per channel is not enough",
+        "-27.62 (Table 2)",
+        Accuracy("falls short", (("channel", REFERENCE),)),
+        ALL,
+    ),
+    Claim(
+        "Full QAT wins most of that back",
+        "+25.11 on PTQ per channel (Table 2)",
+        Accuracy("is ahead", (("full", "channel"),)),
+        ALL,
+    ),
+    Claim(
+        "Retraining the classifier alone is not enough",
+        "-5.31 to full QAT (Table 2)",
+        Accuracy("falls short", (("clf", "full"),)),
+        ALL,
+    ),
+    Claim(
+        "Retraining depthwise layers alone is not enough",
+        "-2.35 to full QAT (Table 2)",
+        Accuracy("falls short", (("dw", "full"),)),
+        ALL,
+    ),
+    Claim(
+        "Depthwise and projection layers together nearly match full QAT",
+        "-0.69 (Table 2)",
+        Accuracy("keeps up", (("dwpw", "full"),)),
+        ALL,
+    ),
+    Claim(
+        "Asymmetric activations improve on that",
+        "+0.96 on symmetric ones (Table 2)",
+        Accuracy("is ahead", (("dwpw_asym", "dwpw"),)),
+        ALL,
+    ),
+    Claim(
+        "Depthwise and projection layers with asymmetric activations beat full QAT",
+        "+0.27 (Table 2)",
+        Accuracy("is ahead", (("dwpw_asym", "full"),)),
+        ALL,
+    ),
+    Claim(
+        "The order is dwpw_asym, dwpw, dw, clf",
+        "+0.96, +1.66, +2.96 from each to the next (Table 2)",
+        Accuracy("is ahead", (("dwpw_asym", "dwpw"), ("dwpw", "dw"), ("dw", "clf"))),
+        ALL,
+    ),
+    Claim(
+        "Depthwise and projection layers with asymmetric activations close the gap to FP32",
+        "-2.24 (Table 2)",
+        Accuracy("keeps up", (("dwpw_asym", REFERENCE),)),
+        ALL,
+    ),
+    Claim(
+        "It is the depthwise layers that count: random layers of as many parameters do worse",
+        "not tested",
+        Accuracy("is ahead", tuple(("dw", f"dw_random{number}") for number in (1, 2, 3))),
+        (CONTROLS,),
+    ),
+    Claim(
+        "It is the depthwise and projection layers that count: random layers of as many parameters do worse",
+        "not tested",
+        Accuracy("is ahead", tuple(("dwpw", f"dwpw_random{number}") for number in (1, 2, 3))),
+        (CONTROLS,),
+    ),
+    Claim(
+        "Drift grows with depth",
+        "Figure 5",
+        DriftGrows("channel"),
+        ALL,
+    ),
+    Claim(
+        "Drift comes to about 1 in the last blocks",
+        "1.0 (Figure 6, section 4)",
+        DriftEnds("channel", 1.0),
+        ALL,
+    ),
+    Claim(
+        "The error starts in depthwise and projection layers",
+        "sections 1 and 5.1",
+        ErrorStarts("channel", ("depthwise", "projection"), "expansion"),
+        ALL,
+    ),
+    Claim(
+        "Less than half of the parameters are retrained",
+        "46.5 % (Table 1)",
+        RetrainsLess("dwpw_asym", 50.0),
+        (PLAIN,),
+    ),
+    Claim(
+        "The INT8 model is a good quarter of the size",
+        "9.18 MB to 2.64 MB, 3.48 x (Table 2)",
+        FileShrinks("dwpw_asym", 3.48),
+        (PLAIN,),
+    ),
+)
+
+CHEAPER = Claim(
+    "Simple means, without training, do as well as the paper's best QAT",
+    "not tested",
+    Accuracy("keeps up", (("channel_repaired", "dwpw_asym"),)),
+    EIGHT_BITS,
+)
+"""What the paper does not ask, and a user would first."""

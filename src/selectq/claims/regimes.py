@@ -1,0 +1,119 @@
+"""The conditions under which the study was run, and what each run left in `results/`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from selectq.claims.verdicts import Gap
+from selectq.errors import UserError
+from selectq.statistics.answers import REFERENCE
+from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS
+from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
+
+ENOUGH_SEEDS = 3
+"""From so many trainings on, the interval is over them, and no longer over the test images of one."""
+
+SIZE_COLUMNS = {"config": str, "params_retrained_pct": str, "size_mb": float}
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A run of the pipeline, or some of its configurations.
+
+    Attributes:
+        name: as readers know it.
+        profile: whose kept results it is; empty for the checkout's own run.
+        prefix: of its configurations' names.
+    """
+
+    name: str
+    profile: str
+    prefix: str
+
+    def folders(self, checkout: Path) -> tuple[Path, Path]:
+        """Where its tables are, and the data of its plots."""
+        results = checkout / "results"
+        return (results / self.profile, results / self.profile) if self.profile else (results, checkout / "plots")
+
+
+PLAIN = Regime("plain W8A8", "", "")
+SKEWED = Regime("skewed W8A8", "skewed", "")
+W4A8 = Regime("W4A8", "few_bits", "w4a8_")
+W4A4 = Regime("W4A4", "few_bits", "w4a4_")
+CONTROLS = Regime("skewed W8A8, controls", "controls", "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a regime's run left. Configurations are named without the regime's prefix."""
+
+    regime: Regime
+    margin: float
+    contrasts: pd.DataFrame
+    paired: pd.DataFrame
+    methods: pd.DataFrame
+    sizes: pd.DataFrame
+    drift: pd.DataFrame
+    causes: pd.DataFrame
+
+    def name(self, config: str) -> str:
+        """The configuration's name in the run."""
+        return config if config == REFERENCE else f"{self.regime.prefix}{config}"
+
+    def gap(self, config: str, reference: str) -> Gap:
+        """The difference of two configurations, or to the FP32 network: over seeds where there are enough.
+
+        Raises:
+            UserError: the run does not have it.
+        """
+        names = self.name(config), self.name(reference)
+        if reference == REFERENCE:
+            images, seeds = _row(self.paired, *names), _row(self.methods, names[0])
+            over_seeds = (seeds["gap_points"], seeds["ci_low"], seeds["ci_high"])
+        else:
+            images = seeds = _row(self.contrasts, *names)
+            over_seeds = (seeds["seeds_gap_points"], seeds["seeds_ci_low"], seeds["seeds_ci_high"])
+        if seeds["seed_count"] >= ENOUGH_SEEDS:
+            return Gap(*over_seeds, int(seeds["seed_count"]))
+        return Gap(images["gap_points"], images["ci_low"], images["ci_high"], 1)
+
+
+def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | None:
+    """What is in `results/` of a regime; None where it was not run.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    results, plots = regime.folders(checkout)
+    if not (results / "contrasts.csv").exists():
+        return None
+    ends = dict.fromkeys(("ci_low", "ci_high", "seeds_ci_low", "seeds_ci_high"), str)  # empty for one seed
+
+    def read(path: Path, columns: dict[str, type]) -> pd.DataFrame:
+        known = columns | {name: kind for name, kind in ends.items() if name in columns}
+        table = read_table(path, known, pd.read_csv(path)["config"].unique())
+        return table.assign(**{name: pd.to_numeric(table[name]) for name in ends if name in columns})
+
+    return Measured(
+        regime,
+        margin,
+        contrasts=read(results / "contrasts.csv", CONTRAST_COLUMNS),
+        paired=read(results / "paired.csv", PAIRED_COLUMNS),
+        methods=read(results / "methods.csv", METHOD_COLUMNS),
+        sizes=read(results / "table2.csv", SIZE_COLUMNS),
+        drift=read(plots / "drift.csv", DRIFT_COLUMNS),
+        causes=read(plots / "causes.csv", CAUSE_COLUMNS),
+    )
+
+
+def _row(table: pd.DataFrame, config: str, reference: str | None = None) -> "pd.Series[float]":
+    rows = table[table["config"] == config]
+    if reference is not None:
+        rows = rows[rows["reference"] == reference]
+    if len(rows) != 1:
+        asked = config if reference is None else f"{config} - {reference}"
+        raise UserError(
+            f"results: {asked} is there {len(rows)} times; name it under statistics.contrasts and run again"
+        )
+    return rows.iloc[0]
