@@ -5,7 +5,7 @@ from pathlib import Path
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.paper_claims import CHEAPER, PAPER_CLAIMS, Claim
-from selectq.claims.regimes import CONTROLS, PLAIN, SKEWED, W4A4, W4A8, Measured, Regime, read_measured
+from selectq.claims.regimes import Measured, Regime, read_measured
 from selectq.params.configs import Params
 from selectq.tables.cells import NOTHING, Column
 from selectq.tables.markdown import markdown_table, prose
@@ -19,8 +19,9 @@ def claims_page(checkout: Path, params: Params) -> str:
     Raises:
         UserError: a run that is there lacks what a claim asks, or none is there.
     """
-    margin = params.statistics.margin_points
-    regimes = {each: read_measured(checkout, each, margin) for each in (PLAIN, SKEWED, W4A8, W4A4, CONTROLS)}
+    margin, claims = params.statistics.margin_points, (CHEAPER, *PAPER_CLAIMS)
+    asked = dict.fromkeys(regime for claim in claims for regime in claim.regimes)
+    regimes = {regime: read_measured(checkout, regime, margin) for regime in asked}
     wrong = inconsistencies_sheet(params.model)
     lines = [
         "# The paper's claims, one by one",
@@ -33,7 +34,7 @@ def claims_page(checkout: Path, params: Params) -> str:
             " a regime was not run there is no verdict. Written by `selectq claims`."
         ),
         "",
-        *markdown_table(COLUMNS, _rows((CHEAPER, *PAPER_CLAIMS), regimes)),
+        *markdown_table(COLUMNS, _rows(claims, regimes)),
         "",
         f"## {wrong.title}",
         "",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from selectq.claims.questions import Accuracy, DriftEnds, DriftGrows, ErrorStarts, FileShrinks, Question, RetrainsLess
-from selectq.claims.regimes import CONTROLS, PLAIN, SKEWED, W4A4, W4A8, Regime
+from selectq.claims.regimes import CONTROLS, PLAIN, RELU, RELU6, SKEWED, W4A4, W4A8, Regime
 from selectq.statistics.answers import REFERENCE
 
 EIGHT_BITS = (PLAIN, SKEWED)
@@ -92,6 +92,24 @@ PAPER_CLAIMS = (
         "not tested",
         Accuracy("is ahead", tuple(("dwpw", f"dwpw_random{number}") for number in (1, 2, 3))),
         (CONTROLS,),
+    ),
+    Claim(
+        "A classifier of a third of the parameters, as ImageNet's, would win more: so do the last layers of that size",
+        "supposed (appendix B)",
+        Accuracy("is ahead", (("last_third", "clf"),)),
+        (CONTROLS,),
+    ),
+    Claim(
+        "ReLU6 is easier to quantize than ReLU: per tensor, after training, it keeps up with FP32",
+        "supposed (appendix B)",
+        Accuracy("keeps up", (("tensor", REFERENCE),)),
+        (RELU, RELU6),
+    ),
+    Claim(
+        "The same per channel",
+        "supposed (appendix B)",
+        Accuracy("keeps up", (("channel", REFERENCE),)),
+        (RELU, RELU6),
     ),
     Claim(
         "Drift grows with depth",

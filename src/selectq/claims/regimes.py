@@ -41,6 +41,8 @@ PLAIN = Regime("plain W8A8", "", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
 W4A8 = Regime("W4A8", "few_bits", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
+RELU = Regime("ReLU, W8A8, 10 epochs", "relu", "")
+RELU6 = Regime("ReLU6, W8A8, 10 epochs", "relu6", "")
 CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 
 
