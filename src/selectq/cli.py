@@ -32,6 +32,12 @@ def _study(arguments: argparse.Namespace) -> None:
     run_study(_checkout(), arguments.profile, arguments.keep)
 
 
+def _search(arguments: argparse.Namespace) -> None:
+    from selectq.search import run_search  # noqa: PLC0415
+
+    run_search(_checkout(), arguments.profile)
+
+
 def _share(arguments: argparse.Namespace) -> None:
     from selectq.team.share import share  # noqa: PLC0415
 
@@ -129,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
     study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
     study.set_defaults(command=_study)
+    search = commands.add_parser("search", help="what the validation images say of a profile's configurations")
+    search.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
+    search.set_defaults(command=_search)
     share = commands.add_parser("share", help="push everything that ran to the team's remote, with the run cache")
     share.set_defaults(command=_share)
     fetch = commands.add_parser("fetch", help="get everything that the team ran, without training")

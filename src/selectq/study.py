@@ -6,6 +6,7 @@ restored, not run again. Parameters therefore stay free of paths that differ bet
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,15 +121,19 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
         write_bytes(study.workspace / LOCK_FILE, lock.read_bytes())
 
 
-def reproduce(study: Study) -> None:
+def reproduce(study: Study, stages: Sequence[str] = ()) -> None:
     """Run `dvc repro` in the workspace, its output passed through.
+
+    Args:
+        study: whose workspace has been prepared.
+        stages: run these and what they need; all if empty.
 
     Raises:
         UserError: a stage failed, or DVC is at work there.
     """
     for line in mend_leftovers(study.workspace):
         print(line, flush=True)
-    status = run_dvc(study.workspace, ("repro",), stage_environment(study.checkout))
+    status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
 

@@ -1,0 +1,73 @@
+"""Searching for a recipe: what the validation images say of a profile's configurations, and no test image.
+
+Only the stages up to quantization and retraining run; nothing is converted, compared or tabulated.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from selectq.files import only_writer, read_json, write_csv
+from selectq.params.configs import Params
+from selectq.params.load import validate
+from selectq.study import Study, prepare_workspace, reproduce, study_parameters
+from selectq.tables.configurations import write_scope
+
+STAGES = ("ptq", "qat")
+COLUMNS = ("config", "scope", "weight_bits", "activation_bits", "symmetric", "epochs", "lr", "validation_top1")
+
+
+def run_search(checkout: Path, profile: str) -> None:
+    """Run a profile's configurations, print their validation accuracies, and write `results/<profile>/validation.csv`.
+
+    Args:
+        checkout: the folder of `dvc.yaml` and `profiles/`.
+        profile: the stem of a file in `profiles/`.
+
+    Raises:
+        UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
+    """
+    study = Study(checkout, profile)
+    parameters = study_parameters(study)
+    with only_writer(Path(".workspaces") / profile, locks=checkout / ".workspaces"):
+        prepare_workspace(study, parameters)
+        reproduce(study, STAGES)
+        table = validation_table(validate(parameters, profile), study.workspace)
+        path = study.results / "validation.csv"
+        write_csv(path, table)
+    print(table.to_string(index=False, na_rep=""))
+    print(f"kept: {path}")
+
+
+def validation_table(params: Params, workspace: Path) -> pd.DataFrame:
+    """A row for the FP32 network and for every configuration, in the order of the parameters.
+
+    Returns:
+        Columns as COLUMNS; the accuracy is in percent.
+
+    Raises:
+        UserError: a stage's metrics are missing.
+    """
+    rows: list[dict[str, object]] = [{"config": "fp32", "validation_top1": _top1(workspace / "metrics" / "fp32.json")}]
+    for name in (*params.ptq, *params.qat):
+        retrained = params.qat.get(name)
+        config = retrained or params.ptq[name]
+        rows.append(
+            {
+                "config": name,
+                "scope": write_scope(retrained.scope) if retrained else "none",
+                "weight_bits": config.weights.bits,
+                "activation_bits": config.activations.bits,
+                "symmetric": config.activations.symmetric,
+                "epochs": retrained.epochs if retrained else 0,
+                "lr": retrained.lr if retrained else None,
+                "validation_top1": _top1(workspace / "metrics" / "simulated" / f"{name}.json"),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(
+        dict.fromkeys(("weight_bits", "activation_bits", "epochs"), "Int64")
+    )
+
+
+def _top1(path: Path) -> float:
+    return float(read_json(path)["validation_top1"])

@@ -1,0 +1,98 @@
+"""`selectq search`: stages up to the retraining run, and the validation accuracies are kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from selectq.errors import UserError
+from selectq.files import write_json
+from selectq.params.load import read_yaml, validate
+from selectq.search import COLUMNS, run_search, validation_table
+
+REAL = Path(__file__).resolve().parents[1]
+
+PIPELINE = """
+stages:
+  finetune_fp32:
+    cmd: >-
+      mkdir -p metrics && echo '{"validation_top1": 90.5}' > metrics/fp32.json
+    outs: [metrics/fp32.json]
+  qat:
+    cmd: >-
+      mkdir -p metrics/simulated && echo '{"validation_top1": 91.25}' > metrics/simulated/dw.json
+    deps: [metrics/fp32.json]
+    outs: [metrics/simulated/dw.json]
+  ptq:
+    cmd: >-
+      mkdir -p metrics/simulated && echo '{"validation_top1": 88}' > metrics/simulated/tensor.json
+    outs: [metrics/simulated/tensor.json]
+  table:
+    cmd: "false"
+    deps: [metrics/simulated/dw.json]
+"""
+
+
+@pytest.fixture
+def parameters() -> dict[str, object]:
+    """The committed ones with two configurations."""
+    document = read_yaml(REAL / "params.yaml")
+    document["ptq"] = {"tensor": document["ptq"]["tensor"]}
+    document["qat"] = {"dw": document["qat"]["dw"]}
+    document["convert"] = ["tensor", "dw"]
+    document["statistics"]["contrasts"] = ["dw - tensor"]
+    document["calibration_sweep"]["names"] = ["tensor"]
+    document["ship"] = []
+    plain: dict[str, object] = json.loads(json.dumps(document))
+    return plain
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, parameters: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small checkout, which is the current folder."""
+    root = tmp_path / "checkout"
+    files = {
+        "dvc.yaml": PIPELINE,
+        "params.yaml": yaml.safe_dump(parameters, sort_keys=False),
+        "stages/none.py": "",
+        "src/selectq/__init__.py": "",
+        "profiles/rates.yaml": "qat: {dw: {lr: 0.25}}\n",
+        ".dvc/plots/drift.json": "{}",
+        "benchmarks/results/int8.csv": "",
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    for name in (".dvcignore", ".dvc/config"):
+        shutil.copy(REAL / name, root / name)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    return Path()
+
+
+def test_stages_run_up_to_the_retraining(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run_search(checkout, "rates")
+    out = capfd.readouterr().out
+    assert "Running stage 'qat'" in out and "Running stage 'ptq'" in out and "'table'" not in out
+    assert out.endswith("kept: results/rates/validation.csv\n")
+    kept = pd.read_csv("results/rates/validation.csv").set_index("config")
+    assert kept["validation_top1"].to_dict() == {"fp32": 90.5, "tensor": 88.0, "dw": 91.25}
+    assert kept.loc["dw", ["scope", "lr"]].to_list() == ["depthwise + classifier", 0.25]
+
+
+def test_missing_metrics(tmp_path: Path, parameters: dict[str, object]) -> None:
+    write_json(tmp_path / "metrics" / "fp32.json", {"validation_top1": 90.0})
+    with pytest.raises(UserError, match=r"simulated/tensor\.json"):
+        validation_table(validate(parameters, "made up"), tmp_path)
+
+
+def test_columns_without_configurations(tmp_path: Path, parameters: dict[str, object]) -> None:
+    write_json(tmp_path / "metrics" / "fp32.json", {"validation_top1": 90.0})
+    none = {**parameters, "ptq": {}, "qat": {}, "convert": []}
+    none["statistics"] = {**read_yaml(REAL / "params.yaml")["statistics"], "contrasts": []}
+    none["calibration_sweep"] = {**read_yaml(REAL / "params.yaml")["calibration_sweep"], "names": []}
+    table = validation_table(validate(none, "made up"), tmp_path)
+    assert list(table.columns) == list(COLUMNS) and list(table["config"]) == ["fp32"]
