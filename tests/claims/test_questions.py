@@ -48,8 +48,12 @@ def measured() -> Measured:
         contrasts=pd.DataFrame(between),
         paired=pd.DataFrame(fp32),
         methods=pd.DataFrame(fp32)[["config", "seed_count", "gap_points"]].assign(ci_low=-0.45, ci_high=-0.35),
-        sizes=pd.DataFrame(
-            {"config": ["fp32", "w4a8_full"], "params_retrained_pct": ["", "46.5"], "size_mb": [9.0, 2.5]}
+        table=pd.DataFrame(
+            {
+                "config": ["fp32", "w4a8_full", "w4a4_full"],
+                "params_retrained_pct": ["", "46.5", "0"],
+                "size_mb": [9.0, 2.5, 1],
+            }
         ),
         drift=pd.DataFrame(drift[::-1]),
         causes=pd.DataFrame(causes),
@@ -93,6 +97,10 @@ def test_inherited_error_is_not_a_layers_own(measured: Measured) -> None:
     answer = ErrorStarts("channel", ("depthwise", "projection"), "expansion").ask(measured)
     assert answer.verdict == "holds" and "against 0.0206 in the expansion layers" in answer.ours
     assert ErrorStarts("channel", ("expansion",), "depthwise").ask(measured).verdict == "does not hold"
+
+
+def test_configurations_are_those_of_the_regime(measured: Measured) -> None:
+    assert measured.configurations() == ["full"]
 
 
 def test_size_and_share(measured: Measured) -> None:

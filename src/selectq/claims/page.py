@@ -5,8 +5,10 @@ from pathlib import Path
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.paper_claims import CHEAPER, PAPER_CLAIMS, Claim
+from selectq.claims.questions import write_gap
 from selectq.claims.regimes import Measured, Regime, read_measured
 from selectq.params.configs import Params
+from selectq.statistics.answers import REFERENCE
 from selectq.tables.cells import NOTHING, Column
 from selectq.tables.markdown import markdown_table, prose
 
@@ -36,12 +38,28 @@ def claims_page(checkout: Path, params: Params) -> str:
         "",
         *markdown_table(COLUMNS, _rows(claims, regimes)),
         "",
+        "## Side by side",
+        "",
+        *prose("Gap of each configuration to the FP32 network of its regime, with intervals as above."),
+        "",
+        *_side_by_side([measured for measured in regimes.values() if measured]),
+        "",
         f"## {wrong.title}",
         "",
         *markdown_table(wrong.columns, wrong.rows),
         "",
     ]
     return "\n".join(lines)
+
+
+def _side_by_side(runs: Sequence[Measured]) -> list[str]:
+    names = dict.fromkeys(name for run in runs for name in run.configurations())
+    columns = [Column("Configuration", "text"), *(Column(run.regime.name, "text") for run in runs)]
+    rows = [("fp32", *(f"{run.table['fp32_top1'].iloc[0]:.2f} %" for run in runs))]
+    for name in names:
+        gaps = [write_gap(run.gap(name, REFERENCE)) if name in run.configurations() else NOTHING for run in runs]
+        rows.append((name, *gaps))
+    return markdown_table(columns, rows)
 
 
 def _rows(claims: Sequence[Claim], regimes: Mapping[Regime, Measured | None]) -> list[tuple[str, ...]]:

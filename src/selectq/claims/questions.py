@@ -108,7 +108,7 @@ class FileShrinks:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
-        sizes = measured.sizes.set_index("config")["size_mb"]
+        sizes = measured.table.set_index("config")["size_mb"]
         ours = sizes[REFERENCE] / sizes[measured.name(self.config)]
         text = f"{sizes[REFERENCE]:.2f} MB to {sizes[measured.name(self.config)]:.2f} MB, {ours:.2f} x"
         return Answer(text, "holds" if ours >= self.factor else "does not hold")
@@ -123,7 +123,7 @@ class RetrainsLess:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
-        shares = measured.sizes.set_index("config")["params_retrained_pct"]
+        shares = measured.table.set_index("config")["params_retrained_pct"]
         ours = float(pd.to_numeric(shares[measured.name(self.config)]))
         return Answer(f"{ours:.2f} %", "holds" if ours < self.share else "does not hold")
 

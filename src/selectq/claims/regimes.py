@@ -14,7 +14,7 @@ from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
 ENOUGH_SEEDS = 3
 """From so many trainings on, the interval is over them, and no longer over the test images of one."""
 
-SIZE_COLUMNS = {"config": str, "params_retrained_pct": str, "size_mb": float}
+TABLE_COLUMNS = {"config": str, "params_retrained_pct": str, "size_mb": float, "fp32_top1": float}
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,18 @@ class Measured:
     contrasts: pd.DataFrame
     paired: pd.DataFrame
     methods: pd.DataFrame
-    sizes: pd.DataFrame
+    table: pd.DataFrame
     drift: pd.DataFrame
     causes: pd.DataFrame
 
     def name(self, config: str) -> str:
         """The configuration's name in the run."""
         return config if config == REFERENCE else f"{self.regime.prefix}{config}"
+
+    def configurations(self) -> list[str]:
+        """Those of the regime, in the order of its tables, without its prefix."""
+        names = [name for name in self.table["config"] if name != REFERENCE and name.startswith(self.regime.prefix)]
+        return [name.removeprefix(self.regime.prefix) for name in names]
 
     def gap(self, config: str, reference: str) -> Gap:
         """The difference of two configurations, or to the FP32 network: over seeds where there are enough.
@@ -103,7 +108,7 @@ def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | N
         contrasts=read(results / "contrasts.csv", CONTRAST_COLUMNS),
         paired=read(results / "paired.csv", PAIRED_COLUMNS),
         methods=read(results / "methods.csv", METHOD_COLUMNS),
-        sizes=read(results / "table2.csv", SIZE_COLUMNS),
+        table=read(results / "table2.csv", TABLE_COLUMNS),
         drift=read(plots / "drift.csv", DRIFT_COLUMNS),
         causes=read(plots / "causes.csv", CAUSE_COLUMNS),
     )
