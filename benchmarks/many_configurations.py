@@ -4,6 +4,7 @@ Every other stage copies outputs that were made up beforehand, so that what is m
 and not training. Dependencies, parameters and outputs are those of the checkout's `dvc.yaml`.
 """
 
+import copy
 import functools
 import os
 import re
@@ -115,7 +116,7 @@ def wide_parameters(configurations: int) -> dict[str, Any]:
     """The made-up run's parameters with `configurations` entries under `qat`, all of them converted."""
     parameters = made_up.parameters(CHECKOUT)
     copies = (f"copy{number}" for number in range(len(parameters["qat"]), configurations))
-    parameters["qat"] |= {name: dict(parameters["qat"][TEMPLATE]) for name in copies}
+    parameters["qat"] |= {name: copy.deepcopy(parameters["qat"][TEMPLATE]) for name in copies}
     parameters["convert"] = [*parameters["ptq"], *parameters["qat"]]
     return parameters
 

@@ -8,6 +8,7 @@ import many_configurations
 import pandas as pd
 import pipeline_growth
 import pytest
+import yaml
 from imagenet_plan import Need
 from many_configurations import TEMPLATE, Pipeline, multiply, run_measured, wide_parameters
 from pipeline_growth import FIRST, PARSER, Recorder, Row, extrapolate, merged, power_of
@@ -21,6 +22,7 @@ def test_wide_parameters_are_valid_and_as_wide_as_asked() -> None:
     params = validate(wide_parameters(6), "made up")
     assert len(params.qat) == 6
     assert {*params.qat, *params.ptq} == set(params.convert)
+    assert "&id" not in yaml.safe_dump(wide_parameters(6)), "an alias, which stages refuse"
 
 
 def test_every_configuration_has_the_metrics_that_the_tables_read(tmp_path: Path) -> None:
