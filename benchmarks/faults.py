@@ -17,6 +17,7 @@ the rows that need it are left out and named.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ IN_NAMESPACE = "FAULTS_IN_NAMESPACE"
 def main() -> None:
     """Try every fault, and write what was survived."""
     arguments = _arguments()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background, by DVC too
     _enter_namespace()
     machine = machine_slug(torch.device("cpu"), PACKAGES)
     print(f"faults: {machine}", flush=True)
