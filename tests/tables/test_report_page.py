@@ -19,7 +19,7 @@ from selectq.tables.report import Beside, ReportSheets, render_report
 from selectq.tables.sheets import Provenance, sheet1, sheet2
 from selectq.tables.tables import table1, table2
 
-SETTINGS = StatisticsConfig(0.95, 1000, 0.5)
+SETTINGS = StatisticsConfig(0.95, 1000, 0.5, ())
 
 
 class Page(HTMLParser):

@@ -13,7 +13,7 @@ from selectq.tables.tables import table1, table2
 
 
 def provenance(seed: int = 0, range_skew: float = 0.0) -> Provenance:
-    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 1000, 0.25))
+    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 1000, 0.25, ()))
 
 
 @pytest.fixture
