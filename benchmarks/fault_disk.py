@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from fault_demo import Demo
+from fault_demo import Demo, Traces
 from fault_trials import MissedError, NotSurvivedError, Site, last_line, wait_until_gone
 
 from selectq.team.verify import OBJECTS
@@ -73,9 +73,8 @@ def with_flipped_bit(stages: list[str]) -> Inject:
     """
 
     def inject(site: Site, number: int) -> None:
-        traces = site.traces[stages[number % len(stages)]]
-        objects = [path for path in traces.cached if OBJECTS.name in path.parts and path.suffix != ".dir"]
-        damaged = site.demo.checkout / site.chance.choice(objects)
+        kept = [objects for stage in stages if (objects := _objects(site.traces[stage]))]  # git keeps some stages' all
+        damaged = site.demo.checkout / site.chance.choice(kept[number % len(kept)])
         copies = _same_content(site.demo, damaged) if number % 2 else []
         bit = site.chance.randrange(8 * damaged.stat().st_size)
         for path in (damaged, *copies):
@@ -85,6 +84,11 @@ def with_flipped_bit(stages: list[str]) -> Inject:
             raise NotSurvivedError(f"selectq verify does not name {damaged}: {last_line(said.stderr)}")
 
     return inject
+
+
+def _objects(traces: Traces) -> list[Path]:
+    """The files of a stage's outputs in the cache, without the lists of folders."""
+    return [path for path in traces.cached if OBJECTS.name in path.parts and path.suffix != ".dir"]
 
 
 def with_other_times(stages: list[str]) -> Inject:
