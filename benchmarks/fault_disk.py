@@ -53,7 +53,8 @@ def with_read_only_cache(stages: list[str]) -> Inject:
     """A fault: a stage runs while DVC's cache is read-only; then it no longer is."""
 
     def inject(site: Site, number: int) -> None:
-        stage = stages[number % len(stages)]
+        kept = _kept_by_dvc(site, stages)
+        stage = kept[number % len(kept)]
         site.forget(stage)
         cache = str(site.demo.cache)
         _mount_tool("mount", "--bind", cache, cache)
@@ -73,8 +74,8 @@ def with_flipped_bit(stages: list[str]) -> Inject:
     """
 
     def inject(site: Site, number: int) -> None:
-        kept = [objects for stage in stages if (objects := _objects(site.traces[stage]))]  # git keeps some stages' all
-        damaged = site.demo.checkout / site.chance.choice(kept[number % len(kept)])
+        kept = _kept_by_dvc(site, stages)
+        damaged = site.demo.checkout / site.chance.choice(_objects(site.traces[kept[number % len(kept)]]))
         copies = _same_content(site.demo, damaged) if number % 2 else []
         bit = site.chance.randrange(8 * damaged.stat().st_size)
         for path in (damaged, *copies):
@@ -84,6 +85,11 @@ def with_flipped_bit(stages: list[str]) -> Inject:
             raise NotSurvivedError(f"selectq verify does not name {damaged}: {last_line(said.stderr)}")
 
     return inject
+
+
+def _kept_by_dvc(site: Site, stages: list[str]) -> list[str]:
+    """Those stages that have outputs in the cache; git keeps what the others write."""
+    return [stage for stage in stages if _objects(site.traces[stage])]
 
 
 def _objects(traces: Traces) -> list[Path]:
