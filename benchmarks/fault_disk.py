@@ -53,8 +53,7 @@ def with_read_only_cache(stages: list[str]) -> Inject:
     """A fault: a stage runs while DVC's cache is read-only; then it no longer is."""
 
     def inject(site: Site, number: int) -> None:
-        kept = _kept_by_dvc(site, stages)
-        stage = kept[number % len(kept)]
+        stage = stages[number % len(stages)]
         site.forget(stage)
         cache = str(site.demo.cache)
         _mount_tool("mount", "--bind", cache, cache)
@@ -74,8 +73,8 @@ def with_flipped_bit(stages: list[str]) -> Inject:
     """
 
     def inject(site: Site, number: int) -> None:
-        kept = _kept_by_dvc(site, stages)
-        damaged = site.demo.checkout / site.chance.choice(_objects(site.traces[kept[number % len(kept)]]))
+        objects = cached_objects(site.traces[stages[number % len(stages)]])
+        damaged = site.demo.checkout / site.chance.choice(objects)
         copies = _same_content(site.demo, damaged) if number % 2 else []
         bit = site.chance.randrange(8 * damaged.stat().st_size)
         for path in (damaged, *copies):
@@ -87,12 +86,7 @@ def with_flipped_bit(stages: list[str]) -> Inject:
     return inject
 
 
-def _kept_by_dvc(site: Site, stages: list[str]) -> list[str]:
-    """Those stages that have outputs in the cache; git keeps what the others write."""
-    return [stage for stage in stages if _objects(site.traces[stage])]
-
-
-def _objects(traces: Traces) -> list[Path]:
+def cached_objects(traces: Traces) -> list[Path]:
     """The files of a stage's outputs in the cache, without the lists of folders."""
     return [path for path in traces.cached if OBJECTS.name in path.parts and path.suffix != ".dir"]
 

@@ -129,10 +129,8 @@ def multiply(made: Path, names: Iterable[str]) -> None:
             target = path.with_name(path.name.replace(TEMPLATE, name, 1))
             if not target.exists():
                 target.write_text(re.sub(rf"^{TEMPLATE},", f"{name},", text, flags=re.MULTILINE), encoding="utf-8")
-    for path in (
-        made / "results" / "paired.csv",
-        made / "results" / "methods.csv",
-    ):  # of all configurations, row by row
+    compared = made / "results"
+    for path in (compared / "paired.csv", compared / "methods.csv"):  # of all configurations, row by row
         table = pd.read_csv(path)
         rows = table[table["config"] == TEMPLATE]
         new = [rows.assign(config=name) for name in names if name not in set(table["config"])]

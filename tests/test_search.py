@@ -1,19 +1,17 @@
 """`selectq search`: stages up to the retraining run, and the validation accuracies are kept."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from small_checkout import REAL, write_checkout
 
 from selectq.errors import UserError
 from selectq.files import write_json
 from selectq.params.load import read_yaml, validate
 from selectq.search import COLUMNS, run_search, validation_table
-
-REAL = Path(__file__).resolve().parents[1]
 
 PIPELINE = """
 stages:
@@ -58,16 +56,9 @@ def checkout(tmp_path: Path, parameters: dict[str, object], monkeypatch: pytest.
         "dvc.yaml": PIPELINE,
         "params.yaml": yaml.safe_dump(parameters, sort_keys=False),
         "stages/none.py": "",
-        "src/selectq/__init__.py": "",
         "profiles/rates.yaml": "qat: {dw: {lr: 0.25}}\n",
-        ".dvc/plots/drift.json": "{}",
-        "benchmarks/results/int8.csv": "",
     }
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    for name in (".dvcignore", ".dvc/config"):
-        shutil.copy(REAL / name, root / name)
+    write_checkout(root, files)
     monkeypatch.chdir(root)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     return Path()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_checkout import REAL, write_checkout
 
 from selectq.errors import UserError
 from selectq.files import only_writer
 from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
 from selectq.team import dvc
-
-REAL = Path(__file__).resolve().parents[1]
 
 PIPELINE = """
 stages:
@@ -66,18 +64,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "dvc.yaml": PIPELINE,
         "stages/train.py": TRAIN,
         "stages/table.py": TABLE,
-        "src/selectq/__init__.py": "",
         "src/selectq/__pycache__/stale.pyc": "",
         "profiles/digits.yaml": "seed: 1\n",
         "profiles/same.yaml": "seed: 1\nrange_skew: 0.5\n",
-        ".dvc/plots/drift.json": "{}",
-        "benchmarks/results/int8.csv": "",
     }
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    for name in ("params.yaml", ".dvcignore", ".dvc/config"):
-        shutil.copy(REAL / name, root / name)
+    write_checkout(root, files)
     monkeypatch.chdir(root)
     monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")

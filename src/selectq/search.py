@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from selectq.files import only_writer, read_json, write_csv
+from selectq.files import read_json, write_csv
 from selectq.params.configs import Params
-from selectq.params.load import validate
-from selectq.study import Study, prepare_workspace, reproduce, study_parameters
+from selectq.params.load import PARAMS_FILE, load_params
+from selectq.study import Study, reproduced
 from selectq.tables.configurations import write_scope
 
 STAGES = ("ptq", "qat")
@@ -28,12 +28,9 @@ def run_search(checkout: Path, profile: str) -> None:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
     study = Study(checkout, profile)
-    parameters = study_parameters(study)
-    with only_writer(Path(".workspaces") / profile, locks=checkout / ".workspaces"):
-        prepare_workspace(study, parameters)
-        reproduce(study, STAGES)
-        table = validation_table(validate(parameters, profile), study.workspace)
-        path = study.results / "validation.csv"
+    path = study.results / "validation.csv"
+    with reproduced(study, STAGES):
+        table = validation_table(load_params(study.workspace / PARAMS_FILE), study.workspace)
         write_csv(path, table)
     print(table.to_string(index=False, na_rep=""))
     print(f"kept: {path}")

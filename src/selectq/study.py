@@ -6,7 +6,8 @@ restored, not run again. Parameters therefore stay free of paths that differ bet
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,31 @@ def run_study(checkout: Path, profile: str, keep: bool) -> None:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
     study = Study(checkout, profile)
-    parameters = study_parameters(study)
-    with only_writer(Path(".workspaces") / profile, locks=checkout / ".workspaces"):
-        prepare_workspace(study, parameters)
-        reproduce(study)
+    with reproduced(study):
         if keep:
             keep_results(study)
     print((study.workspace / TABLE).read_text(encoding="utf-8"))
     print(f"report: {study.workspace / REPORT}")
     if keep:
         print(f"kept:   {study.results}{os.sep}")
+
+
+@contextmanager
+def reproduced(study: Study, stages: Sequence[str] = ()) -> Iterator[None]:
+    """Run the pipeline in the study's workspace, which nobody else runs in before the block ends.
+
+    Args:
+        study: of a checkout's profile.
+        stages: run these and what they need; all if empty.
+
+    Raises:
+        UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
+    """
+    parameters = study_parameters(study)
+    with only_writer(Path(".workspaces") / study.profile, locks=study.checkout / ".workspaces"):
+        prepare_workspace(study, parameters)
+        reproduce(study, stages)
+        yield
 
 
 def study_parameters(study: Study) -> dict[str, Any]:
@@ -121,7 +137,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
         write_bytes(study.workspace / LOCK_FILE, lock.read_bytes())
 
 
-def reproduce(study: Study, stages: Sequence[str] = ()) -> None:
+def reproduce(study: Study, stages: Sequence[str]) -> None:
     """Run `dvc repro` in the workspace, its output passed through.
 
     Args:

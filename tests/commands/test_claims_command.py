@@ -30,3 +30,8 @@ def test_run_without_what_a_claim_asks(copy: Path, selectq: Command) -> None:
     kept = [line for line in contrasts.read_text().splitlines(keepends=True) if not line.startswith("dwpw_asym,full")]
     contrasts.write_text("".join(kept))
     assert selectq.refusal("claims").startswith("results: dwpw_asym - full is there 0 times; name it under")
+
+
+def test_table_that_is_missing(copy: Path, selectq: Command) -> None:
+    (copy / "results/methods.csv").unlink()
+    assert selectq.refusal("claims").startswith("results/methods.csv: cannot be read (")

@@ -1,7 +1,6 @@
 """Reading the metrics: complete, of the right configurations, and each fault in one line."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -58,27 +57,27 @@ def test_everything_is_read(evidence: Evidence) -> None:
 @pytest.mark.parametrize(
     "missing",
     [
-        "fp32.json",
-        "int8/full.json",
-        "parity/dwpw.json",
-        "parity/dwpw.csv",
-        "simulated/mine.json",
-        "learning/fp32.csv",
-        "learning/dwpw.csv",
-        "channel_ranges.csv",
-        "calibration.csv",
-        "drift/channel.csv",
-        "drift/mine.histograms.csv",
-        "causes/tensor.csv",
-        "oscillation/dwpw.csv",
-        "int8/tensor.confusion.csv",
-        "../results/paired.csv",
-        "../results/seeds.csv",
-        "../results/methods.csv",
+        "metrics/fp32.json",
+        "metrics/int8/full.json",
+        "metrics/parity/dwpw.json",
+        "metrics/parity/dwpw.csv",
+        "metrics/simulated/mine.json",
+        "metrics/learning/fp32.csv",
+        "metrics/learning/dwpw.csv",
+        "metrics/channel_ranges.csv",
+        "metrics/calibration.csv",
+        "metrics/drift/channel.csv",
+        "metrics/drift/mine.histograms.csv",
+        "metrics/causes/tensor.csv",
+        "metrics/oscillation/dwpw.csv",
+        "metrics/int8/tensor.confusion.csv",
+        "results/paired.csv",
+        "results/seeds.csv",
+        "results/methods.csv",
     ],
 )
 def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
-    path = Path(os.path.normpath(run_folder / "metrics" / missing))
+    path = run_folder / missing
     path.unlink()
     with pytest.raises(UserError) as refusal:
         read(run_folder, params)

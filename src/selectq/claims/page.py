@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
-from selectq.claims.paper_claims import CHEAPER, PAPER_CLAIMS, Claim
+from selectq.claims.paper_claims import CLAIMS, Claim
 from selectq.claims.questions import write_gap
 from selectq.claims.regimes import Measured, Regime, read_measured
 from selectq.params.configs import Params
@@ -19,24 +19,24 @@ def claims_page(checkout: Path, params: Params) -> str:
     """The page, from what the runs left in `results/`.
 
     Raises:
-        UserError: a run that is there lacks what a claim asks, or none is there.
+        UserError: a run that is there lacks what a claim asks.
     """
-    margin, claims = params.statistics.margin_points, (CHEAPER, *PAPER_CLAIMS)
-    asked = dict.fromkeys(regime for claim in claims for regime in claim.regimes)
+    margin, confidence = params.statistics.margin_points, params.statistics.confidence
+    asked = dict.fromkeys(regime for claim in CLAIMS for regime in claim.regimes)
     regimes = {regime: read_measured(checkout, regime, margin) for regime in asked}
     wrong = inconsistencies_sheet(params.model)
     lines = [
         "# The paper's claims, one by one",
         "",
         *prose(
-            "Gaps are in points of top-1 accuracy on the test images, with 95 % intervals: over seeds (Student) where a"
-            " configuration was trained from three or more, otherwise over the choice of the images, of one training"
-            " (paired bootstrap), which says nothing of another. A claim holds, or does not, where its whole interval"
-            f" says so; a loss below {margin:g} points is none, a lead that cannot reach as much is none either. Where"
-            " a regime was not run there is no verdict. Written by `selectq claims`."
+            f"Gaps are in points of top-1 accuracy on the test images, with {100 * confidence:g} % intervals: over"
+            " seeds (Student) where a configuration was trained from three or more, otherwise over the choice of the"
+            " images, of one training (paired bootstrap), which says nothing of another. A claim holds, or does not,"
+            f" where its whole interval says so; a loss below {margin:g} points is none, a lead that cannot reach as"
+            " much is none either. Where a regime was not run there is no verdict. Written by `selectq claims`."
         ),
         "",
-        *markdown_table(COLUMNS, _rows(claims, regimes)),
+        *markdown_table(COLUMNS, _rows(CLAIMS, regimes)),
         "",
         "## Side by side",
         "",

@@ -108,10 +108,9 @@ class FileShrinks:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
-        sizes = measured.table.set_index("config")["size_mb"]
-        ours = sizes[REFERENCE] / sizes[measured.name(self.config)]
-        text = f"{sizes[REFERENCE]:.2f} MB to {sizes[measured.name(self.config)]:.2f} MB, {ours:.2f} x"
-        return Answer(text, "holds" if ours >= self.factor else "does not hold")
+        before, after = (measured.figure(name, "size_mb") for name in (REFERENCE, self.config))
+        text = f"{before:.2f} MB to {after:.2f} MB, {before / after:.2f} x"
+        return Answer(text, "holds" if before / after >= self.factor else "does not hold")
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ class RetrainsLess:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
-        shares = measured.table.set_index("config")["params_retrained_pct"]
-        ours = float(pd.to_numeric(shares[measured.name(self.config)]))
+        ours = measured.figure(self.config, "params_retrained_pct")
         return Answer(f"{ours:.2f} %", "holds" if ours < self.share else "does not hold")
 
 

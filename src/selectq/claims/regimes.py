@@ -14,7 +14,7 @@ from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
 ENOUGH_SEEDS = 3
 """From so many trainings on, the interval is over them, and no longer over the test images of one."""
 
-TABLE_COLUMNS = {"config": str, "params_retrained_pct": str, "size_mb": float, "fp32_top1": float}
+TABLE_COLUMNS = {"config": str, "params_retrained_pct": float, "size_mb": float, "fp32_top1": float}
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Measured:
         names = [name for name in self.table["config"] if name != REFERENCE and name.startswith(self.regime.prefix)]
         return [name.removeprefix(self.regime.prefix) for name in names]
 
+    def figure(self, config: str, column: str) -> float:
+        """What Table 2 says of a configuration."""
+        return float(self.table.set_index("config")[column][self.name(config)])
+
     def gap(self, config: str, reference: str) -> Gap:
         """The difference of two configurations, or to the FP32 network: over seeds where there are enough.
 
@@ -95,22 +99,16 @@ def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | N
     results, plots = regime.folders(checkout)
     if not (results / "contrasts.csv").exists():
         return None
-    ends = dict.fromkeys(("ci_low", "ci_high", "seeds_ci_low", "seeds_ci_high"), str)  # empty for one seed
-
-    def read(path: Path, columns: dict[str, type]) -> pd.DataFrame:
-        known = columns | {name: kind for name, kind in ends.items() if name in columns}
-        table = read_table(path, known, pd.read_csv(path)["config"].unique())
-        return table.assign(**{name: pd.to_numeric(table[name]) for name in ends if name in columns})
-
+    of_seeds = ("seeds_ci_low", "seeds_ci_high")
     return Measured(
         regime,
         margin,
-        contrasts=read(results / "contrasts.csv", CONTRAST_COLUMNS),
-        paired=read(results / "paired.csv", PAIRED_COLUMNS),
-        methods=read(results / "methods.csv", METHOD_COLUMNS),
-        table=read(results / "table2.csv", TABLE_COLUMNS),
-        drift=read(plots / "drift.csv", DRIFT_COLUMNS),
-        causes=read(plots / "causes.csv", CAUSE_COLUMNS),
+        contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, None, of_seeds),
+        paired=read_table(results / "paired.csv", PAIRED_COLUMNS, None),
+        methods=read_table(results / "methods.csv", METHOD_COLUMNS, None, ("ci_low", "ci_high")),
+        table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct",)),
+        drift=read_table(plots / "drift.csv", DRIFT_COLUMNS, None),
+        causes=read_table(plots / "causes.csv", CAUSE_COLUMNS, None),
     )
 
 

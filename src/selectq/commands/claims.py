@@ -4,7 +4,7 @@ from pathlib import Path
 
 from selectq.claims.page import claims_page
 from selectq.files import write_bytes
-from selectq.params.load import PARAMS_FILE, read_yaml, validate
+from selectq.params.load import PARAMS_FILE, load_params
 
 
 def run_claims(checkout: Path) -> None:
@@ -13,7 +13,6 @@ def run_claims(checkout: Path) -> None:
     Raises:
         UserError: bad parameters, or a run in `results/` lacks what a claim asks.
     """
-    params = validate(read_yaml(checkout / PARAMS_FILE), str(PARAMS_FILE))
-    page = claims_page(checkout, params)
+    page = claims_page(checkout, load_params(checkout / PARAMS_FILE))
     write_bytes(checkout / "results" / "claims.md", page.encode())
     print(page, end="")

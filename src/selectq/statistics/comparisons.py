@@ -64,11 +64,11 @@ def _by_seed(answers: Answers, trained: Collection[str], pair: tuple[str, str]) 
     """A pair of networks from the pipeline's own seed, then from every further one that each trained of them has."""
     name, reference = pair
     yield answers.own[name], answers.own[reference]
-    further = [answers.repeated.get(each, {}) for each in pair if each in trained]
-    for seed in further[0] if further else ():
-        if all(seed in each for each in further):
-            of_seed = {each: answers.repeated[each][seed] for each in pair if each in trained}
-            yield of_seed.get(name, answers.own[name]), of_seed.get(reference, answers.own[reference])
+    learned = {each: answers.repeated.get(each, {}) for each in pair if each in trained}
+    for seed in next(iter(learned.values()), {}):
+        if all(seed in further for further in learned.values()):
+            own = answers.own | {each: further[seed] for each, further in learned.items()}
+            yield own[name], own[reference]
 
 
 def _paired_row(

@@ -273,12 +273,11 @@ def _read_paired(path: Path, programs: Mapping[str, ProgramEvidence]) -> pd.Data
 
 def _read_methods(path: Path, names: Collection[str]) -> pd.DataFrame:
     """What each configuration is over its seeds; the interval is nan where there is one seed."""
-    ends = ["ci_low", "ci_high"]
-    methods = read_table(path, METHOD_COLUMNS | dict.fromkeys(ends, str), names)
+    methods = read_table(path, METHOD_COLUMNS, names, ("ci_low", "ci_high"))
     missing = [name for name in names if name not in set(methods["config"])]
     if missing:
         raise UserError(f"{path}: {missing[0]} is missing; run the stage that writes it")
-    return methods.assign(**{end: pd.to_numeric(methods[end], errors="coerce") for end in ends})
+    return methods
 
 
 def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
@@ -335,19 +334,29 @@ def read_metrics(path: Path, kind: type[Metrics]) -> Metrics:
     return kind.from_mapping({name: content[name] for name in wanted}, str(path))
 
 
-def read_table(path: Path, columns: Mapping[str, type], names: Collection[str]) -> pd.DataFrame:
-    """The columns of a CSV file; `names` are those that its column `config`, if it has one, may hold.
+def read_table(
+    path: Path, columns: Mapping[str, type], names: Collection[str] | None, may_be_empty: Collection[str] = ()
+) -> pd.DataFrame:
+    """The columns of a CSV file.
+
+    Args:
+        path: of the file.
+        columns: those that are read, with their types.
+        names: what its column `config`, if it has one, may hold; None: anything.
+        may_be_empty: numbers that may be missing, nan then.
 
     Raises:
         UserError: the file or a column is missing, a value is not of its column's type, or a name is unknown.
     """
     try:
-        table = pd.read_csv(path, dtype=dict(columns), na_filter=False)[list(columns)]  # a name may be `nan`
+        types = {**columns, **dict.fromkeys(may_be_empty, str)}
+        table = pd.read_csv(path, dtype=types, na_filter=False)[list(columns)]  # a name may be `nan`
+        table = table.assign(**{column: pd.to_numeric(table[column]).astype(float) for column in may_be_empty})
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); run the stage that writes it"
         ) from None
-    unknown = sorted(set(table.get("config", ())) - set(names))
+    unknown = [] if names is None else sorted(set(table.get("config", ())) - set(names))
     if unknown:
         raise UserError(f"{path}: holds {', '.join(unknown)}, not in params.yaml; run the stage that writes it")
     return table
