@@ -1,9 +1,19 @@
 """Each question on a small run that was made up, and the rows that it takes from it."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from selectq.claims.questions import Accuracy, DriftEnds, DriftGrows, ErrorStarts, FileShrinks, RetrainsLess
+from selectq.claims.questions import (
+    Accuracy,
+    DriftEnds,
+    DriftGrows,
+    ErrorStarts,
+    ErrorTells,
+    FileShrinks,
+    RetrainsLess,
+)
 from selectq.claims.regimes import W4A8, Measured
 from selectq.errors import UserError
 
@@ -53,10 +63,12 @@ def measured() -> Measured:
                 "config": ["fp32", "w4a8_full", "w4a4_full"],
                 "params_retrained_pct": ["", "46.5", "0"],
                 "size_mb": [9.0, 2.5, 1],
+                "int8_top1": ["", "90.5", "10"],
             }
         ),
         drift=pd.DataFrame(drift[::-1]),
         causes=pd.DataFrame(causes),
+        layers={},
     )
 
 
@@ -97,6 +109,19 @@ def test_inherited_error_is_not_a_layers_own(measured: Measured) -> None:
     answer = ErrorStarts("channel", ("depthwise", "projection"), "expansion").ask(measured)
     assert answer.verdict == "holds" and "against 0.0206 in the expansion layers" in answer.ours
     assert ErrorStarts("channel", ("expansion",), "depthwise").ask(measured).verdict == "does not hold"
+
+
+@pytest.mark.parametrize(("won", "verdict"), [((1, 2, 5, 7, 8, 9), "holds"), ((9, 8, 7, 5, 2, 1), "does not hold")])
+def test_error_tells_what_to_retrain(measured: Measured, won: tuple[int, ...], verdict: str) -> None:
+    names = [f"first{number}" for number in range(6)]
+    top1 = [str(70 + points) for points in won]
+    table = {"config": [f"w4a8_{name}" for name in names], "params_retrained_pct": range(6), "int8_top1": top1}
+    untrained = {"config": ["w4a8_channel"], "params_retrained_pct": [0], "int8_top1": ["70"]}
+    layers = {f"w4a8_{name}": frozenset(f"depthwise{at}" for at in range(number)) for number, name in enumerate(names)}
+    run = replace(measured, table=pd.concat([pd.DataFrame(table), pd.DataFrame(untrained)]), layers=layers)
+    answer = ErrorTells("channel", tuple(names)).ask(run)
+    assert answer.verdict == verdict
+    assert answer.ours.startswith("+1.00 to +9.00 points won back by 6 sets of layers;")
 
 
 def test_configurations_are_those_of_the_regime(measured: Measured) -> None:

@@ -1,13 +1,11 @@
 """Figures of the paper that contradict each other or its method, and the definition that gives each."""
 
+from selectq.claims.regimes import CLASSES
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ModelConfig
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 from selectq.tables.cells import Column, Sheet
 from selectq.tables.paper import read_paper
-
-CLASSES = 10
-"""Of CIFAR-10."""
 
 
 def inconsistencies_sheet(model: ModelConfig) -> Sheet:

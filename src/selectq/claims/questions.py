@@ -89,14 +89,41 @@ class ErrorStarts:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`; by the rank-sum test of Mann and Whitney over the layers."""
-        rows = measured.causes
-        rows = rows[(rows["config"] == measured.name(self.config)) & rows["cause"].isin(OWN_CAUSES)]
-        own = rows.groupby(["layer", "layer_kind"], as_index=False)["drift"].sum()
+        own = _own_errors(measured, self.config)
         here, there = own[own["layer_kind"].isin(self.kinds)], own[own["layer_kind"] == self.other]
         p_value = float(mannwhitneyu(here["drift"], there["drift"]).pvalue)
         medians = [float(layers["drift"].median()) for layers in (here, there)]
         named = f"median own error {medians[0]:.4f} against {medians[1]:.4f} in the {self.other} layers"
         return Answer(f"{named}, p = {p_value:.2g}", _one_sided(medians[0] - medians[1], p_value))
+
+
+@dataclass(frozen=True)
+class ErrorTells:
+    """Whether retraining wins back more, the more of the error starts in the layers that it retrains.
+
+    `sets` are configurations, each with a scope of its own; `config` is the one without training, whose errors are
+    looked at and on which they improve.
+    """
+
+    config: str
+    sets: tuple[str, ...]
+
+    def ask(self, measured: Measured) -> Answer:
+        """See `Question`; by Spearman's rank correlation over the sets, beside that with their parameters."""
+        own = _own_errors(measured, self.config)
+        before = measured.figure(self.config, "int8_top1")
+        errors = [
+            float(own["drift"][own["layer"].isin(measured.layers[measured.name(name)])].sum()) for name in self.sets
+        ]
+        shares = [measured.figure(name, "params_retrained_pct") for name in self.sets]
+        won = [measured.figure(name, "int8_top1") - before for name in self.sets]
+        by_error, by_share = spearmanr(errors, won), spearmanr(shares, won)
+        ours = (
+            f"{min(won):+.2f} to {max(won):+.2f} points won back by {len(won)} sets of layers; rank correlation with"
+            f" the error that starts in them {by_error.statistic:+.2f}, p = {by_error.pvalue:.2g}; with their"
+            f" parameters {by_share.statistic:+.2f}, p = {by_share.pvalue:.2g}"
+        )
+        return Answer(ours, _one_sided(by_error.statistic, by_error.pvalue))
 
 
 @dataclass(frozen=True)
@@ -136,6 +163,13 @@ def _block_drift(measured: Measured, config: str) -> pd.DataFrame:
     """What has accumulated up to each block's output, from the first to the last."""
     rows = measured.drift.query("layer_kind == 'block' and kind == 'accumulated'")
     return rows[rows["config"] == measured.name(config)].sort_values("index")
+
+
+def _own_errors(measured: Measured, config: str) -> pd.DataFrame:
+    """What each layer adds to the error of its output: columns layer, layer_kind, drift."""
+    rows = measured.causes
+    rows = rows[(rows["config"] == measured.name(config)) & rows["cause"].isin(OWN_CAUSES)]
+    return rows.groupby(["layer", "layer_kind"], as_index=False)["drift"].sum()
 
 
 def _one_sided(direction: float, p_value: float) -> Verdict:

@@ -1,5 +1,6 @@
 """The conditions under which the study was run, and what each run left in `results/`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pandas as pd
 
 from selectq.claims.verdicts import Gap
 from selectq.errors import UserError
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import Params
+from selectq.params.load import PARAMS_FILE, load_params
+from selectq.quantization.scopes import parameters_in_scope
 from selectq.statistics.answers import REFERENCE
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS
 from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
@@ -14,7 +19,10 @@ from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
 ENOUGH_SEEDS = 3
 """From so many trainings on, the interval is over them, and no longer over the test images of one."""
 
-TABLE_COLUMNS = {"config": str, "params_retrained_pct": float, "size_mb": float, "fp32_top1": float}
+CLASSES = 10
+"""Of CIFAR-10, the images of every regime."""
+
+TABLE_COLUMNS = {"config": str, "params_retrained_pct": float, "size_mb": float, "fp32_top1": float, "int8_top1": float}
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,10 @@ CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 
 @dataclass(frozen=True)
 class Measured:
-    """What a regime's run left. Configurations are named without the regime's prefix."""
+    """What a regime's run left. Configurations are named without the regime's prefix.
+
+    `layers` has the modules that each of the run's configurations retrains, by its name there.
+    """
 
     regime: Regime
     margin: float
@@ -58,6 +69,7 @@ class Measured:
     table: pd.DataFrame
     drift: pd.DataFrame
     causes: pd.DataFrame
+    layers: Mapping[str, frozenset[str]]
 
     def name(self, config: str) -> str:
         """The configuration's name in the run."""
@@ -99,6 +111,7 @@ def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | N
     results, plots = regime.folders(checkout)
     if not (results / "contrasts.csv").exists():
         return None
+    params = load_params((results if regime.profile else checkout) / PARAMS_FILE)
     of_seeds = ("seeds_ci_low", "seeds_ci_high")
     return Measured(
         regime,
@@ -106,10 +119,17 @@ def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | N
         contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, None, of_seeds),
         paired=read_table(results / "paired.csv", PAIRED_COLUMNS, None),
         methods=read_table(results / "methods.csv", METHOD_COLUMNS, None, ("ci_low", "ci_high")),
-        table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct",)),
+        table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1")),
         drift=read_table(plots / "drift.csv", DRIFT_COLUMNS, None),
         causes=read_table(plots / "causes.csv", CAUSE_COLUMNS, None),
+        layers=_retrained_layers(params),
     )
+
+
+def _retrained_layers(params: Params) -> dict[str, frozenset[str]]:
+    network = build_mobilenetv2(params.model, CLASSES)
+    scopes = {name: parameters_in_scope(network, config.scope) for name, config in params.qat.items()}
+    return {name: frozenset(parameter.rpartition(".")[0] for parameter in scope) for name, scope in scopes.items()}
 
 
 def _row(table: pd.DataFrame, config: str, reference: str | None = None) -> "pd.Series[float]":
