@@ -169,7 +169,7 @@ def _own_errors(measured: Measured, config: str) -> pd.DataFrame:
     """What each layer adds to the error of its output: columns layer, layer_kind, drift."""
     rows = measured.causes
     rows = rows[(rows["config"] == measured.name(config)) & rows["cause"].isin(OWN_CAUSES)]
-    return rows.groupby(["layer", "layer_kind"], as_index=False)["drift"].sum()
+    return rows.groupby(["layer", "layer_kind"], as_index=False).agg({"drift": "sum"})
 
 
 def _one_sided(direction: float, p_value: float) -> Verdict:
