@@ -245,9 +245,11 @@ class RepeatConfig(Config):
 class DriftConfig(Config):
     """The layers whose channel ranges and histograms are recorded (module names of the FP32 network).
 
-    Histograms are of `histogram_images` random test images, the causes of every layer's error of `cause_images`.
+    Drift is measured on `images` test images, evenly spread; histograms on `histogram_images` random ones, the causes
+    of every layer's error on `cause_images`.
     """
 
+    images: Count
     inspect: tuple[str, ...]
     histogram_images: Count
     cause_images: Count
