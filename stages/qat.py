@@ -44,9 +44,7 @@ def main() -> None:
 
         if not workers.first:
             return
-        checkpoint = QuantizedCheckpoint(
-            name, network, parent.config, parent.classes, retraining.scheme, retraining.training.repairs
-        )
+        checkpoint = QuantizedCheckpoint(name, network, parent.config, parent.classes, retraining.scheme)
         write_quantized(checkpoint_path, checkpoint)
         learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
         write_csv(Path(f"metrics/learning/{name}.csv"), learning)

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 from int8_cases import ALL_PEERS, CASES, EAGER, ORT_FP32, ORT_STATIC, Case, Setting
 from int8_sides import PEERS
-
-from selectq.params.load import load_params
+from workload import measured_params
 
 ASYMMETRIC, STRIDE_1, SYMMETRIC = CASES
 
 
 def test_networks_are_the_committed_one_and_one_with_a_stride_less(checkout: Path) -> None:
-    committed = load_params(checkout / "params.yaml").model
+    committed = measured_params(checkout).model
     for case in (ASYMMETRIC, SYMMETRIC):
         assert (case.config.stem_stride, case.config.stage_strides) == (committed.stem_stride, committed.stage_strides)
     assert STRIDE_1.config.stage_strides == (1, 1, *committed.stage_strides[2:])
