@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
-from selectq.claims.page import claims_page
+from selectq.claims.page import CLASSES, claims_page
 from selectq.claims.paper_claims import CLAIMS
 from selectq.claims.regimes import PLAIN, read_measured
+from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.load import load_params
 
 
@@ -28,14 +29,15 @@ def test_every_claim_is_asked_in_every_regime_of_it(checkout: Path) -> None:
 
 def test_figures_of_the_paper_are_counted_on_the_network(checkout: Path) -> None:
     params = load_params(checkout / "params.yaml")
-    cells = dict(inconsistencies_sheet(params.model).rows)
+    cells = dict(inconsistencies_sheet(build_mobilenetv2(params.model, CLASSES)).rows)
     shares = {share for text in cells.values() for share in re.findall(r"parameters, (\d+\.\d\d) %", text)}
     assert {"43.64", "46.51", "3.44", "0.57"} <= shares
     assert cells["-2.46 to FP32 for the asymmetric configuration (Table 2)"].endswith("2.24")
 
 
 def test_layers_of_a_configuration_are_its_scopes(checkout: Path) -> None:
-    measured = read_measured(checkout, PLAIN, 0.5)
+    network = build_mobilenetv2(load_params(checkout / "params.yaml").model, CLASSES)
+    measured = read_measured(checkout, PLAIN, 0.5, network)
     assert measured and measured.layers["clf"] == {"classifier.1"}
     named = set(measured.causes["layer"][measured.causes["layer_kind"].isin(["depthwise", "classifier"])])
     assert measured.layers["dw"] == named

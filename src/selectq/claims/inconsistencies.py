@@ -1,16 +1,14 @@
 """Figures of the paper that contradict each other or its method, and the definition that gives each."""
 
-from selectq.claims.regimes import CLASSES
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.params.configs import ModelConfig
+from torchvision.models import MobileNetV2
+
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 from selectq.tables.cells import Column, Sheet
 from selectq.tables.paper import read_paper
 
 
-def inconsistencies_sheet(model: ModelConfig) -> Sheet:
+def inconsistencies_sheet(network: MobileNetV2) -> Sheet:
     """Counts are taken on the network; differences are the paper's own accuracies, subtracted."""
-    network = build_mobilenetv2(model, CLASSES)
     printed = {figures.method: figures for figures in read_paper().quantized.values()}
     minus = {method: f"{figures.fp32_top1} - {figures.int8_top1}" for method, figures in printed.items()}
     loss = {method: -figures.gap_points for method, figures in printed.items() if figures.gap_points is not None}

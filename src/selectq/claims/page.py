@@ -7,10 +7,14 @@ from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.paper_claims import CLAIMS, Claim
 from selectq.claims.questions import write_gap
 from selectq.claims.regimes import Measured, Regime, read_measured
+from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import Params
 from selectq.statistics.answers import REFERENCE
 from selectq.tables.cells import NOTHING, Column
 from selectq.tables.markdown import markdown_table, prose
+
+CLASSES = 10
+"""Of CIFAR-10, the images of every regime."""
 
 COLUMNS = tuple(Column(heading, "text") for heading in ("Claim", "The paper", "Regime", "Ours", "Verdict"))
 
@@ -23,8 +27,9 @@ def claims_page(checkout: Path, params: Params) -> str:
     """
     margin, confidence = params.statistics.margin_points, params.statistics.confidence
     asked = dict.fromkeys(regime for claim in CLAIMS for regime in claim.regimes)
-    regimes = {regime: read_measured(checkout, regime, margin) for regime in asked}
-    wrong = inconsistencies_sheet(params.model)
+    network = build_mobilenetv2(params.model, CLASSES)
+    regimes = {regime: read_measured(checkout, regime, margin, network) for regime in asked}
+    wrong = inconsistencies_sheet(network)
     lines = [
         "# The paper's claims, one by one",
         "",

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from torchvision.models import MobileNetV2
 
 from selectq.claims.verdicts import Gap
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.params.configs import Params
-from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.statistics.answers import REFERENCE
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS
@@ -19,10 +17,14 @@ from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
 ENOUGH_SEEDS = 3
 """From so many trainings on, the interval is over them, and no longer over the test images of one."""
 
-CLASSES = 10
-"""Of CIFAR-10, the images of every regime."""
-
-TABLE_COLUMNS = {"config": str, "params_retrained_pct": float, "size_mb": float, "fp32_top1": float, "int8_top1": float}
+TABLE_COLUMNS = {
+    "config": str,
+    "scope": str,
+    "params_retrained_pct": float,
+    "size_mb": float,
+    "fp32_top1": float,
+    "int8_top1": float,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 class Measured:
     """What a regime's run left. Configurations are named without the regime's prefix.
 
-    `layers` has the modules that each of the run's configurations retrains, by its name there.
+    `layers` has the modules that each retrained configuration retrains, by its name in the run.
     """
 
     regime: Regime
@@ -102,8 +104,8 @@ class Measured:
         return Gap(images["gap_points"], images["ci_low"], images["ci_high"], 1)
 
 
-def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | None:
-    """What is in `results/` of a regime; None where it was not run.
+def read_measured(checkout: Path, regime: Regime, margin: float, network: MobileNetV2) -> Measured | None:
+    """What is in `results/` of a regime; None where it was not run. Scopes name the modules of `network`.
 
     Raises:
         UserError: a table is missing or damaged.
@@ -111,24 +113,25 @@ def read_measured(checkout: Path, regime: Regime, margin: float) -> Measured | N
     results, plots = regime.folders(checkout)
     if not (results / "contrasts.csv").exists():
         return None
-    params = load_params((results if regime.profile else checkout) / PARAMS_FILE)
     of_seeds = ("seeds_ci_low", "seeds_ci_high")
+    table = read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1"))
     return Measured(
         regime,
         margin,
         contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, None, of_seeds),
         paired=read_table(results / "paired.csv", PAIRED_COLUMNS, None),
         methods=read_table(results / "methods.csv", METHOD_COLUMNS, None, ("ci_low", "ci_high")),
-        table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1")),
+        table=table,
         drift=read_table(plots / "drift.csv", DRIFT_COLUMNS, None),
         causes=read_table(plots / "causes.csv", CAUSE_COLUMNS, None),
-        layers=_retrained_layers(params),
+        layers=_retrained_layers(table, network),
     )
 
 
-def _retrained_layers(params: Params) -> dict[str, frozenset[str]]:
-    network = build_mobilenetv2(params.model, CLASSES)
-    scopes = {name: parameters_in_scope(network, config.scope) for name, config in params.qat.items()}
+def _retrained_layers(table: pd.DataFrame, network: MobileNetV2) -> dict[str, frozenset[str]]:
+    rows = table[table["params_retrained_pct"] > 0]
+    written: dict[str, str] = dict(zip(rows["config"], rows["scope"], strict=True))
+    scopes = {name: parameters_in_scope(network, scope.split(" + ")) for name, scope in written.items()}
     return {name: frozenset(parameter.rpartition(".")[0] for parameter in scope) for name, scope in scopes.items()}
 
 
