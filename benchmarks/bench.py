@@ -22,10 +22,11 @@ from growth import VARIANTS, Variant, growth
 from machine import machine_slug
 from report import Comparison, draw, sentence, table
 from timing import Side, Timing, time_in_turns
-from workload import Workload, measured_params, random_dataset, shrunk
+from workload import Workload, random_dataset, shrunk
 
 from selectq.errors import UserError
 from selectq.files import write_csv
+from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.stage import run
 from selectq.training.device import choose_device
@@ -86,7 +87,7 @@ def main() -> None:
     """Measure everything and write the table and the picture."""
     arguments = _arguments()
     device = choose_device()
-    params, effort = measured_params(HERE.parent), QUICK if arguments.quick else EFFORT[device.type]
+    params, effort = load_params(HERE.parent / PARAMS_FILE), QUICK if arguments.quick else EFFORT[device.type]
     params = shrunk(params, QUICK_BATCH, QUICK.images) if arguments.quick else params
     workload = Workload(params, random_dataset(effort.images, device))
     hardware = machine_slug(device)

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 
 import torch
 from timing import Batch
@@ -16,7 +15,7 @@ from selectq.data.packed import Dataset, Split
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.models.mobilenetv2 import STAGES, build_mobilenetv2
 from selectq.params.configs import Params, QatConfig
-from selectq.params.load import choose, overlay, read_yaml, validate
+from selectq.params.load import choose
 
 CLASSES = 10
 IMAGE_SIZE = 32
@@ -57,12 +56,6 @@ class Workload:
         """The configuration `full`: every layer learns."""
         config: QatConfig = choose(self.params.qat, "full", "qat")
         return config
-
-
-def measured_params(checkout: Path) -> Params:
-    """The committed parameters at full resolution, `profiles/stride1.yaml`: what every figure of speed is of."""
-    profile = read_yaml(checkout / "profiles" / "stride1.yaml")
-    return validate(overlay(read_yaml(checkout / "params.yaml"), profile), "profiles/stride1.yaml")
 
 
 def random_dataset(images: int, device: torch.device, size: int = IMAGE_SIZE) -> Dataset:

@@ -30,7 +30,7 @@ def main() -> None:
     params = load_params()
     settings = params.statistics
     with only_writer(PAIRED):
-        configurations = list_configurations(params.ptq, params.qat)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         answers = read_answers(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())

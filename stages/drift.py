@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
+from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import level_histograms, require_convolutions
 from selectq.drift.measure import measure_drift
@@ -44,7 +45,8 @@ def main() -> None:
         require_convolutions(parent, params.drift.inspect)
         quantized = checkpoint.network.to(device)
 
-        batches = progress(image_batches(test), -(-len(test) // EVALUATION_BATCH), f"{name}: drift")
+        spread = test.part(evenly(len(test), params.drift.images))
+        batches = progress(image_batches(spread), -(-len(spread) // EVALUATION_BATCH), f"{name}: drift")
         drift = measure_drift(parent, quantized, batches, partial(quantized_forward, device=device))
         histograms = level_histograms(quantized, params.drift.inspect, sample)
         drift.insert(0, "config", name)

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from selectq.confusion import Confusion, count_confusion
+from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
 from selectq.params.load import choose, load_params
-from selectq.parity.compare import all_logits, compare_layers, compare_pairs, evenly_spread
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
 from selectq.parity.forms import program_forms, reference_form, simulation_form
 from selectq.parity.gate import hold_to_tolerance
@@ -44,7 +45,7 @@ def main() -> None:
         pixels, labels = test.images.numpy(), test.labels.numpy()
         logits = {form.name: all_logits(form, pixels, name) for form in forms}
         pairs = compare_pairs(name, logits, labels)
-        layers = compare_layers(name, reference, forms, evenly_spread(pixels, params.parity.layer_images))
+        layers = compare_layers(name, reference, forms, pixels[evenly(len(test), params.parity.layer_images)])
 
         counts = count_confusion(labels, logits[SHIPPED].argmax(1), len(classes))
 

@@ -44,7 +44,9 @@ def main() -> None:
 
         if not workers.first:
             return
-        checkpoint = QuantizedCheckpoint(name, network, parent.config, parent.classes, retraining.scheme)
+        checkpoint = QuantizedCheckpoint(
+            name, network, parent.config, parent.classes, retraining.scheme, retraining.training.repairs
+        )
         write_quantized(checkpoint_path, checkpoint)
         learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
         write_csv(Path(f"metrics/learning/{name}.csv"), learning)

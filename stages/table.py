@@ -34,7 +34,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = load_params()
     with only_writer(RESULTS):
-        configurations = list_configurations(params.ptq, params.qat)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
         evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.convert)
         latency, paper = latency_points(LATENCIES), read_paper()
         rows1 = table1(configurations, evidence, paper)

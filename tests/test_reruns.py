@@ -96,6 +96,7 @@ def _remove_configuration(parameters: dict[str, Any]) -> None:
             set_parameter("drift.inspect", ["features.2.conv.0.0"]), {"ranges", "table"} | DRIFT, id="drift.inspect"
         ),
         pytest.param(set_parameter("audit.images", 77), AUDIT, id="audit"),
+        pytest.param(set_parameter("drift.images", 77), {"table"} | DRIFT, id="drift.images"),
         pytest.param(set_parameter("drift.histogram_images", 77), {"table"} | DRIFT, id="drift.histogram_images"),
         pytest.param(set_parameter("drift.cause_images", 77), {"table"} | CAUSES, id="drift.cause_images"),
         pytest.param(set_parameter("qat_training.batch_size", 77), QAT | BEHIND_QAT, id="qat_training"),

@@ -44,6 +44,7 @@ def parameters() -> dict[str, object]:
     document["statistics"]["contrasts"] = ["dw - tensor"]
     document["calibration_sweep"]["names"] = ["tensor"]
     document["ship"] = []
+    document["repeat"] = {"names": [], "seeds": []}
     plain: dict[str, object] = json.loads(json.dumps(document))
     return plain
 

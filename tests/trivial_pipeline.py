@@ -33,7 +33,7 @@ def _with_few_configurations(parameters: dict[str, Any]) -> dict[str, Any]:
     ptq = {name: parameters["ptq"][name] for name in ("tensor", "channel")}
     qat = {name: parameters["qat"][name] for name in ("clf", "dw")}
     statistics = {**parameters["statistics"], "contrasts": ["dw - clf"]}
-    names = {"convert": [*ptq, *qat], "ship": ["dw"]}
+    names = {"convert": [*ptq, *qat], "ship": ["dw"], "repeat": {"names": [], "seeds": []}}
     return {**parameters, "ptq": ptq, "qat": qat, "statistics": statistics, **names}
 
 

@@ -18,9 +18,10 @@ from bounds import all_parameters, count_work
 from report import COLUMNS
 from timing import Trainer
 from torch import nn
-from workload import Workload, measured_params, random_dataset, shrunk
+from workload import Workload, random_dataset, shrunk
 
 from selectq.errors import UserError
+from selectq.params.load import load_params
 from selectq.quantization.fused import FusedConv2d
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.training.qat import RangeFollower
@@ -31,7 +32,7 @@ FORK_WARNING = "ignore:This process:DeprecationWarning"
 
 @pytest.fixture(scope="module")
 def workload(checkout: Path) -> Workload:
-    params = shrunk(measured_params(checkout), batch_size=4, calibration_images=8)
+    params = shrunk(load_params(checkout / "params.yaml"), batch_size=4, calibration_images=8)
     return Workload(params, random_dataset(8, torch.device("cpu")))
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from int8_cases import ALL_PEERS, CASES, EAGER, ORT_FP32, ORT_STATIC, Case, Setting
 from int8_sides import PEERS
-from workload import measured_params
+
+from selectq.params.load import load_params
 
 ASYMMETRIC, STRIDE_1, SYMMETRIC = CASES
 
 
 def test_networks_are_the_committed_one_and_one_with_a_stride_less(checkout: Path) -> None:
-    committed = measured_params(checkout).model
+    committed = load_params(checkout / "params.yaml").model
     for case in (ASYMMETRIC, SYMMETRIC):
         assert (case.config.stem_stride, case.config.stage_strides) == (committed.stem_stride, committed.stage_strides)
     assert STRIDE_1.config.stage_strides == (1, 1, *committed.stage_strides[2:])

@@ -22,6 +22,7 @@ def document() -> dict[str, Any]:
     document["qat"] = {name: document["qat"][name] for name in ("clf", "dw")}
     document["convert"] = ["tensor", "channel", "clf", "dw"]
     document["ship"] = ["dw"]
+    document["repeat"] = {"names": [], "seeds": []}
     document["statistics"]["contrasts"] = ["dw - clf"]
     return document
 

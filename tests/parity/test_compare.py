@@ -5,7 +5,7 @@ import pytest
 from made_programs import program_of
 from networks import blends, scheme
 
-from selectq.parity.compare import compare_layers, compare_pairs, evenly_spread
+from selectq.parity.compare import compare_layers, compare_pairs
 from selectq.parity.forms import Form, Stored, reference_form
 
 LABELS = np.array([0, 1, 0, 1])
@@ -50,10 +50,3 @@ def test_difference_is_found_at_its_place_and_nowhere_else() -> None:
     assert layers["reference"].max() == 0
     assert layers["damaged"].pop(places[damaged]) == 3
     assert layers["damaged"].drop(places[damaged]).max() == 0
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(5, [0, 2, 4, 6, 8]), (4, [0, 3, 6, 9]), (10, list(range(10))), (99, list(range(10)))]
-)
-def test_evenly_spread(count: int, expected: list[int]) -> None:
-    assert evenly_spread(np.arange(10), count).tolist() == expected

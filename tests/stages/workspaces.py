@@ -18,6 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
+    "model": {"stem_stride": 2},
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2},
     "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_batchnorm")},
     "calibration_sweep": {"images": [8, 24], "estimators": ["minmax", "mse"], "evaluation_images": 12},
@@ -30,6 +31,7 @@ SHORT: dict[str, Any] = {
     },
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
+    "repeat": {"names": [], "seeds": []},
     "parity": {"layer_images": 4},
     "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
 }

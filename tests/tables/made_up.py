@@ -73,7 +73,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
         "dwpw_asym": {**selective, "activations": asymmetric},
         "mine": {**training, "scope": ["features.14"], "weights": {"bits": 4, "granularity": "channel"}},
     }
-    document["model"]["stem_stride"] = 1  # of which `latencies` are
+    document["repeat"] = {"names": [], "seeds": []}
     document["convert"] = [*document["ptq"], *document["qat"]]
     document["ship"] = list(SHIPPED)
     document["statistics"]["contrasts"] = ["dwpw_asym - full"]

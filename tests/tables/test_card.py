@@ -198,7 +198,8 @@ def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
     training = params.qat_training
     for words in (
         "digits & <others>; 5,000 training images are held out",
-        "stem stride 1, stage strides 1, 2, 2, 2, 1, 2, 1, ReLU; trained from scratch for 10 epochs of SGD, batch 128",
+        "stem stride 1, stage strides 1, 2, 2, 2, 1, 2, 1, ReLU; trained from scratch for"
+        f" {params.finetune.epochs} epochs of SGD, batch {params.finetune.batch_size}",
         "`range_skew` 0: no channel rescaled.",
         "weights signed 8 bit, symmetric, one scale per output channel; activations unsigned 8 bit, asymmetric, one"
         " scale per tensor.",

@@ -91,7 +91,7 @@ def test_paper_columns(rows: list[Table2Row]) -> None:
 def test_paper_figures_go_with_the_experiment_not_with_the_name(params: Params, evidence: Evidence) -> None:
     coarse = dataclasses.replace(params.qat["full"].weights, granularity="tensor")
     qat = {"full": dataclasses.replace(params.qat["full"], weights=coarse), "mine": params.qat["full"]}
-    rows = table2(list_configurations({}, qat), evidence, read_paper(), "plain")
+    rows = table2(list_configurations({}, qat, ()), evidence, read_paper(), "plain")
     assert [row.paper.int8_top1 for row in rows] == [None, None, 92.98]
     assert rows[1].paper == PaperFigures()
 

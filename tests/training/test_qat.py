@@ -4,12 +4,24 @@ import dataclasses
 
 import pytest
 import torch
-from networks import committed_params, quantized, scheme
+from networks import (
+    Unsaved,
+    calibration,
+    coloured_dataset,
+    committed_params,
+    quantized,
+    same_tensors,
+    scheme,
+    trained,
+)
 from torch import nn
 
-from selectq.params.configs import QatTrainingConfig
+from selectq.params.configs import QatTrainingConfig, Repair
+from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import ActivationQuantizer
-from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.quantization.repairs.repaired import quantize_repaired
+from selectq.training.parallel import ALONE
+from selectq.training.qat import RangeFollower, Retraining, build_optimizer, retrain
 
 
 def training(optimizer: str) -> QatTrainingConfig:
@@ -54,3 +66,16 @@ def test_ranges_follow_once_the_step_is_done() -> None:
     assert quantizer.high.item() == pytest.approx(before + 1.0)
     follower.after_step(0.0)
     assert quantizer.high.item() == pytest.approx(before + 1.0), "a batch is followed once"
+
+
+@pytest.mark.parametrize("repairs", [(), ("equalize", "correct_bias")])
+def test_retraining_starts_behind_its_repairs(repairs: tuple[Repair, ...]) -> None:
+    shared = dataclasses.replace(training("adam"), batch_size=8, calibration=calibration(), repairs=repairs)
+    still = dataclasses.replace(shared, range_epochs=0.0, weight_decay=0.0)
+    config = dataclasses.replace(committed_params().qat["dw"], epochs=1, lr=0.0)
+    retraining = Retraining(config, still, seed=0)
+    dataset = coloured_dataset(train=24)
+    network, _ = retrain(retraining, trained(), dataset, Unsaved(), ALONE)
+    assert same_tensors(network, quantize_repaired(trained(), dataset, retraining.start, seed=0))
+    plain = quantize(trained(), dataset, shared.calibration, retraining.scheme, seed=0)
+    assert same_tensors(network, plain) == (not repairs)

@@ -149,6 +149,11 @@ class CalibrationConfig(Config):
     averaging: Share
 
 
+def _check_each_once(repairs: tuple[Repair, ...]) -> None:
+    if len(set(repairs)) != len(repairs):
+        raise UserError(f"repairs: {list(repairs)} names a repair twice")
+
+
 @dataclass(frozen=True)
 class PtqConfig(Config):
     """One post-training quantization: scheme, calibration, and what repairs the network without training.
@@ -163,8 +168,7 @@ class PtqConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(set(self.repairs)) != len(self.repairs):
-            raise UserError(f"repairs: {list(self.repairs)} names a repair twice")
+        _check_each_once(self.repairs)
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,7 @@ class QatTrainingConfig(Config):
 
     In-scope activation ranges follow the data, by moving average, for the first `range_epochs`. Where only the
     classifier learns, its inputs are computed once, for `feature_views` augmented views of every image, shown in turns.
+    `repairs` are made before the retraining, as those of `PtqConfig`.
     """
 
     batch_size: Count
@@ -197,7 +202,12 @@ class QatTrainingConfig(Config):
     range_averaging: Share
     feature_views: Count
     calibration: CalibrationConfig
+    repairs: tuple[Repair, ...]
     augment: AugmentConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_each_once(self.repairs)
 
 
 @dataclass(frozen=True)
@@ -235,9 +245,11 @@ class RepeatConfig(Config):
 class DriftConfig(Config):
     """The layers whose channel ranges and histograms are recorded (module names of the FP32 network).
 
-    Histograms are of `histogram_images` random test images, the causes of every layer's error of `cause_images`.
+    Drift is measured on `images` test images, evenly spread; histograms on `histogram_images` random ones, the causes
+    of every layer's error on `cause_images`.
     """
 
+    images: Count
     inspect: tuple[str, ...]
     histogram_images: Count
     cause_images: Count
@@ -398,7 +410,9 @@ class Params(Config):
         if self.model.activation == "relu":
             return
         asked = [f"range_skew: {self.range_skew}"] if self.range_skew else []
-        asked += [f"ptq.{name}.repairs: equalize" for name, each in self.ptq.items() if "equalize" in each.repairs]
+        repaired = {f"ptq.{name}": each.repairs for name, each in self.ptq.items()}
+        repaired["qat_training"] = self.qat_training.repairs
+        asked += [f"{place}.repairs: equalize" for place, repairs in repaired.items() if "equalize" in repairs]
         if asked:
             raise UserError(
                 f"{asked[0]} needs model.activation: relu; {self.model.activation} does not keep the function"

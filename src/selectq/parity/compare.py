@@ -24,11 +24,6 @@ def in_batches(pixels: Pixels) -> list[Pixels]:
     return [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
 
 
-def evenly_spread(pixels: Pixels, count: int) -> Pixels:
-    """`count` images of all of them, or all where there are fewer."""
-    return pixels[:: max(1, -(-len(pixels) // count))]
-
-
 def all_logits(form: Form, pixels: Pixels, label: str) -> NDArray[np.float32]:
     """A form's logits (N, classes) on uint8 pixels (N, 3, H, W)."""
     batches = in_batches(pixels)

@@ -40,16 +40,22 @@ class Configuration:
     epochs: int
 
 
-def list_configurations(ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig]) -> list[Configuration]:
-    """Every configuration: post-training quantization, then QAT, each in the order of the parameters."""
+def list_configurations(
+    ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig], before_qat: Iterable[Repair]
+) -> list[Configuration]:
+    """Every configuration: post-training quantization, then QAT, each in the order of the parameters.
+
+    `before_qat` are the repairs that every retraining starts behind.
+    """
+    first = tuple(before_qat)
+    scopes = {name: write_repairs("none", config.repairs) for name, config in ptq.items()}
+    scopes |= {name: write_repairs(write_scope(config.scope), first) for name, config in qat.items()}
     calibrated = [
-        Configuration(name, "ptq", _experiment(write_repairs(config.repairs), config.weights, config.activations), 0)
+        Configuration(name, "ptq", _experiment(scopes[name], config.weights, config.activations), 0)
         for name, config in ptq.items()
     ]
     retrained = [
-        Configuration(
-            name, "qat", _experiment(write_scope(config.scope), config.weights, config.activations), config.epochs
-        )
+        Configuration(name, "qat", _experiment(scopes[name], config.weights, config.activations), config.epochs)
         for name, config in qat.items()
     ]
     return calibrated + retrained
@@ -64,10 +70,10 @@ def write_scope(scope: Iterable[str]) -> str:
     return " + ".join(kinds + sorted(entries - set(kinds)))
 
 
-def write_repairs(repairs: Iterable[str]) -> str:
-    """What stands for a scope where nothing is retrained: `none`, and the repairs in the order in which they act."""
+def write_repairs(scope: str, repairs: Iterable[str]) -> str:
+    """A scope (`none` where nothing is retrained) with the repairs in the order in which they act."""
     made = [name for name in get_args(Repair) if name in set(repairs)]
-    return f"none; {' + '.join(made)}" if made else "none"
+    return f"{scope}; {' + '.join(made)}" if made else scope
 
 
 MOST_MODULES = 3

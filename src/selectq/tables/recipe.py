@@ -100,6 +100,7 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
     return {
         "Calibration": _calibration(training.calibration),
+        **_repairs(training.repairs),
         "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",

@@ -8,11 +8,11 @@ from torch import nn
 
 from selectq.data.packed import Dataset, Split
 from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.params.configs import QatConfig, QatTrainingConfig
+from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
-from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
@@ -38,18 +38,23 @@ class Retraining:
         """How numbers become integers."""
         return Scheme(self.config.weights, self.config.activations)
 
+    @property
+    def start(self) -> PtqConfig:
+        """The quantization after training that the retraining starts from."""
+        return PtqConfig(self.config.weights, self.config.activations, self.training.calibration, self.training.repairs)
+
 
 def retrain(
     retraining: Retraining, parent: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
 ) -> tuple[FusedMobileNetV2, list[Row]]:
-    """Quantize `parent` and retrain the layers in scope, on the data set's device; the network and its history.
+    """Quantize `parent`, repair it and retrain the layers in scope, on the data set's device; network and history.
 
     Raises:
         UserError: a parameter does not fit the network or the images, or the loss is no longer a number.
     """
     config, training, seed = retraining.config, retraining.training, retraining.seed
     scope = parameters_in_scope(parent.model, config.scope)
-    network = quantize(parent, dataset, training.calibration, retraining.scheme, seed)
+    network = quantize_repaired(parent, dataset, retraining.start, seed)
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
