@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,8 +119,14 @@ def test_pickle_with_code_is_not_run(here: Path) -> None:
             return (Path.touch, (here / "sprung",))
 
     torch.save({"features.0.0.weight": Trap()}, here / "own.pth")
-    assert "not a readable checkpoint" in refusal(starting_from("own.pth", sha256(here / "own.pth")), [])
+    message = refusal(starting_from("own.pth", sha256(here / "own.pth")), [])
+    assert "not a readable checkpoint" in message and "weights_only" not in message
     assert not (here / "sprung").exists()
+
+
+def test_plain_pickle_is_refused_without_a_warning(here: Path) -> None:
+    (here / "own.pth").write_bytes(pickle.dumps({"features.0.0.weight": Path()}, protocol=4))
+    assert "not a readable checkpoint" in refusal(starting_from("own.pth", sha256(here / "own.pth")), [])
 
 
 @pytest.mark.parametrize("content", [{"some.other": torch.zeros(2)}, torch.zeros(2)])

@@ -1,7 +1,9 @@
 """Starting weights for the FP32 network, checked by hash before they are read."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
@@ -58,6 +60,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        with warnings.catch_warnings(action="ignore"):  # on what the file was written with
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except UnpicklingError:  # torch's message proposes to run the code
+        raise UserError(f"model.weights: {path} is not a readable checkpoint (of tensors and nothing else)") from None
     except Exception as error:  # both readers raise many types on damaged files
         raise UserError(f"model.weights: {path} is not a readable checkpoint ({str(error).splitlines()[0]})") from None
