@@ -56,7 +56,7 @@ def prepare(workspace: Path, images: int) -> None:
         config["epochs"] = 1
     for section in (*params["ptq"].values(), params["qat_training"]):
         section["calibration"]["images"] = min(images, section["calibration"]["images"])
-    params["parity"] = {"layer_images": min(images, 1000), "layer_steps": 255, "flipped_pct": 100.0}
+    params["parity"] = {"images": images, "layer_images": min(images, 1000), "layer_steps": 255, "flipped_pct": 100.0}
     for count in ("histogram_images", "cause_images"):
         params["drift"][count] = min(images, params["drift"][count])
     for section in (params["finetune"], params["qat_training"]):

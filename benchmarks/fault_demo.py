@@ -38,7 +38,7 @@ SHORT: dict[str, Any] = {
     "audit": {"images": 100, **FEW_IMAGES, "flaws": {"statistics_batches": [0], "range_skew": [1.0]}, "combined": []},
     "qat_training": FEW_IMAGES,
     "statistics": {"contrasts": ["dwpw_asym - clf"]},
-    "parity": {"layer_images": 10, "layer_steps": 255, "flipped_pct": 100.0},
+    "parity": {"images": 100, "layer_images": 10, "layer_steps": 255, "flipped_pct": 100.0},
 }
 """Fewer configurations of QAT, and shorter stages on smaller feature maps.
 

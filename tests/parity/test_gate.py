@@ -7,7 +7,7 @@ from selectq.errors import UserError
 from selectq.params.configs import ParityConfig
 from selectq.parity.gate import hold_to_tolerance
 
-TOLERANCE = ParityConfig(layer_images=10, layer_steps=1, flipped_pct=0.1)
+TOLERANCE = ParityConfig(images=10, layer_images=10, layer_steps=1, flipped_pct=0.1)
 
 
 def pairs(flipped: float) -> pd.DataFrame:

@@ -32,7 +32,7 @@ SHORT: dict[str, Any] = {
     "qat_training": {"batch_size": 8, **CALIBRATION},
     "formats": ["onnx", "pt2"],
     "repeat": {"names": [], "seeds": []},
-    "parity": {"layer_images": 4},
+    "parity": {"images": 10, "layer_images": 4},
     "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
 }
 """Laid over the committed parameters: everything is over in seconds."""

@@ -124,7 +124,6 @@ def int8(name: str) -> dict[str, Any]:
         "weight_bits": weight_bits,
         "activation_bits": 8,
         "integer_arithmetic": weight_bits == 8,
-        "simulation_test_top1": top1,
     }
 
 

@@ -49,6 +49,7 @@ class Regime:
 
 PLAIN = Regime("plain W8A8", "", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
+REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
 W4A8 = Regime("W4A8", "few_bits", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 RELU = Regime("ReLU, W8A8, 10 epochs", "relu", "")

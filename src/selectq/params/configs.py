@@ -302,10 +302,11 @@ class AuditConfig(Config):
 class ParityConfig(Config):
     """By how much the forms of a model may differ.
 
-    `layer_steps` is in integer steps at a layer's output, given the same inputs, on `layer_images` test images evenly
-    spread; `flipped_pct` in percent of all test images, for any two forms.
+    `flipped_pct` is in percent of `images` test images, for any two forms; `layer_steps` in integer steps at a layer's
+    output, given the same inputs, on `layer_images`. Both lots are evenly spread.
     """
 
+    images: Count
     layer_images: Count
     layer_steps: Annotated[int, Between(0, 255)]
     flipped_pct: Annotated[float, Between(0, 100)]

@@ -1,6 +1,5 @@
 """What a configuration's programs are worth, as metrics."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +25,24 @@ CONFUSION_COLUMNS = ["config", "true_class", "predicted_class", "images", "share
 
 
 def program_metrics(
-    folder: Path, scheme: Scheme, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]
+    folder: Path, scheme: Scheme, logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Accuracy, sizes in bytes and operators of the ONNX program.
 
     Args:
         folder: of the configuration's program files.
         scheme: of its weights and activations.
-        logits: form -> (N, classes).
+        logits: of the program, (N, classes).
         labels: (N,).
     """
     (program,) = folder.glob("*.onnx")
-    correct = {form: int((found.argmax(1) == labels).sum()) for form, found in logits.items()}
+    correct = int((logits.argmax(1) == labels).sum())
     operators = operator_counts(program)
     bits = (scheme.weights.bits, scheme.activations.bits)
     return {
-        "test_top1": _percent(correct[SHIPPED], len(labels)),
+        "test_top1": round(100 * correct / len(labels), 4),
         "test_images": len(labels),
-        "correct": correct[SHIPPED],
-        "simulation_test_top1": _percent(correct["simulation"], len(labels)),
+        "correct": correct,
         "size_bytes": program.stat().st_size,
         "sizes": {path.suffix.removeprefix("."): path.stat().st_size for path in sorted(folder.iterdir())},
         "bytes": byte_counts(program),
@@ -96,7 +94,3 @@ def confusion_metrics(name: str, confusion: Confusion) -> pd.DataFrame:
 def _utf8(name: str) -> str:
     """A class is called as its folder, which may hold bytes that are no UTF-8."""
     return name.encode(errors="backslashreplace").decode()
-
-
-def _percent(correct: int, images: int) -> float:
-    return round(100 * correct / images, 4)
