@@ -65,8 +65,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "stages/train.py": TRAIN,
         "stages/table.py": TABLE,
         "src/selectq/__pycache__/stale.pyc": "",
-        "profiles/digits.yaml": "seed: 1\n",
-        "profiles/same.yaml": "seed: 1\nrange_skew: 0.5\n",
+        "profiles/digits.yaml": "seed: 7\n",
+        "profiles/same.yaml": "seed: 7\nrange_skew: 0.5\n",
     }
     write_checkout(root, files)
     monkeypatch.chdir(root)
@@ -93,7 +93,7 @@ def test_study_runs_in_its_workspace_and_prints_the_table(checkout: Path, capfd:
     out = capfd.readouterr().out
     assert "Running stage 'train'" in out
     assert out.endswith("this is results/table2.md\nreport: .workspaces/digits/results/report.html\n")
-    assert yaml.safe_load(Path(".workspaces/digits/params.yaml").read_text())["seed"] == 1
+    assert yaml.safe_load(Path(".workspaces/digits/params.yaml").read_text())["seed"] == 7
     assert not Path(".workspaces/digits/src/selectq/__pycache__").exists()
 
 
