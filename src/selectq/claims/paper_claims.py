@@ -53,7 +53,7 @@ CLAIMS = (
         ALL,
     ),
     Claim(
-        "Full QAT wins most of that back",
+        "Full QAT improves on that",
         "+25.11 on PTQ per channel (Table 2)",
         Accuracy("is ahead", (("full", "channel"),)),
         ALL,
