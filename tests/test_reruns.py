@@ -35,7 +35,7 @@ SOURCE_EDITS = {
     "src/selectq/export/onnx_program.py": CONVERT | BEHIND_CONVERT,
     "src/selectq/parity/gate.py": BEHIND_CONVERT,
     "src/selectq/quantization/fake_quantize.py": AUDIT | BEHIND_PARENT,
-    "src/selectq/quantization/repairs/equalization.py": PTQ | DRIFT | CAUSES | BEHIND_PTQ,
+    "src/selectq/quantization/repairs/equalization.py": PTQ | DRIFT | CAUSES | BEHIND_PTQ | QAT | BEHIND_QAT,
     "src/selectq/statistics/paired.py": TABLES,
     "src/selectq/tables/recipe.py": CARDS,
     "src/selectq/training/qat.py": QAT | BEHIND_QAT,

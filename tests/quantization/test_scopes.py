@@ -148,6 +148,7 @@ def training_config(optimizer: str) -> QatTrainingConfig:
         range_averaging=0.3,
         feature_views=2,
         calibration=calibration(),
+        repairs=(),
         augment=COMMITTED.qat_training.augment,
     )
 
