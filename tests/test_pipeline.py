@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pipeline_deps import expand_stages, read_stages, used_sources
 
-from selectq.params.load import overlay, read_yaml, validate
+from selectq.params.load import read_yaml, validate
+from selectq.study import Study, study_parameters
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PARAMETERS = read_yaml(CHECKOUT / "params.yaml")
@@ -66,7 +67,7 @@ def test_outputs_of_different_stages_are_apart() -> None:
 
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.yaml")))
 def test_profile_is_valid(profile: str) -> None:
-    merged = overlay(PARAMETERS, read_yaml(CHECKOUT / "profiles" / f"{profile}.yaml"))
+    merged = study_parameters(Study(CHECKOUT, profile))
     assert validate(merged, profile) != validate(PARAMETERS, "params.yaml"), "a profile changes something"
 
 

@@ -163,6 +163,30 @@ def test_bad_profile_is_refused_before_any_work(checkout: Path) -> None:
     assert not Path(".workspaces").exists()
 
 
+def test_profile_is_laid_over_its_base(checkout: Path) -> None:
+    Path("profiles/near.yaml").write_text("base: same\nregime: near\n")
+    Path("profiles/far.yaml").write_text("base: near\nseed: 8\n")
+    plain = study_parameters(Study(checkout, "same"))
+    assert study_parameters(Study(checkout, "near")) == {**plain, "regime": "near"}
+    assert study_parameters(Study(checkout, "far")) == {**plain, "regime": "near", "seed": 8}
+
+
+def test_profile_puts_back_what_its_base_removes(checkout: Path) -> None:
+    entries = study_parameters(Study(checkout, "same"))["ptq"]
+    Path("profiles/less.yaml").write_text(f"ptq: {{{next(iter(entries))}: null}}\n")
+    Path("profiles/more.yaml").write_text(yaml.safe_dump({"base": "less", "ptq": entries}))
+    assert study_parameters(Study(checkout, "more"))["ptq"] == entries
+
+
+def test_unknown_or_circular_base_is_refused(checkout: Path) -> None:
+    Path("profiles/a.yaml").write_text("base: b\n")
+    with pytest.raises(UserError, match=r"^profiles/a\.yaml: base: 'b' is no profile; allowed: a, digits, same$"):
+        study_parameters(Study(checkout, "a"))
+    Path("profiles/b.yaml").write_text("base: a\n")
+    with pytest.raises(UserError, match=r"^profiles/b\.yaml: base: a goes in a circle \(a -> b -> a\)$"):
+        study_parameters(Study(checkout, "a"))
+
+
 def test_command_outside_a_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("..")
     with pytest.raises(UserError, match=r"is not in a checkout of selectq: no dvc\.yaml with profiles/ here or above$"):

@@ -8,7 +8,8 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +107,34 @@ def reproduced(study: Study, stages: Sequence[str] = ()) -> Iterator[None]:
 
 
 def study_parameters(study: Study) -> dict[str, Any]:
-    """The profile laid over `params.yaml`, validated as a whole.
+    """`params.yaml` under the profile, and under the one that it names as its `base` before that; validated as a whole.
 
     Raises:
-        UserError: no such profile, or a bad parameter.
+        UserError: no such profile, a base that comes back to itself, or a bad parameter.
     """
     profiles = sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
     if study.profile not in profiles:
         raise UserError(f"{study.profile!r} is no profile; allowed: {', '.join(profiles)} (the files in profiles/)")
-    parameters = overlay(read_yaml(study.checkout / PARAMS_FILE), read_yaml(study.overlay_file))
+    parameters = reduce(overlay, _overlays(study, profiles), read_yaml(study.checkout / PARAMS_FILE))
     validate(parameters, f"{study.overlay_file} over {PARAMS_FILE}")
     return parameters
+
+
+def _overlays(study: Study, profiles: Sequence[str]) -> list[dict[str, Any]]:
+    """The profile's lines, those of its base before them, and so on."""
+    overlays, names = [], [study.profile]
+    while True:
+        file = replace(study, profile=names[-1]).overlay_file
+        lines = read_yaml(file)
+        base = lines.pop("base", None)
+        overlays.insert(0, lines)
+        if base is None:
+            return overlays
+        if base not in profiles:
+            raise UserError(f"{file}: base: {base!r} is no profile; allowed: {', '.join(profiles)}")
+        if base in names:
+            raise UserError(f"{file}: base: {base} goes in a circle ({' -> '.join([*names, base])})")
+        names.append(base)
 
 
 def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
