@@ -12,12 +12,23 @@ from selectq.claims.questions import (
     Question,
     RetrainsLess,
 )
-from selectq.claims.regimes import CONTROLS, PLAIN, RELU, RELU6, REPAIRED, SKEWED, W4A4, W4A8, Regime
+from selectq.claims.regimes import (
+    CONTROLS,
+    PLAIN,
+    RELU,
+    RELU6,
+    REPAIRED,
+    SKEWED,
+    W4A4,
+    W4A4_REPAIRED,
+    W4A8,
+    Regime,
+)
 from selectq.statistics.answers import REFERENCE
 
 ORDERED = (PLAIN, SKEWED, W4A4)
 ALL = (PLAIN, SKEWED, W4A8, W4A4)
-WITH_REPAIRED = (PLAIN, SKEWED, REPAIRED, W4A8, W4A4)
+WITH_REPAIRED = (PLAIN, SKEWED, REPAIRED, W4A8, W4A4, W4A4_REPAIRED)
 
 RANDOM = tuple(f"{scope}_random{number}" for scope in ("dw", "dwpw") for number in (1, 2))
 SETS = ("full", "clf", "dw", "dwpw", "proj", "exp", "dwexp", "last_third", *RANDOM)
