@@ -6,7 +6,7 @@ from pathlib import Path
 from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.page import CLASSES, claims_page
 from selectq.claims.paper_claims import CLAIMS
-from selectq.claims.regimes import PLAIN, read_measured
+from selectq.claims.regimes import PLAIN, REPAIRED, read_measured
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.params.load import load_params
 
@@ -41,3 +41,9 @@ def test_layers_of_a_configuration_are_its_scopes(checkout: Path) -> None:
     assert measured and measured.layers["clf"] == {"classifier.1"}
     named = set(measured.causes["layer"][measured.causes["layer_kind"].isin(["depthwise", "classifier"])])
     assert measured.layers["dw"] == named
+
+
+def test_layers_of_a_configuration_are_its_scopes_behind_repairs_too(checkout: Path) -> None:
+    network = build_mobilenetv2(load_params(checkout / "params.yaml").model, CLASSES)
+    plain, repaired = (read_measured(checkout, regime, 0.5, network) for regime in (PLAIN, REPAIRED))
+    assert plain and repaired and repaired.layers["dwpw_asym"] == plain.layers["dwpw_asym"]

@@ -53,6 +53,7 @@ REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
 W4A8 = Regime("W4A8", "few_bits", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 W4A4_REPAIRED = Regime("W4A4, equalised before QAT", "few_bits_repaired", "w4a4_")
+W4A4_LONGER = Regime("W4A4, 3 epochs", "few_bits_longer", "w4a4_")
 RELU = Regime("ReLU, W8A8, 10 epochs", "relu", "")
 RELU6 = Regime("ReLU6, W8A8, 10 epochs", "relu6", "")
 CONTROLS = Regime("skewed W8A8, controls", "controls", "")
@@ -132,7 +133,8 @@ def read_measured(checkout: Path, regime: Regime, margin: float, network: Mobile
 
 def _retrained_layers(table: pd.DataFrame, network: MobileNetV2) -> dict[str, frozenset[str]]:
     rows = table[table["params_retrained_pct"] > 0]
-    written: dict[str, str] = dict(zip(rows["config"], rows["scope"], strict=True))
+    scope_alone = (text.partition("; ")[0] for text in rows["scope"])  # repairs stand behind it
+    written: dict[str, str] = dict(zip(rows["config"], scope_alone, strict=True))
     scopes = {name: parameters_in_scope(network, scope.split(" + ")) for name, scope in written.items()}
     return {name: frozenset(parameter.rpartition(".")[0] for parameter in scope) for name, scope in scopes.items()}
 
