@@ -122,7 +122,8 @@ def study_parameters(study: Study) -> dict[str, Any]:
 
 def _overlays(study: Study, profiles: Sequence[str]) -> list[dict[str, Any]]:
     """The profile's lines, those of its base before them, and so on."""
-    overlays, names = [], [study.profile]
+    overlays: list[dict[str, Any]] = []
+    names = [study.profile]
     while True:
         file = replace(study, profile=names[-1]).overlay_file
         lines = read_yaml(file)
