@@ -21,7 +21,16 @@ from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 
-SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
+SOURCES = (
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/plots",
+    "benchmarks/results",
+    "metrics/oscillation/.gitkeep",
+    "stages",
+    "src",
+)
 """What a workspace takes from the checkout as it is."""
 
 KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
