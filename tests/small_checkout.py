@@ -10,7 +10,6 @@ FILES = {
     "src/selectq/__init__.py": "",
     ".dvc/plots/drift.json": "{}",
     "benchmarks/results/int8.csv": "",
-    "metrics/oscillation/.gitkeep": "",
 }
 """What `selectq study` takes from every checkout."""
 

@@ -150,12 +150,6 @@ def test_comparisons_run_once_every_stage_has_put_its_logits_into_the_folder(rep
     assert repository.repro("compare") == set()
 
 
-def test_nothing_need_be_retrained(tmp_path: Path) -> None:
-    repository = write_repository(tmp_path, SOURCES)
-    repository.edit_parameters(_calibrate_alone)
-    assert repository.repro() >= PTQ | TABLES
-
-
 def test_lock_answers_for_a_fresh_clone(tmp_path: Path) -> None:
     """What `.ci/run` relies on: with no output at hand, `--allow-missing` finds nothing stale, and sees an edit.
 
@@ -176,11 +170,6 @@ def test_lock_answers_for_a_fresh_clone(tmp_path: Path) -> None:
     _edit(clone, "stages/convert.py")
     stale = clone.dvc("repro", "--dry", "--allow-missing")
     assert stale.returncode != 0 or "Running stage 'convert@dw'" in stale.stdout
-
-
-def _calibrate_alone(parameters: dict[str, Any]) -> None:
-    parameters |= {"qat": {}, "convert": list(parameters["ptq"]), "ship": []}
-    parameters["repeat"]["names"] = []
 
 
 def _edit(repository: Repository, path: str) -> None:

@@ -7,6 +7,7 @@ import yaml
 from brightest import Command
 
 from selectq.params.load import overlay, read_yaml, validate
+from selectq.study import Study, study_parameters
 
 
 def test_committed_profile_holds_what_the_command_prints(
@@ -14,13 +15,14 @@ def test_committed_profile_holds_what_the_command_prints(
 ) -> None:
     monkeypatch.chdir(checkout)
     printed = yaml.safe_load(selectq("controls", "dw", "dwpw", "--count", 2, "--seed", 0).out)
-    profile = read_yaml(checkout / "profiles" / "controls.yaml")
+    study = Study(checkout, "controls")
+    profile, merged = read_yaml(study.overlay_file), study_parameters(study)
     left_out = {"proj": "projection", "exp": "expansion", "dwexp": "depthwise expansion"}
     assert {name: entry["scope"] for name, entry in profile["qat"].items() if name in left_out} == {
         name: [*kinds.split(), "classifier"] for name, kinds in left_out.items()
     }
     others = {*left_out, "last_third", "full_asym"}
-    as_original = {name: profile["qat"][name.rpartition("_random")[0]] for name in printed["qat"]}
+    as_original = {name: merged["qat"][name.rpartition("_random")[0]] for name in printed["qat"]}
     assert {name: profile["qat"][name] for name in printed["qat"]} == {
         name: {**entry, **as_original[name]} for name, entry in printed["qat"].items()
     }
