@@ -22,9 +22,9 @@ def test_committed_profile_holds_what_the_command_prints(
         name: [*kinds.split(), "classifier"] for name, kinds in left_out.items()
     }
     others = {*left_out, "last_third", "full_asym"}
-    as_original = {name: merged["qat"][name.rpartition("_random")[0]] for name in printed["qat"]}
+    rates = {name: merged["qat"][name.rpartition("_random")[0]]["lr"] for name in printed["qat"]}  # of the originals
     assert {name: profile["qat"][name] for name in printed["qat"]} == {
-        name: {**entry, **as_original[name]} for name, entry in printed["qat"].items()
+        name: {**entry, "lr": rates[name]} for name, entry in printed["qat"].items()
     }
     kept = [name for name in printed["convert"] if name not in profile["ptq"]]
     assert sorted(profile["convert"]) == sorted([*kept, *others])
