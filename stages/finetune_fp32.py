@@ -45,9 +45,11 @@ def main() -> None:
         model.to(device, memory_format=torch.channels_last)
         optimizer = finetune_optimizer(model, config)
         batches = AugmentedImages(dataset.train, config.batch_size, config.augment, workers)
-        forward = finetune_forward(model, device, config.epochs * len(batches), workers)
+        forward = finetune_forward(model, device, config.epochs * len(batches), config, workers)
         schedule = finetune_schedule(config)
-        plan = Plan(config.epochs, batches, forward, model, schedule, params.seed, workers=workers)
+        plan = Plan(
+            config.epochs, batches, forward, model, schedule, params.seed, config.label_smoothing, workers=workers
+        )
         state = TrainingState(CHECKPOINT, run_key((params.seed, params.deterministic, params.model, config), [IMAGES]))
         history = fit(model, optimizer, dataset, plan, state)
 

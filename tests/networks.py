@@ -34,7 +34,7 @@ CLASSES = ("red", "green", "blue")
 IMAGE_SIZE = 16
 BATCH = 8
 torch.set_num_threads(1)  # sums are split over threads: the networks must not depend on the number of cores
-NO_AUGMENT = AugmentConfig(flip=False, crop_padding=0)
+NO_AUGMENT = AugmentConfig(flip=False, crop_padding=0, cutout=0)
 
 
 def model_config(

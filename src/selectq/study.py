@@ -24,9 +24,6 @@ from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
 
-RETRAINED = "metrics/oscillation"
-"""A folder of what retraining alone writes. DVC wants it for the tables of a study that retrains nothing, too."""
-
 KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
 """What `--keep` takes from a workspace: the small files that say what was run and what came out."""
 
@@ -149,7 +146,6 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     """
     for source in SOURCES:
         mirror(study.checkout / source, study.workspace / source)
-    (study.workspace / RETRAINED).mkdir(parents=True, exist_ok=True)
     local = f"[core]\n    no_scm = true\n[cache]\n    dir = {ask_dvc(study.checkout, 'cache', 'dir')}\n"
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"

@@ -22,7 +22,7 @@ from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
 
 HEIGHT, WIDTH = 6, 5
-NOTHING = AugmentConfig(flip=False, crop_padding=0)
+NOTHING = AugmentConfig(flip=False, crop_padding=0, cutout=0)
 
 
 def images(count: int) -> Tensor:
@@ -50,7 +50,7 @@ def explanations(original: Tensor, found: Tensor, padding: int) -> list[tuple[in
 @pytest.mark.parametrize(("flip", "padding"), [(True, 2), (False, 2), (True, 0), (False, 1)])
 def test_every_image_is_shifted_and_flipped_by_itself(flip: bool, padding: int) -> None:
     before = images(400)
-    after = augmented(before, draw_changes(400, AugmentConfig(flip, padding), seeded()))
+    after = augmented(before, draw_changes(400, AugmentConfig(flip, padding, 0), seeded()))
     assert after.dtype == torch.uint8 and after.shape == before.shape
     found = [explanations(one, other, padding) for one, other in zip(before, after, strict=True)]
     assert all(len(ways) == 1 for ways in found), "one way, and one alone"
@@ -67,7 +67,7 @@ def test_no_augmentation_leaves_the_images() -> None:
 
 
 def test_augmentation_depends_on_the_generator_alone() -> None:
-    config, before = AugmentConfig(flip=True, crop_padding=2), images(20)
+    config, before = AugmentConfig(flip=True, crop_padding=2, cutout=0), images(20)
     one = augmented(before, draw_changes(20, config, seeded(1)))
     torch.rand(5)
     assert torch.equal(one, augmented(before, draw_changes(20, config, seeded(1))))
@@ -75,7 +75,7 @@ def test_augmentation_depends_on_the_generator_alone() -> None:
 
 
 def test_shares_of_a_batch_make_up_the_batch() -> None:
-    split, config = Split(images(20), torch.arange(20)), AugmentConfig(flip=True, crop_padding=2)
+    split, config = Split(images(20), torch.arange(20)), AugmentConfig(flip=True, crop_padding=2, cutout=0)
     whole = list(training_batches(split, 8, config, seeded()))
     shares = [list(training_batches(split, 8, config, seeded(), slice(rank, None, 2))) for rank in range(2)]
     assert len(whole) == len(shares[0]) == len(shares[1]) == 2

@@ -13,7 +13,7 @@ from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
-from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, follow
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.forward import Forward
 
@@ -85,7 +85,7 @@ def test_step_keeps_up_with_moving_ranges_and_weights() -> None:
     for round_index in range(3):
         followed = quantizers(network)[round_index * 7]
         followed.seen = torch.tensor(0.0), torch.tensor(9.0)
-        followed.follow(0.5)
+        follow([followed], 0.5)
         assert_same_step(network, fast, images())
         optimizer.step()
     network.load_state_dict(copy.deepcopy(quantized(scheme()).state_dict()))

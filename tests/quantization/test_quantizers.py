@@ -11,7 +11,7 @@ from selectq.models.activations import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
 from selectq.quantization.fused import FloatActivation
-from selectq.quantization.quantizers import ActivationQuantizer, per_output
+from selectq.quantization.quantizers import ActivationQuantizer, follow, per_output
 
 BOUNDS = {
     "relu": Bounds(0.0, math.inf),
@@ -95,7 +95,7 @@ def test_followed_range_is_a_moving_average_of_the_batches() -> None:
     quantizer.observing = True
     for batch, low, high in (([-5.0, 0.0, 6.0], -2.0, 3.0), ([-2.0, 0.0, 7.0], -2.0, 4.0)):
         quantizer(torch.tensor(batch))
-        quantizer.follow(0.25)
+        follow([quantizer], 0.25)
         assert (quantizer.low.item(), quantizer.high.item()) == (low, high)
 
 
@@ -103,7 +103,7 @@ def test_followed_range_stays_within_the_activation_function() -> None:
     quantizer = activation_quantizer("relu6", 0.0, 4.0).train()
     quantizer.observing = True
     quantizer(torch.tensor([-50.0, 100.0]))
-    quantizer.follow(0.5)
+    follow([quantizer], 0.5)
     assert (quantizer.low.item(), quantizer.high.item()) == (0.0, 5.0)
 
 
@@ -112,7 +112,7 @@ def test_range_is_fixed_in_evaluation_and_unless_watched(training: bool, observi
     quantizer = activation_quantizer("linear", -1.0, 2.0).train(training)
     quantizer.observing = observing
     quantizer(torch.tensor([-50.0, 100.0]))
-    quantizer.follow(0.5)
+    follow([quantizer], 0.5)
     assert (quantizer.low.item(), quantizer.high.item()) == (-1.0, 2.0)
 
 
@@ -121,5 +121,5 @@ def test_quantizers_do_not_share_their_ranges() -> None:
     one, other = (ActivationQuantizer(ActivationScheme(8, False), BOUNDS["relu"], low, high) for _ in range(2))
     one.train().observing = True
     one(torch.tensor([3.0]))
-    one.follow(1.0)
+    follow([one], 1.0)
     assert (one.high.item(), other.high.item(), high.item()) == (3.0, 1.0, 1.0)

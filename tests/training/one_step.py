@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 def gradients(network: nn.Module, forward: Forward, workers: Workers) -> dict[str, Tensor]:
     """Of the mean loss of one augmented batch."""
-    batches = AugmentedImages(coloured_dataset().train, BATCH, AugmentConfig(True, 2), workers)
+    batches = AugmentedImages(coloured_dataset().train, BATCH, AugmentConfig(True, 2, 0), workers)
     images, labels = next(iter(batches.epoch(0, torch.Generator().manual_seed(0))))
     assert len(labels) == BATCH // workers.count
     F.cross_entropy(forward(images.to(next(network.parameters()))), labels).backward()
@@ -37,8 +37,9 @@ def gradients(network: nn.Module, forward: Forward, workers: Workers) -> dict[st
 
 def float_step(workers: Workers) -> dict[str, Tensor]:
     """In double precision, without the kernels, which are in single."""
+    config = dataclasses.replace(committed_params().finetune, precision="float32")
     model = random_network(dataclasses.replace(model_config(), dropout=0.0), seed=0).train()
-    forward = model if workers.count == 1 else finetune_forward(model, CPU, 1, workers)
+    forward = model if workers.count == 1 else finetune_forward(model, CPU, 1, config, workers)
     found = gradients(model, forward, workers)
     return found | {f"buffer.{name}": value for name, value in model.named_buffers()}
 

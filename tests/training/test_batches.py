@@ -17,7 +17,7 @@ from selectq.training.features import ClassifierFeatures
 from selectq.training.loop import fit
 from selectq.training.qat import batches_and_forward, build_optimizer
 
-AUGMENT = AugmentConfig(flip=True, crop_padding=2)
+AUGMENT = AugmentConfig(flip=True, crop_padding=2, cutout=0)
 DATASET = coloured_dataset(train=3 * BATCH + 5)
 
 

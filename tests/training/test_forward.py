@@ -17,6 +17,10 @@ def doubling(network: nn.Module) -> Forward:
     return lambda x: 2 * x
 
 
+def no_step(network: nn.Module) -> Forward:
+    raise AssertionError("the other device's step was asked for")
+
+
 @pytest.fixture
 def no_compiler(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     load_kernels.cache_clear()
@@ -26,8 +30,8 @@ def no_compiler(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("no_compiler")
 def test_without_a_compiler_the_network_itself_trains(capsys: pytest.CaptureFixture[str]) -> None:
-    network = nn.Identity()
-    assert training_forward(network, Kernels(doubling, ("fake_quantize.cpp", "common.hpp")), CPU, 10) is network
+    network, kernels = nn.Identity(), Kernels(doubling, ("fake_quantize.cpp", "common.hpp"), no_step)
+    assert training_forward(network, kernels, CPU, 10) is network
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("running without kernels, at about two thirds of the speed: there is no C++ compiler")
 
@@ -35,7 +39,7 @@ def test_without_a_compiler_the_network_itself_trains(capsys: pytest.CaptureFixt
 def test_with_kernels_their_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[tuple[str, ...]] = []
     monkeypatch.setattr("selectq.training.forward.load_kernels", lambda *sources: loaded.append(sources))
-    forward = training_forward(nn.Identity(), Kernels(doubling, ("one", "two")), CPU, 10)
+    forward = training_forward(nn.Identity(), Kernels(doubling, ("one", "two"), no_step), CPU, 10)
     assert forward(torch.tensor(3.0)) == 6.0 and loaded == [("one", "two")]
 
 
@@ -47,8 +51,8 @@ def test_on_a_gpu_only_a_long_run_is_compiled(monkeypatch: pytest.MonkeyPatch) -
         return doubling(network)
 
     monkeypatch.setattr(torch, "compile", compiling)
-    network, kernels = nn.Identity(), Kernels(doubling, ("no.cpp",))
-    assert training_forward(network, kernels, GPU, REPAID_AFTER_STEPS - 1) is network and not asked
+    network, kernels = nn.Identity(), Kernels(no_step, ("no.cpp",), doubling)
+    assert training_forward(network, kernels, GPU, REPAID_AFTER_STEPS - 1)(torch.tensor(3.0)) == 6.0 and not asked
     forward = training_forward(network, kernels, GPU, REPAID_AFTER_STEPS)
     assert forward(torch.tensor(3.0)) == 6.0 and asked == ["reduce-overhead"]
 

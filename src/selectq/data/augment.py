@@ -26,31 +26,37 @@ def normalise(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Changes:
-    """What happens to each of N images: offsets (2, N, 1), rows and columns, into its padded self; flips (N,)."""
+    """What happens to each of N images: offsets (2, N, 1), rows and columns, into its padded self; flips (N,); the
+    centre of its hole (2, N, 1), as shares of height and width."""
 
-    padding: int
+    config: AugmentConfig
     offsets: Tensor | None
     flips: Tensor | None
+    centres: Tensor | None
 
     def of(self, share: slice) -> "Changes":
         """The changes of some of the images."""
         offsets = None if self.offsets is None else self.offsets[:, share]
-        return Changes(self.padding, offsets, None if self.flips is None else self.flips[share])
+        centres = None if self.centres is None else self.centres[:, share]
+        return Changes(self.config, offsets, None if self.flips is None else self.flips[share], centres)
 
 
 def draw_changes(count: int, config: AugmentConfig, generator: torch.Generator) -> Changes:
-    """Shifts and flips of `count` images; random numbers from the CPU."""
-    padding = config.crop_padding
-    offsets = torch.randint(2 * padding + 1, (2, count, 1), generator=generator) if padding else None
-    return Changes(padding, offsets, torch.rand(count, generator=generator) < 0.5 if config.flip else None)
+    """Shifts, flips and holes of `count` images; random numbers from the CPU."""
+    places = 2 * config.crop_padding + 1
+    offsets = torch.randint(places, (2, count, 1), generator=generator) if config.crop_padding else None
+    flips = torch.rand(count, generator=generator) < 0.5 if config.flip else None
+    return Changes(config, offsets, flips, torch.rand(2, count, 1, generator=generator) if config.cutout else None)
 
 
 def augmented(images: Tensor, changes: Changes) -> Tensor:
-    """uint8 (N, 3, H, W) -> the same shape, each image shifted and flipped."""
+    """uint8 (N, 3, H, W) -> the same shape, each image shifted, flipped and with its hole."""
     if changes.offsets is not None:
-        images = _shifted(images, changes.padding, changes.offsets.to(images.device))
+        images = _shifted(images, changes.config.crop_padding, changes.offsets.to(images.device))
     if changes.flips is not None:
         images = torch.where(changes.flips.to(images.device)[:, None, None, None], images.flip(3), images)
+    if changes.centres is not None:
+        images = _with_holes(images, changes.config.cutout, changes.centres.to(images.device))
     return images
 
 
@@ -61,6 +67,17 @@ def _shifted(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     columns = offsets[1] + torch.arange(width, device=images.device)  # (N, W)
     batch = torch.arange(count, device=images.device)[:, None, None]
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W)
+
+
+def _with_holes(images: Tensor, size: int, centres: Tensor) -> Tensor:
+    """Grey squares of `size` pixels, cut off where they reach over the border."""
+    height, width = images.shape[2:]
+    first = (
+        centres * torch.tensor([height, width], device=images.device)[:, None, None]
+    ).floor() - size // 2  # (2, N, 1)
+    rows = (torch.arange(height, device=images.device) - first[0]) // size == 0  # (N, H)
+    columns = (torch.arange(width, device=images.device) - first[1]) // size == 0  # (N, W)
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], PIXEL_ZERO_POINT)
 
 
 def training_batches(

@@ -94,15 +94,20 @@ class ModelConfig(Config):
 
 @dataclass(frozen=True)
 class AugmentConfig(Config):
-    """Training augmentation: horizontal flip, and a random crop after padding by `crop_padding` pixels."""
+    """Training augmentation: horizontal flip, a random crop after padding by `crop_padding` pixels, and a square of
+    `cutout` pixels greyed at a random place (DeVries and Taylor 2017)."""
 
     flip: bool
     crop_padding: Annotated[int, Between(0, 64)]
+    cutout: Annotated[int, Between(0, 512)]
 
 
 @dataclass(frozen=True)
 class FinetuneConfig(Config):
-    """The FP32 training schedule: SGD with Nesterov or plain momentum, `multistep` or `cosine`."""
+    """The FP32 training: SGD with Nesterov or plain momentum, `multistep` or `cosine`.
+
+    `label_smoothing` is the share of a label that is spread over all classes; `precision` is that of the products.
+    """
 
     epochs: Count
     batch_size: Count
@@ -114,6 +119,8 @@ class FinetuneConfig(Config):
     milestones: tuple[Count, ...]
     gamma: Share
     warmup_epochs: Annotated[float, Between(0, 1000)]
+    label_smoothing: Share
+    precision: Literal["float32", "bfloat16"]
     augment: AugmentConfig
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ def extremes(x: Tensor) -> Range:
 
     Read as they lie in memory: torch looks through channels last in another order, seven times as slowly.
     """
-    return torch.aminmax(x.permute(0, 2, 3, 1).flatten() if x.ndim == 4 else x.flatten())
+    return torch.aminmax(x.flatten() if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten())
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,25 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> T
     Args:
         x: any shape, float32.
         scale: float32, positive, broadcastable to `x` (a scalar, or (O, 1, 1, 1) per output channel).
-        zero_point: float32 holding a whole number, of `scale`'s shape; the level that stands for 0.
+        zero_point: a whole number in float32 or int32, of `scale`'s shape; the level that stands for 0.
         grid: the levels.
 
     Returns:
         The quantized values, shape of `x`. The gradient passes to `x` unchanged where the level is on the grid
         and is 0 where it saturates; scale and zero point get none.
     """
+    if x.is_cuda and scale.numel() == 1 and not torch.compiler.is_compiling():
+        return fake_quantize_fused(x, scale, zero_point, grid)
     return _FakeQuantize.apply(x, scale, zero_point, grid)
+
+
+def fake_quantize_fused(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
+    """`fake_quantize` with one scale for all of `x`, by torch's own operator: a GPU passes over the memory once."""
+    scale, level = scale.reshape(()), zero_point.reshape(()).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(x, scale, level, grid.quant_min, grid.quant_max)
+
+
+def fake_quantize_channels(x: Tensor, scale: Tensor, grid: Grid) -> Tensor:
+    """`fake_quantize` of a weight (O, ...) with a scale for each output channel (O,) and 0 for zero point, likewise."""
+    none = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(x, scale, none, 0, grid.quant_min, grid.quant_max)

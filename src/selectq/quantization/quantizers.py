@@ -1,5 +1,7 @@
 """The modules that put fake quantization into a fused network."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,7 @@ class ActivationQuantizer(nn.Module):
         low, high: the range (scalar buffers), within `bounds`.
         observing: whether training batches are to leave their range in `seen`.
         seen: the smallest and largest value (scalars) of the last batch observed, until `follow` takes it.
+        prepared: scale and zero point, where they were computed elsewhere for this pass; see `network_scales`.
     """
 
     low: Tensor
@@ -47,6 +50,7 @@ class ActivationQuantizer(nn.Module):
         self.bounds = bounds
         self.observing = False
         self.seen: Range | None = None
+        self.prepared: tuple[Tensor, Tensor] | None = None
         self.register_buffer("low", low.clone())
         self.register_buffer("high", high.clone())
 
@@ -54,19 +58,8 @@ class ActivationQuantizer(nn.Module):
         """Any shape to the same shape, on the grid."""
         if self.training and self.observing:
             self.seen = extremes(x.detach())
-        scale, zero_point = self.scale_and_zero_point()
+        scale, zero_point = self.prepared or self.scale_and_zero_point()
         return fake_quantize(x, scale, zero_point, self.grid())
-
-    def follow(self, averaging: float) -> None:
-        """Move the range towards what the last batch showed, by a moving average that gives it the weight `averaging`.
-
-        Between steps, so that within a step every layer knows the scales that its neighbours really use.
-        """
-        if self.seen is not None:
-            low, high = (end.clamp(self.bounds.low, self.bounds.high) for end in self.seen)
-            self.low.lerp_(low, averaging)
-            self.high.lerp_(high, averaging)
-            self.seen = None
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
         """Scalars, float32; the zero point is a whole number."""
@@ -83,6 +76,25 @@ class ActivationQuantizer(nn.Module):
         if self.bounds.low < 0:
             return grid
         return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)
+
+
+def follow(quantizers: Iterable[ActivationQuantizer], averaging: float) -> None:
+    """Move the ranges towards what the last batch showed, by a moving average that gives it the weight `averaging`.
+
+    Between steps, so that within a step every layer knows the scales that its neighbours really use. Those with the
+    same bounds move together: one by one, a GPU would spend more on starting the operations than on doing them.
+    """
+    groups: dict[Bounds, list[ActivationQuantizer]] = {}
+    for quantizer in quantizers:
+        if quantizer.seen is not None:
+            groups.setdefault(quantizer.bounds, []).append(quantizer)
+    for bounds, group in groups.items():
+        lows, highs = zip(*(quantizer.seen for quantizer in group if quantizer.seen is not None), strict=True)
+        ends = [quantizer.low for quantizer in group] + [quantizer.high for quantizer in group]
+        seen = torch.stack([*lows, *highs]).clamp(bounds.low, bounds.high)
+        torch._foreach_lerp_(ends, list(seen.unbind()), averaging)
+        for quantizer in group:
+            quantizer.seen = None
 
 
 class SummandQuantizer(ActivationQuantizer):
@@ -117,10 +129,13 @@ class LayerQuantizer(nn.Module):
     def __init__(self, scheme: WeightScheme, layer: FusedLayer, source: Place | None) -> None:
         super().__init__()
         self.scheme = scheme
+        self.prepared: tuple[Tensor, Tensor] | None = None  # what `forward` gives, see `network_scales`
         self._places = (source, layer if isinstance(layer, Place) else None)  # in a tuple: they are no submodules
 
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """(O, I, kH, kW) or (O, I), and (O,), to the same shapes, on their grids."""
+        if self.prepared is not None:
+            return self.prepared
         (scale, bias_scale), none = self.scales(weight, bias), torch.zeros((), device=bias.device)
         return (
             fake_quantize(weight, per_output(scale, weight), none, weight_grid(self.scheme)),

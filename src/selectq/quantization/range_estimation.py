@@ -86,8 +86,8 @@ class HistogramEstimator(MinMaxEstimator):
             super().observe(y)
             return
         low, high = (end.item() for end in super().estimate())
-        counts = torch.histc(y.float().cpu(), HISTOGRAM_BINS, low, high) if high > low else torch.zeros(HISTOGRAM_BINS)
-        self.counts = counts.double() if self.counts is None else self.counts + counts
+        counts = histogram(y, low, high) if high > low else torch.zeros(HISTOGRAM_BINS, dtype=torch.double)
+        self.counts = counts if self.counts is None else self.counts + counts
 
     def bins(self) -> tuple[Tensor, Tensor]:
         """Bin edges (B + 1,) and the share of the values in each bin (B,), on the CPU."""
@@ -95,6 +95,17 @@ class HistogramEstimator(MinMaxEstimator):
         low, high = (end.item() for end in super().estimate())
         edges = torch.linspace(low, high, HISTOGRAM_BINS + 1, dtype=torch.double)
         return edges, self.counts / self.counts.sum().clamp(min=1)
+
+
+def histogram(y: Tensor, low: float, high: float) -> Tensor:
+    """How many values fall into each of HISTOGRAM_BINS even bins from `low` to `high`: float64, on the CPU.
+
+    On a GPU by whole numbers: torch's own histogram adds up in floating point there, in no fixed order.
+    """
+    if not y.is_cuda:
+        return torch.histc(y.float(), HISTOGRAM_BINS, low, high).double()
+    bins = ((y.float().flatten() - low) * (HISTOGRAM_BINS / (high - low))).long().clamp_(0, HISTOGRAM_BINS - 1)
+    return torch.bincount(bins, minlength=HISTOGRAM_BINS).double().cpu()
 
 
 class PercentileEstimator(HistogramEstimator):

@@ -27,9 +27,17 @@ def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
 
     `weight` is (O, I, kH, kW) or (O, I).
     """
+    return covering_scale(largest_magnitude(weight, scheme).view(-1, *[1] * (weight.ndim - 1)), scheme)
+
+
+def largest_magnitude(weight: Tensor, scheme: WeightScheme) -> Tensor:
+    """Of the weights that share a scale: (O,) or (1,) of a weight (O, ...)."""
     keep = 1 if scheme.granularity == "channel" else 0
-    largest = weight.detach().abs().amax(dim=tuple(range(keep, weight.ndim)), keepdim=True)
-    largest = largest.reshape(-1, *[1] * (weight.ndim - 1))
+    return torch.linalg.vector_norm(weight.detach(), math.inf, tuple(range(keep, weight.ndim))).reshape(-1)
+
+
+def covering_scale(largest: Tensor, scheme: WeightScheme) -> Tensor:
+    """The scale that puts the magnitude `largest` on the last level; of its shape."""
     return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
 
 
@@ -58,8 +66,13 @@ def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -
     An integer layer adds its bias (O,) in levels of `input_scale` (a scalar) times the weight scale. Where that is so
     fine that the bias leaves `BIAS_GRID`, the weights are negligible beside the bias.
     """
-    needed = bias.detach().abs() / (input_scale * BIAS_GRID.quant_max)  # (O,)
-    return torch.maximum(scale, needed if len(scale) > 1 else needed.amax(0, keepdim=True))
+    magnitude = bias.detach().abs()  # (O,)
+    return scale_with_room(scale, magnitude if len(scale) > 1 else magnitude.amax(0, keepdim=True), input_scale)
+
+
+def scale_with_room(scale: Tensor, bias_magnitude: Tensor, input_scale: Tensor) -> Tensor:
+    """As above, of scales and the largest biases that go with them, of one shape; `input_scale` broadcasts to it."""
+    return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_GRID.quant_max))
 
 
 def tie_free_scale(scale: Tensor, input_scale: Tensor, output_scale: Tensor) -> Tensor:

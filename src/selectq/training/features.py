@@ -9,8 +9,10 @@ from selectq.data.augment import normalise
 from selectq.progress import progress
 from selectq.quantization.fake_quantize import to_levels
 from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network_scales import NetworkScales
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.training.batches import Batch, FixedViews
+from selectq.training.device import tensor_float32
 
 
 class ClassifierFeatures:
@@ -40,7 +42,8 @@ class ClassifierFeatures:
     @torch.no_grad()
     def _compute(self, view: int) -> Tensor:
         bar = progress(self._views.view(view), self._views.chunks, f"features of view {view + 1}")
-        return torch.cat([self._quantize(self._network.pooled(normalise(chunk))) for chunk in bar])
+        with tensor_float32(False), NetworkScales(self._network).prepared():
+            return torch.cat([self._quantize(self._network.pooled(normalise(chunk))) for chunk in bar])
 
     def _quantize(self, pooled: Tensor) -> Tensor:
         quantizer = self._quantizer()

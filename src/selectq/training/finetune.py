@@ -1,6 +1,7 @@
 """FP32 training: its optimiser, and how it goes forward."""
 
 import torch
+from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.kernels.float_step import FloatStep
@@ -8,7 +9,7 @@ from selectq.params.configs import FinetuneConfig
 from selectq.training.forward import Forward, Kernels, training_forward
 from selectq.training.parallel import Workers, share_statistics
 
-FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
+FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES, lambda network: network)
 
 
 def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.optim.Optimizer:
@@ -23,9 +24,24 @@ def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.opti
     )
 
 
-def finetune_forward(model: MobileNetV2, device: torch.device, steps: int, workers: Workers) -> Forward:
-    """What to call on training batches; of several processes, the plain network with shared batch-norm statistics."""
-    if workers.count == 1:
-        return training_forward(model, FLOAT_KERNELS, device, steps)
-    share_statistics(model, workers)
-    return model
+def finetune_forward(
+    model: MobileNetV2, device: torch.device, steps: int, config: FinetuneConfig, workers: Workers
+) -> Forward:
+    """What to call on training batches; of several processes, the plain network with shared batch-norm statistics.
+
+    With the precision `bfloat16`, convolutions multiply such numbers; parameters, statistics and loss stay float32.
+    """
+    if workers.count > 1:
+        share_statistics(model, workers)
+    if config.precision == "bfloat16":
+        return _in_bfloat16(model, device)
+    return training_forward(model, FLOAT_KERNELS, device, steps) if workers.count == 1 else model
+
+
+def _in_bfloat16(model: MobileNetV2, device: torch.device) -> Forward:
+    def forward(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            logits: Tensor = model(images)
+        return logits.float()
+
+    return forward

@@ -18,39 +18,43 @@ REPAID_AFTER_STEPS = 3000
 
 Network = TypeVar("Network", bound=nn.Module)
 Step = TypeVar("Step", bound=Forward)
+GpuStep = TypeVar("GpuStep", bound=Forward)
 
 
 @dataclass(frozen=True)
-class Kernels(Generic[Network, Step]):
-    """A way to compute a network's forward pass: what makes it, and the source files of the kernels it needs."""
+class Kernels(Generic[Network, Step, GpuStep]):
+    """Ways to compute a network's forward pass: what makes the CPU's, the sources it needs, and what makes a GPU's."""
 
     step: Callable[[Network], Step]
     sources: tuple[str, ...]
+    on_gpu: Callable[[Network], GpuStep]
 
 
 def training_forward(
-    network: Network, kernels: Kernels[Network, Step], device: torch.device, steps: int
-) -> Network | Step | Forward:
+    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device, steps: int
+) -> Network | Step | GpuStep | Forward:
     """What to call on training batches instead of `network`: the same results up to rounding.
 
-    On a CPU the project's own kernels, on a GPU a compiled graph if `steps` repay compiling it. Where neither can be
-    had, a message says why and the network itself is returned.
+    On a CPU the project's own kernels, on a GPU a compiled graph if `steps` repay compiling it, else as few operations
+    as possible. Where kernels or compiler cannot be had, a message says why and the network itself is returned.
 
     Args:
         network: on `device`.
-        kernels: for the CPU.
+        kernels: for the CPU, and what a GPU does without compiling.
         device: where training runs.
         steps: how many there will be.
     """
-    if device.type == "cuda":
-        return _compiled(network) if steps >= REPAID_AFTER_STEPS else network
+    if device.type == "cuda" and steps >= REPAID_AFTER_STEPS:
+        return _compiled(network)
     return kernel_forward(network, kernels, device)
 
 
-def kernel_forward(network: Network, kernels: Kernels[Network, Step], device: torch.device) -> Network | Step:
+def kernel_forward(
+    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device
+) -> Network | Step | GpuStep:
     """As `training_forward`, without compiling for a GPU."""
-    if device.type != "cpu":
-        return network
+    if device.type == "cuda":
+        return kernels.on_gpu(network)
     try:
         load_kernels(*kernels.sources)
     except KernelsUnavailableError as error:

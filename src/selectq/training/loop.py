@@ -11,6 +11,7 @@ from selectq.data.packed import Dataset
 from selectq.errors import UserError
 from selectq.progress import progress
 from selectq.training.batches import Batches
+from selectq.training.device import tensor_float32
 from selectq.training.evaluate import evaluate
 from selectq.training.forward import Forward
 from selectq.training.parallel import ALONE, Workers
@@ -57,7 +58,8 @@ class HookSequence(Hooks):
 class Plan:
     """How long to train, on which batches, at which rate, and what else a step does.
 
-    `forward` takes a training batch to logits, `predict` validation images in evaluation mode.
+    `forward` takes a training batch to logits, `predict` validation images in evaluation mode. `label_smoothing` is the
+    share of a label that is spread over all classes, in training alone.
     """
 
     epochs: int
@@ -66,6 +68,7 @@ class Plan:
     predict: Forward
     schedule: Schedule
     seed: int
+    label_smoothing: float = 0.0
     hooks: Hooks = field(default_factory=Hooks)
     workers: Workers = ALONE
 
@@ -91,7 +94,8 @@ def fit(
     """
     history = state.restore(network, optimizer)
     for epoch in range(len(history) // 2, plan.epochs):
-        training = _train_epoch(network, optimizer, plan, epoch, dataset.train.device)
+        with tensor_float32(True):
+            training = _train_epoch(network, optimizer, plan, epoch, dataset.train.device)
         network.eval()
         validation = evaluate(plan.predict, dataset.validation, f"epoch {epoch + 1} validation", plan.workers)
         if not math.isfinite(training["loss"] + validation["loss"]):
@@ -122,7 +126,7 @@ def _train_epoch(
             group["lr"] = plan.schedule(now)
         plan.hooks.before_step(now)
         logits = plan.forward(inputs)  # (B, classes)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         workers.average_gradients(network.parameters())

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selectq.quantization.fused import FusedLayer, FusedMobileNetV2
-from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network_scales import NetworkScales
 from selectq.training.loop import Hooks
 from selectq.training.resume import Row
 
@@ -59,6 +59,7 @@ class OscillationCounter(Hooks):
 
     def __init__(self, network: FusedMobileNetV2, epochs: int) -> None:
         self._layers = [layer for layer in network.fused_layers() if layer.weight.requires_grad]
+        self._scales = NetworkScales(network)
         self._last_epoch = epochs - 1
         self._flips: Flips | None = None
 
@@ -79,7 +80,7 @@ class OscillationCounter(Hooks):
     @torch.no_grad()
     def _levels(self) -> Tensor:
         """Of all weights that learn, layer after layer, int8."""
-        return torch.cat([_levels(layer) for layer in self._layers])
+        return self._scales.levels(self._layers)
 
     def _counts(self) -> list[dict[str, Any]]:
         if self._flips is None:
@@ -96,11 +97,6 @@ class OscillationCounter(Hooks):
             }
             for layer, flipped, oscillating in parts
         ]
-
-
-def _levels(layer: FusedLayer) -> Tensor:
-    assert isinstance(layer.read_parameters, LayerQuantizer)
-    return layer.read_parameters.levels(layer.weight, layer.bias)[0].to(torch.int8).flatten()
 
 
 def oscillation_table(history: list[Row]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantized import Scheme
-from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, follow
 from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
@@ -60,7 +60,7 @@ def retrain(
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
     hooks = HookSequence(follower, OscillationCounter(network, config.epochs))
     schedule, predict = qat_schedule(config, training), quantized_forward(network, dataset.train.device)
-    plan = Plan(config.epochs, batches, forward, predict, schedule, seed, hooks, workers)
+    plan = Plan(config.epochs, batches, forward, predict, schedule, seed, hooks=hooks, workers=workers)
     return network, fit(network, optimizer, dataset, plan, state)
 
 
@@ -98,7 +98,7 @@ class RangeFollower(Hooks):
         seen = self._workers.widest([quantizer.seen for quantizer in watching if quantizer.seen is not None])
         for quantizer, extremes in zip(watching, seen, strict=True):
             quantizer.seen = extremes
-            quantizer.follow(self._training.range_averaging)
+        follow(watching, self._training.range_averaging)
 
 
 def batches_and_forward(

@@ -1,0 +1,76 @@
+"""What is computed for the whole network at once is, bit for bit, what its quantizers compute one by one."""
+
+import pytest
+import torch
+from networks import calibration, coloured_dataset, quantized, scheme, trained
+
+from selectq.quantization.fused import FusedLayer, FusedMobileNetV2
+from selectq.quantization.network_scales import NetworkScales
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.scopes import freeze_outside, parameters_in_scope
+
+SCHEMES = [(8, "channel", 8, False), (8, "channel", 8, True), (4, "channel", 4, True), (8, "tensor", 8, False)]
+
+
+def reader(layer: FusedLayer) -> LayerQuantizer:
+    assert isinstance(layer.read_parameters, LayerQuantizer)
+    return layer.read_parameters
+
+
+@pytest.fixture(params=SCHEMES, ids=str, scope="module")
+def network(request: pytest.FixtureRequest) -> FusedMobileNetV2:
+    return quantize(trained(), coloured_dataset(), calibration(), scheme(*request.param), seed=0)
+
+
+def test_stored_scales_are_the_places_own(network: FusedMobileNetV2) -> None:
+    quantizers = [place.activation for place in network.places() if isinstance(place.activation, ActivationQuantizer)]
+    own = [quantizer.scale_and_zero_point() for quantizer in quantizers]
+    scales, zero_points = NetworkScales(network).stored()
+    assert len(own) == len(scales) == 63
+    assert torch.equal(scales, torch.stack([scale for scale, _ in own]))
+    assert torch.equal(zero_points, torch.stack([zero_point for _, zero_point in own]).int())
+
+
+def test_levels_are_the_layers_own(network: FusedMobileNetV2) -> None:
+    layers = list(network.fused_layers())
+    own = [reader(layer).levels(layer.weight, layer.bias)[0].to(torch.int8).flatten() for layer in layers]
+    assert torch.equal(NetworkScales(network).levels(layers), torch.cat(own))
+    assert torch.equal(NetworkScales(network).levels(layers[5:7]), torch.cat(own[5:7]))
+
+
+@torch.no_grad()
+def test_prepared_parameters_are_the_layers_own(network: FusedMobileNetV2) -> None:
+    layers = list(network.fused_layers())
+    own = [reader(layer)(layer.weight, layer.bias) for layer in layers]
+    with NetworkScales(network).prepared():
+        ours = [reader(layer)(layer.weight, layer.bias) for layer in layers]
+    for layer, (weight, bias), (our_weight, our_bias) in zip(layers, own, ours, strict=True):
+        assert torch.equal(our_weight, weight) and torch.equal(our_bias, bias), layer.name
+
+
+def test_nothing_stays_prepared(network: FusedMobileNetV2) -> None:
+    with pytest.raises(KeyboardInterrupt), NetworkScales(network).prepared():
+        raise KeyboardInterrupt
+    assert all(
+        module.prepared is None
+        for module in network.modules()
+        if isinstance(module, ActivationQuantizer | LayerQuantizer)
+    )
+
+
+def test_it_keeps_up_with_ranges_and_weights() -> None:
+    network = quantized(scheme())
+    freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
+    scales = NetworkScales(network)
+    before = scales.levels(list(network.fused_layers()))
+    with torch.no_grad():
+        for layer in network.fused_layers():
+            layer.weight.mul_(torch.rand_like(layer.weight) + 0.5)
+        for place in network.places():
+            assert isinstance(place.activation, ActivationQuantizer)
+            place.activation.high.mul_(1.25)
+    layers = list(network.fused_layers())
+    after = scales.levels(layers)
+    own = torch.cat([reader(layer).levels(layer.weight, layer.bias)[0].to(torch.int8).flatten() for layer in layers])
+    assert torch.equal(after, own) and not torch.equal(after, before)
