@@ -1,4 +1,4 @@
-"""Augmentation is shifts and flips and nothing else; an epoch shows every image at most once."""
+"""Augmentation is shifts, flips and holes and nothing else; an epoch shows every image at most once."""
 
 import itertools
 from collections import Counter
@@ -59,6 +59,29 @@ def test_every_image_is_shifted_and_flipped_by_itself(flip: bool, padding: int) 
     assert len(positions) == (2 * padding + 1) ** 2, "every shift occurs"
     assert max(positions.values()) < 3 * 400 / len(positions) + 10, "none much more than the others"
     assert sum(flips) == pytest.approx(200, abs=40) if flip else sum(flips) == 0
+
+
+@pytest.mark.parametrize("size", [2, 3, 9])
+def test_every_image_gets_one_grey_square(size: int) -> None:
+    before = images(400).clamp(max=PIXEL_ZERO_POINT - 1)
+    after = augmented(before, draw_changes(400, AugmentConfig(False, 0, size), seeded()))
+    greyed = (after == PIXEL_ZERO_POINT).all(1)  # (N, H, W)
+    assert torch.equal(torch.where(greyed[:, None], before, after), before), "the rest is left as it is"
+    rows, columns = greyed.any(2), greyed.any(1)  # (N, H), (N, W)
+    assert torch.equal(greyed, rows[:, :, None] & columns[:, None, :]), "a rectangle"
+    heights, widths = rows.sum(1), columns.sum(1)
+    assert heights.amin() >= min(size, HEIGHT) // 2 and heights.amax() == min(size, HEIGHT)
+    assert widths.amin() >= min(size, WIDTH) // 2 and widths.amax() == min(size, WIDTH)
+    assert (
+        len(
+            {
+                (row.tolist().index(True), column.tolist().index(True))
+                for row, column in zip(rows, columns, strict=True)
+                if row.any() and column.any()
+            }
+        )
+        > 1
+    ), "not always at the same place"
 
 
 def test_no_augmentation_leaves_the_images() -> None:

@@ -1,6 +1,7 @@
 """The training loop learns, repeats itself to the bit, and refuses what cannot be trained."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -146,6 +147,29 @@ def test_reported_loss_and_accuracy_are_those_of_the_epoch() -> None:
     expected = {"loss": torch.tensor(3.0).log().item(), "top1": 100 / 3}  # equal logits: the first class is named
     assert {name: train[name] for name in expected} == pytest.approx(expected)
     assert {name: validation[name] for name in expected} == pytest.approx(expected)
+
+
+def test_smoothed_labels_are_those_of_training_alone() -> None:
+    """Logits that name each class with certainty 0.8, 0.1, 0.1: its loss by hand, where labels are smoothed and not."""
+    network = Constant()
+    network.logits.data = torch.tensor([0.8, 0.1, 0.1]).log()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    dataset = coloured_dataset(train=24, validation=9)
+    chosen = dataclasses.replace(plan(network, dataset), schedule=lambda epoch: 0.0, label_smoothing=0.3)
+    train, validation = fit(network, optimizer, dataset, chosen, Unsaved())
+    hard = -(math.log(0.8) + 2 * math.log(0.1)) / 3  # as many images of each class: smoothing changes none of the mean
+    assert validation["loss"] == pytest.approx(hard) and train["loss"] == pytest.approx(hard)
+    one_class = dataclasses.replace(
+        dataset, train=of_class(dataset.train, 0), validation=of_class(dataset.validation, 0)
+    )
+    chosen = dataclasses.replace(plan(network, one_class), schedule=lambda epoch: 0.0, label_smoothing=0.3)
+    train, validation = fit(network, optimizer, one_class, chosen, Unsaved())
+    assert validation["loss"] == pytest.approx(-math.log(0.8))
+    assert train["loss"] == pytest.approx(-(0.7 * math.log(0.8) + 0.3 * (math.log(0.8) + 2 * math.log(0.1)) / 3))
+
+
+def of_class(split: Split, label: int) -> Split:
+    return split.part(split.labels == label)  # type: ignore[arg-type]  # whatever indexes a tensor
 
 
 def test_loss_that_is_no_number_is_one_line() -> None:

@@ -1,0 +1,35 @@
+"""How FP32 training goes forward, by the precision that the parameters ask for."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import committed_params, float_images, trained
+from torch import Tensor
+
+from selectq.training.finetune import finetune_forward
+from selectq.training.parallel import ALONE
+
+CPU = torch.device("cpu")
+
+
+def step(precision: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits, and the gradients of all parameters."""
+    model = trained().model.train()
+    model.classifier[0].p = 0.0
+    config = dataclasses.replace(committed_params().finetune, precision=precision)
+    logits = finetune_forward(model, CPU, 1, config, ALONE)(float_images(8, seed=1))
+    F.cross_entropy(logits, torch.arange(8) % 3).backward()
+    return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.usefixtures("kernels")
+def test_bfloat16_products_give_nearly_the_same_step() -> None:
+    (exact, gradients), (logits, others) = step("float32"), step("bfloat16")
+    assert logits.dtype == torch.float32 and not torch.equal(logits, exact)
+    assert torch.linalg.vector_norm(logits - exact) < 0.05 * torch.linalg.vector_norm(exact)
+    assert others.keys() == gradients.keys()
+    assert all(gradient.dtype == torch.float32 for gradient in others.values())
+    name = "classifier.1.weight"
+    assert torch.linalg.vector_norm(others[name] - gradients[name]) < 0.1 * torch.linalg.vector_norm(gradients[name])
