@@ -1,6 +1,7 @@
 """`selectq study`, on a pipeline of two trivial stages."""
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from small_checkout import REAL, write_checkout
 
 from selectq.errors import UserError
 from selectq.files import only_writer
-from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
+from selectq.study import Study, find_checkout, keep_results, prepare_workspace, run_study, study_parameters
 from selectq.team import dvc
 
 PIPELINE = """
@@ -27,7 +28,7 @@ stages:
     outs: [models/weights.txt]
   table:
     cmd: python stages/table.py
-    deps: [stages/table.py, models/weights.txt, metrics/oscillation]  # as the project's; nothing here writes it
+    deps: [stages/table.py, models/weights.txt]
     params: [range_skew]
     metrics:
       - metrics/summary.json: {cache: false}
@@ -136,6 +137,17 @@ def test_keep_copies_what_is_small_to_results(checkout: Path, capfd: pytest.Capt
     kept = sorted(path.name for path in Path("results/digits").iterdir())
     assert kept == ["drift.csv", "dvc.lock", "params.yaml", "report.html", "summary.json", "table2.md"]
     assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
+
+
+def test_kept_lock_holds_the_studys_own_stages_alone(checkout: Path) -> None:
+    run_study(checkout, "digits", keep=True)
+    own = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
+    other = {**own, "stages": {**own["stages"], "qat@gone": copy.deepcopy(own["stages"]["train"])}}
+    study = Study(checkout, "digits")
+    (study.workspace / "dvc.lock").write_text(yaml.safe_dump(other))
+    keep_results(study)
+    assert own["stages"].keys() == {"train", "table"}
+    assert yaml.safe_load(Path("results/digits/dvc.lock").read_text()) == own
 
 
 def test_first_lock_is_the_workspaces_then_the_kept_one_then_the_checkouts(checkout: Path) -> None:

@@ -24,7 +24,7 @@ from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
 
-KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml", "dvc.lock")
+KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml")
 """What `--keep` takes from a workspace: the small files that say what was run and what came out."""
 
 TABLE = "results/table2.md"
@@ -174,10 +174,17 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
 
 
 def keep_results(study: Study) -> None:
-    """Copy tables, report, the plots' data, parameters and lock to `results/<profile>/`."""
+    """Copy tables, report, the plots' data and parameters to `results/<profile>/`, and of the lock the study's stages.
+
+    The workspace's lock began as another study's, and DVC forgets no stage that it once held.
+    """
     for pattern in KEPT:
         for path in sorted(study.workspace.glob(pattern)):
             write_bytes(study.results / path.name, path.read_bytes())
+    lock = read_yaml(study.workspace / LOCK_FILE)
+    names = ask_dvc(study.workspace, "stage", "list", "--name-only").split()
+    lock["stages"] = {name: lock["stages"][name] for name in names}
+    write_bytes(study.results / LOCK_FILE, yaml.safe_dump(lock, sort_keys=False).encode())
 
 
 def mirror(source: Path, target: Path) -> None:
