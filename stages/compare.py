@@ -30,7 +30,6 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = load_params()
     settings = params.statistics
-    RETRAINED.mkdir(parents=True, exist_ok=True)
     with only_writer(PAIRED):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
         names = [configuration.name for configuration in configurations]
@@ -43,6 +42,7 @@ def main() -> None:
         write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
         write_csv(CONTRASTS, with_written_p(contrasts))
         write_csv(PAIRED, with_written_p(paired))
+        RETRAINED.mkdir(parents=True, exist_ok=True)
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
         print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
 

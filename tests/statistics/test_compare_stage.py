@@ -157,7 +157,7 @@ def test_fault_is_one_line_and_nothing_is_written(
     result = run_stage(checkout, folder)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith(f"error: {message}")
-    assert not (folder / "results").exists()
+    assert not (folder / "metrics").exists() and not (folder / "results").exists()
 
 
 def test_logits_of_repeats_that_are_over_are_refused(checkout: Path, made: Path, tmp_path: Path) -> None:
