@@ -53,10 +53,10 @@ REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
 W4A8 = Regime("W4A8", "few_bits", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 W4A4_REPAIRED = Regime("W4A4, equalised before QAT", "few_bits_repaired", "w4a4_")
-W4A4_LONGER = Regime("W4A4, 3 epochs (an earlier parent)", "few_bits_longer", "w4a4_")
+W4A4_LONGER = Regime("W4A4, biases corrected, 4 epochs", "few_bits_longer", "w4a4_")
 RELU = Regime("ReLU, W8A8, 10 epochs", "relu", "")
 RELU6 = Regime("ReLU6, W8A8, 10 epochs", "relu6", "")
-CONTROLS = Regime("skewed W8A8, controls (an earlier parent)", "controls", "")
+CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 
 
 @dataclass(frozen=True)
