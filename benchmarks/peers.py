@@ -171,9 +171,10 @@ def _torch_ao_network(config: ModelConfig) -> nn.Module:
 
 def torchao_pt2e(workload: Workload) -> Trainer:
     """torchao's successor of it: the network as an exported graph, quantizers from its x86 backend, channels last."""
-    model = workload.network().to(memory_format=torch.channels_last)
+    model = workload.network().to(workload.device, memory_format=torch.channels_last)
     batch = workload.params.qat_training.batch_size
-    example = torch.zeros(batch, 3, IMAGE_SIZE, IMAGE_SIZE).to(memory_format=torch.channels_last)
+    example = torch.zeros(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=workload.device)
+    example = example.to(memory_format=torch.channels_last)
     quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(is_qat=True))
     with quiet():
         exported = torch.export.export(model.train(), (example,)).module()

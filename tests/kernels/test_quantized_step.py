@@ -34,7 +34,7 @@ def step(forward: Forward, network: nn.Module, batch: Tensor) -> tuple[Tensor, d
     """Logits, and the gradients of what learns."""
     network.zero_grad(set_to_none=True)
     logits = forward(batch)
-    F.cross_entropy(logits, torch.arange(len(batch)) % 3).backward()
+    F.cross_entropy(logits, torch.arange(len(batch), device=batch.device) % 3).backward()
     gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     return logits.detach(), gradients
 
