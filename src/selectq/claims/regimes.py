@@ -50,7 +50,7 @@ class Regime:
 PLAIN = Regime("plain W8A8", "", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
 REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
-W4A8 = Regime("W4A8", "few_bits", "w4a8_")
+W4A8 = Regime("W4A8", "w4a8", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 W4A4_REPAIRED = Regime("W4A4, equalised before QAT", "few_bits_repaired", "w4a4_")
 W4A4_LONGER = Regime("W4A4, biases corrected, 4 epochs", "few_bits_longer", "w4a4_")
