@@ -31,7 +31,7 @@ $(READY): pyproject.toml
 		|| { echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up .venv (torch is a large download the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,remotes,fanout,executorch,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,remotes,fanout,executorch,weights,dev]'
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
 		git config merge.selectq-lock.driver '.venv/bin/selectq merge-lock %O %A %B'; \
 		git config merge.selectq-written.driver true; \

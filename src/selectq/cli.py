@@ -110,6 +110,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
     run_inspect(arguments.model, arguments.layers_csv)
 
 
+def _import_weights(arguments: argparse.Namespace) -> None:
+    from selectq.commands.import_weights import run_import_weights  # noqa: PLC0415
+
+    run_import_weights(_checkout(), arguments.source, arguments.out)
+
+
 def _controls(arguments: argparse.Namespace) -> None:
     from selectq.commands.controls import run_controls  # noqa: PLC0415
 
@@ -156,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
+    _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
     claims = commands.add_parser("claims", help="put the runs in results/ beside the paper's claims, results/claims.md")
     claims.set_defaults(command=_claims)
     return parser
@@ -166,6 +173,12 @@ def _add_controls(controls: argparse.ArgumentParser) -> None:
     controls.add_argument("--count", metavar="N", type=_positive, default=3, help="controls of each (default 3)")
     controls.add_argument("--seed", metavar="N", type=int, default=0, help="of the random choice (default 0)")
     controls.set_defaults(command=_controls)
+
+
+def _add_import_weights(weights: argparse.ArgumentParser) -> None:
+    weights.add_argument("source", metavar="FILE", type=Path, help="TensorFlow's 8-bit MobileNetV2, a .tflite")
+    weights.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .safetensors file to write")
+    weights.set_defaults(command=_import_weights)
 
 
 def _add_fanout(fanout: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from selectq.claims.questions import (
 from selectq.claims.regimes import (
     CONTROLS,
     PLAIN,
+    PRETRAINED,
     RELU,
     RELU6,
     REPAIRED,
@@ -27,9 +28,9 @@ from selectq.claims.regimes import (
 )
 from selectq.statistics.answers import REFERENCE
 
-ORDERED = (PLAIN, SKEWED, W4A4)
-ALL = (PLAIN, SKEWED, W4A8, W4A4)
-WITH_REPAIRED = (PLAIN, SKEWED, REPAIRED, W4A8, W4A4, W4A4_REPAIRED, W4A4_LONGER)
+ORDERED = (PLAIN, PRETRAINED, SKEWED, W4A4)
+ALL = (PLAIN, PRETRAINED, SKEWED, W4A8, W4A4)
+WITH_REPAIRED = (PLAIN, PRETRAINED, SKEWED, REPAIRED, W4A8, W4A4, W4A4_REPAIRED, W4A4_LONGER)
 
 RANDOM = tuple(f"{scope}_random{number}" for scope in ("dw", "dwpw") for number in (1, 2))
 SETS = ("full", "clf", "dw", "dwpw", "proj", "exp", "dwexp", "last_third", *RANDOM)
@@ -56,7 +57,7 @@ CLAIMS = (
         "Quantization after training with one scale per tensor fails",
         "-51.31 points (section 4.1)",
         Accuracy("falls short", (("tensor", REFERENCE),)),
-        (PLAIN, SKEWED),
+        (PLAIN, PRETRAINED, SKEWED),
     ),
     Claim(
         "Quantization after training with a scale per channel is not enough",

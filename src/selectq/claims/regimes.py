@@ -48,6 +48,7 @@ class Regime:
 
 
 PLAIN = Regime("plain W8A8", "", "")
+PRETRAINED = Regime("pretrained W8A8", "pretrained", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
 REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
 W4A8 = Regime("W4A8", "w4a8", "w4a8_")

@@ -1,0 +1,39 @@
+"""`selectq import-weights`: another framework's ImageNet weights as a checkpoint that `model.weights` can name."""
+
+import dataclasses
+from pathlib import Path
+
+from selectq.data.packed import read_dataset
+from selectq.errors import UserError
+from selectq.files import sha256, write_tensors
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.params.load import PARAMS_FILE, load_params
+
+IMAGES = Path("data/images.safetensors")
+STATISTICS_IMAGES = 512
+SUFFIX = ".safetensors"
+
+
+def run_import_weights(checkout: Path, source: Path, out: Path) -> None:
+    """Write the weights of a TFLite file for the network of the parameters, and print the lines that use them.
+
+    Args:
+        checkout: of whose parameters the network is, and of whose training images the statistics are.
+        source: TensorFlow's 8-bit MobileNetV2 of width 1.0.
+        out: a .safetensors file.
+
+    Raises:
+        UserError: bad parameters, a file that is not that network, no images yet, or the extra is not installed.
+    """
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out: {out} does not end in {SUFFIX}")
+    try:
+        from selectq.models.tflite_weights import read_folded, unfold  # noqa: PLC0415  # an optional extra
+    except ImportError:
+        raise UserError("import-weights needs the reader of TFLite files; install selectq[weights]") from None
+    folded = read_folded(source)
+    network = build_mobilenetv2(dataclasses.replace(load_params(checkout / PARAMS_FILE).model, activation="relu6"), 1)
+    train = read_dataset(checkout / IMAGES).train
+    state = unfold(network, folded, train.images[: min(STATISTICS_IMAGES, len(train))])
+    write_tensors(out, state, {"source": source.name, "source_sha256": sha256(source)})
+    print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}")

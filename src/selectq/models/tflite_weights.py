@@ -1,0 +1,160 @@
+"""ImageNet weights out of TensorFlow's 8-bit MobileNetV2 (a TFLite file), as a state dict of torchvision's network.
+
+In such a file batch norms are folded into the convolutions. Training wants them back: each is given the statistics that
+its convolution's outputs have on some images, and the factors with which the network computes what the file's does.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tflite
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.data.augment import PIXEL_SCALE, normalise
+from selectq.errors import UserError
+
+BATCH = 128
+MAGIC = b"TFL3"
+FILE_PIXEL_SCALE = 1 / 128
+"""A pixel's step in the file's input."""
+BACKGROUND = 1
+"""Classes of the file that ImageNet has not, at the front."""
+
+
+class Folded(NamedTuple):
+    """A convolution with its batch norm: float64 weight (O, I, kh, kw) and bias (O,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def read_folded(path: Path) -> list[Folded]:
+    """The dequantized convolutions of a TFLite file in its order, the classifier last.
+
+    Raises:
+        UserError: no such file, not TFLite, or one whose weights are not 8-bit integers.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if content[4:8] != MAGIC:
+        raise UserError(f"{path} is not a TFLite file: it has {content[4:8]!r} where {MAGIC!r} should stand")
+    try:
+        return list(_convolutions(tflite.Model.GetRootAsModel(content, 0)))
+    except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} does not hold the 8-bit convolutions of MobileNetV2 ({error})") from None
+
+
+def _convolutions(model: tflite.Model) -> Iterator[Folded]:
+    graph = model.Subgraphs(0)
+    order = {  # of the axes of each operator's weight, as torch has them
+        tflite.BuiltinOperator.CONV_2D: (0, 3, 1, 2),
+        tflite.BuiltinOperator.DEPTHWISE_CONV_2D: (3, 0, 1, 2),
+    }
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        code = model.OperatorCodes(operator.OpcodeIndex()).DeprecatedBuiltinCode()
+        if code in order:
+            weight = _dequantized(model, graph.Tensors(operator.Inputs(1)), np.uint8)
+            bias = _dequantized(model, graph.Tensors(operator.Inputs(2)), np.int32)
+            yield Folded(torch.from_numpy(weight.transpose(order[code]).copy()), torch.from_numpy(bias))
+
+
+def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kind: type) -> NDArray[np.float64]:
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    levels = np.frombuffer(data.tobytes(), kind).reshape(tensor.ShapeAsNumpy())
+    scheme = tensor.Quantization()
+    values: NDArray[np.float64] = (levels - float(scheme.ZeroPoint(0))) * float(scheme.Scale(0))
+    return values
+
+
+def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> dict[str, Tensor]:
+    """The file's weights as a float32 state dict with batch norms and a classifier for ImageNet's 1,000 classes.
+
+    Args:
+        network: of the geometry that will be trained, with the ReLU6 of the file's network; its state is overwritten.
+        folded: from `read_folded`.
+        images: uint8 (N, 3, H, W), on which the statistics are taken; in float64, so that machines agree.
+
+    Raises:
+        UserError: the file is not of this network.
+    """
+    *layers, classifier = folded
+    network.double().eval()
+    pairs = _layers(network)
+    found, wanted = [tuple(layer.weight.shape) for layer in layers], [tuple(conv.weight.shape) for conv, _ in pairs]
+    if found != wanted:
+        raise UserError(f"not MobileNetV2 of width 1.0: convolutions of the shapes {found}, not {wanted}")
+    layers[0] = _for_our_pixels(layers[0])
+    with torch.no_grad():
+        for (conv, norm), layer in zip(pairs, layers, strict=True):
+            _set(conv.weight, layer.weight)
+            _set_norm(norm, torch.zeros_like(layer.bias), torch.ones_like(layer.bias), 1.0, layer.bias)
+        for (conv, norm), layer, (mean, variance) in zip(pairs, layers, _statistics(network, images), strict=True):
+            size = _size(layer.weight)
+            _set(conv.weight, layer.weight / size.view(-1, 1, 1, 1))
+            _set_norm(norm, mean / size, variance / size**2, size, layer.bias + mean)
+    state = {name: _single(value) for name, value in network.state_dict().items()}
+    state["classifier.1.weight"] = _single(classifier.weight[BACKGROUND:].flatten(1))
+    state["classifier.1.bias"] = _single(classifier.bias[BACKGROUND:])
+    return state
+
+
+def _layers(network: MobileNetV2) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    modules = list(network.modules())
+    convs = [module for module in modules if isinstance(module, nn.Conv2d)]
+    return list(zip(convs, (module for module in modules if isinstance(module, nn.BatchNorm2d)), strict=True))
+
+
+def _for_our_pixels(stem: Folded) -> Folded:
+    """The stem for pixels of our scale; both have their zero at 128."""
+    return Folded(stem.weight * (FILE_PIXEL_SCALE / PIXEL_SCALE), stem.bias)
+
+
+def _statistics(network: MobileNetV2, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Mean and variance (O,) of each convolution's outputs, in network order."""
+    convs = [conv for conv, _ in _layers(network)]
+    sums = {conv: torch.zeros(2, conv.out_channels, dtype=torch.float64) for conv in convs}
+    counts = dict.fromkeys(convs, 0)
+
+    def add(conv: nn.Conv2d, _: object, output: Tensor) -> None:
+        sums[conv] += torch.stack([output.sum((0, 2, 3)), output.square().sum((0, 2, 3))])
+        counts[conv] += output.numel() // conv.out_channels
+
+    handles = [conv.register_forward_hook(add) for conv in convs]
+    for chunk in images.split(BATCH):
+        network(normalise(chunk).double())
+    for handle in handles:
+        handle.remove()
+    means = [sums[conv] / counts[conv] for conv in convs]
+    return [(mean, (square - mean**2).clamp(min=0)) for mean, square in means]
+
+
+def _size(weight: Tensor) -> Tensor:
+    """Each filter's length, with which it is divided: what a step changes is inverse to it. 1 for empty ones. (O,)"""
+    length = weight.flatten(1).norm(dim=1)
+    return torch.where(length > 0, length, 1.0)
+
+
+def _set_norm(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, factor: Tensor | float, bias: Tensor) -> None:
+    """Statistics, and an affine part with which it computes `factor (y - mean) + bias`."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    _set(norm.running_mean, mean)
+    _set(norm.running_var, variance)
+    _set(norm.weight, factor * (variance + norm.eps).sqrt())
+    _set(norm.bias, bias)
+
+
+def _set(target: Tensor, value: Tensor) -> None:
+    target.data = value.clone()
+
+
+def _single(value: Tensor) -> Tensor:
+    return (value.float() if value.is_floating_point() else value).contiguous()

@@ -1,0 +1,55 @@
+"""`selectq import-weights`: what it writes is what the parameters it prints then start from."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from brightest import Command
+from networks import CLASSES, coloured_noise
+from tflite_files import random_levels, tflite_file
+
+from selectq.data.packed import Dataset, write_dataset
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.models.weights import load_weights
+from selectq.params.load import overlay, read_yaml, validate
+
+
+@pytest.fixture
+def imagenet(here: Path, checkout: Path) -> Path:
+    """A checkout with images, and the file beside it."""
+    shutil.copy(checkout / "params.yaml", here)
+    (here / "dvc.yaml").touch()
+    (here / "profiles").mkdir()
+    images = coloured_noise(12, seed=0)
+    write_dataset(here / "data/images.safetensors", Dataset(images, images, images, CLASSES, {}))
+    (here / "imagenet.tflite").write_bytes(tflite_file(random_levels(empty=0)))
+    return here
+
+
+def test_printed_lines_start_a_training_from_the_file(imagenet: Path, selectq: Command) -> None:
+    printed = yaml.safe_load(selectq("import-weights", "imagenet.tflite", "--out", "weights.safetensors").out)
+    params = validate(overlay(read_yaml(imagenet / "params.yaml"), printed), "merged")
+    model, fresh = (build_mobilenetv2(params.model, len(CLASSES)) for _ in range(2))
+    load_weights(model, params.model, [])
+    assert model.features[0][1].running_var.ne(1).any()
+    assert model.classifier[1].weight.shape == fresh.classifier[1].weight.shape
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "message"),
+    [
+        ("imagenet.tflite", "weights.pth", "--out: weights.pth does not end in .safetensors"),
+        ("absent.tflite", "weights.safetensors", "absent.tflite: No such file or directory"),
+        ("params.yaml", "weights.safetensors", "params.yaml is not a TFLite file: it has"),
+    ],
+)
+def test_refusals(imagenet: Path, selectq: Command, source: str, out: str, message: str) -> None:
+    assert selectq.refusal("import-weights", source, "--out", out).startswith(message)
+    assert not (imagenet / out).exists()
+
+
+def test_images_come_first(imagenet: Path, selectq: Command) -> None:
+    (imagenet / "data/images.safetensors").unlink()
+    refusal = selectq.refusal("import-weights", "imagenet.tflite", "--out", "weights.safetensors")
+    assert "data/images.safetensors" in refusal

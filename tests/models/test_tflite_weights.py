@@ -1,0 +1,138 @@
+"""Weights out of a TFLite file: read as they were written, and a network that computes what the folded one does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import coloured_noise, model_config
+from tflite_files import ZERO_POINT, Levels, random_levels, tflite_file
+from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+
+from selectq.data.augment import normalise
+from selectq.errors import UserError
+from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.models.tflite_weights import Folded, read_folded, unfold
+
+EMPTY = 3
+"""A channel of the stem whose weights are all at the zero point."""
+
+
+def network(classes: int = 1000) -> MobileNetV2:
+    return build_mobilenetv2(model_config(activation="relu6"), classes)
+
+
+def convolutions(model: MobileNetV2) -> list[nn.Conv2d]:
+    return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+@pytest.fixture(scope="module")
+def layers() -> list[Levels]:
+    return random_levels(EMPTY)
+
+
+@pytest.fixture(scope="module")
+def file(layers: list[Levels], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "network.tflite"
+    path.write_bytes(tflite_file(layers))
+    return path
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return coloured_noise(130, seed=3).images
+
+
+@pytest.fixture(scope="module")
+def unfolded(file: Path, images: Tensor) -> MobileNetV2:
+    model = network()
+    model.load_state_dict(unfold(network(1), read_folded(file), images))
+    return model
+
+
+def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
+    """What the file's network computes before its classifier; its pixels lie between -1 and 1."""
+    model = network().double().eval()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for conv, norm, layer in zip(convolutions(model), norms, folded[:-1], strict=True):
+            conv.weight.copy_(layer.weight)
+            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+            norm.bias.copy_(layer.bias)
+        outputs: Tensor = model.features((images.double() - 128) / 128)
+    return outputs
+
+
+def test_levels_are_dequantized_into_torchs_layout(file: Path, layers: list[Levels]) -> None:
+    folded = read_folded(file)
+    assert len(folded) == len(layers)
+    stem, depthwise = layers[0], layers[1]
+    expected = (stem.weight.astype(float) - ZERO_POINT) * float(np.float32(stem.scale))
+    torch.testing.assert_close(folded[0].weight, torch.from_numpy(expected).permute(0, 3, 1, 2), rtol=0, atol=0)
+    expected = (depthwise.weight.astype(float) - ZERO_POINT) * float(np.float32(depthwise.scale))
+    torch.testing.assert_close(folded[1].weight, torch.from_numpy(expected).permute(3, 0, 1, 2), rtol=0, atol=0)
+    torch.testing.assert_close(folded[1].bias, torch.from_numpy(depthwise.bias * float(np.float32(0.001))))
+
+
+def test_unfolded_network_computes_what_the_file_does(unfolded: MobileNetV2, file: Path) -> None:
+    others = coloured_noise(8, seed=4).images
+    unfolded.eval()
+    with torch.no_grad():
+        ours = unfolded.features(normalise(others))
+    expected = folded_outputs(read_folded(file), others)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(ours.double(), expected, rtol=0, atol=1e-4)
+
+
+def test_batch_statistics_are_those_kept(unfolded: MobileNetV2, images: Tensor) -> None:
+    with torch.no_grad():
+        unfolded.eval()
+        kept = unfolded.features(normalise(images))
+        unfolded.train()
+        of_batch = unfolded.features(normalise(images))
+    torch.testing.assert_close(of_batch, kept, rtol=0, atol=0.01)
+
+
+def test_filters_are_as_long_as_each_other(unfolded: MobileNetV2) -> None:
+    for number, conv in enumerate(convolutions(unfolded)):
+        lengths = conv.weight.flatten(1).norm(dim=1)
+        expected = torch.ones(len(lengths))
+        expected[EMPTY] = 0.0 if number == 0 else 1.0
+        torch.testing.assert_close(lengths, expected)
+
+
+def test_classifier_is_that_of_imagenet(unfolded: MobileNetV2, file: Path) -> None:
+    classifier = read_folded(file)[-1]
+    torch.testing.assert_close(unfolded.classifier[1].weight, classifier.weight[1:, :, 0, 0].float())
+    torch.testing.assert_close(unfolded.classifier[1].bias, classifier.bias[1:].float())
+
+
+def test_other_network_is_refused(file: Path, images: Tensor) -> None:
+    with pytest.raises(UserError, match=r"not MobileNetV2 of width 1\.0: convolutions of the shapes"):
+        unfold(network(1), read_folded(file)[1:], images)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0\0\0\0ONNX\0\0", "is not a TFLite file: it has b'ONNX' where b'TFL3' should stand"),
+        (b"\xff\xff\xff\xffTFL3", "does not hold the 8-bit convolutions of MobileNetV2"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "other.tflite").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_folded(tmp_path / "other.tflite")
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.tflite: No such file or directory"):
+        read_folded(tmp_path / "absent.tflite")
+
+
+def test_floats_are_refused(tmp_path: Path, layers: list[Levels]) -> None:
+    first = layers[0]._replace(weight=layers[0].weight.astype(np.float32))  # four bytes where one is expected
+    (tmp_path / "float.tflite").write_bytes(tflite_file([first]))
+    with pytest.raises(UserError, match="does not hold the 8-bit convolutions"):
+        read_folded(tmp_path / "float.tflite")

@@ -1,0 +1,119 @@
+"""TFLite files as TensorFlow writes them for a MobileNetV2 of 8 bits: weights alone, the operators in order."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flatbuffers
+import numpy as np
+import tflite
+from networks import model_config
+from numpy.typing import NDArray
+from torch import nn
+
+from selectq.models.mobilenetv2 import build_mobilenetv2
+
+FILE_CLASSES = 1001
+ZERO_POINT = 120
+INT32, UINT8 = tflite.TensorType.INT32, tflite.TensorType.UINT8
+OPERATORS = (tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D)
+
+
+class Levels(NamedTuple):
+    """A convolution's integers, in TensorFlow's layout: (O, kh, kw, I), or (1, kh, kw, O) of a depthwise one."""
+
+    weight: NDArray[np.uint8]
+    bias: NDArray[np.int32]
+    scale: float
+    zero_point: int
+    bias_scale: float
+    depthwise: bool
+
+
+def random_levels(empty: int) -> list[Levels]:
+    """The convolutions of MobileNetV2 and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
+    generator = np.random.default_rng(0)
+    modules = build_mobilenetv2(model_config(), 1).modules()
+    shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in modules if isinstance(conv, nn.Conv2d)]
+    made = []
+    for shape, depthwise in [*shapes, ((FILE_CLASSES, 1280, 1, 1), False)]:
+        order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
+        weight = generator.integers(0, 256, [shape[axis] for axis in order]).astype(np.uint8)
+        bias = generator.integers(-800, 800, shape[0]).astype(np.int32)
+        made.append(Levels(weight, bias, 0.02 / np.prod(shape[1:]) ** 0.5, ZERO_POINT, 0.001, depthwise))
+    made[0].weight[empty] = ZERO_POINT
+    return made
+
+
+def tflite_file(layers: Sequence[Levels]) -> bytes:
+    """The file's bytes; tensor 0 is the input of every operator."""
+    builder = flatbuffers.Builder(1 << 20)
+    buffers, tensors, operators = (
+        [_buffer(builder, np.zeros(0, np.uint8))],
+        [_tensor(builder, 0, (1,), UINT8, (1.0, 0))],
+        [],
+    )
+    for layer in layers:
+        weight, bias = len(tensors), len(tensors) + 1
+        buffers += [_buffer(builder, layer.weight), _buffer(builder, layer.bias)]
+        tensors.append(_tensor(builder, weight, layer.weight.shape, UINT8, (layer.scale, layer.zero_point)))
+        tensors.append(_tensor(builder, bias, layer.bias.shape, INT32, (layer.bias_scale, 0)))
+        operators.append(_operator(builder, int(layer.depthwise), (0, weight, bias)))
+    graph = _graph(builder, tensors, operators)
+    codes = []
+    for code in OPERATORS:
+        tflite.OperatorCodeStart(builder)
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, code)
+        codes.append(tflite.OperatorCodeEnd(builder))
+    parts = [_offsets(builder, items) for items in (codes, [graph], buffers)]
+    tflite.ModelStart(builder)
+    tflite.ModelAddOperatorCodes(builder, parts[0])
+    tflite.ModelAddSubgraphs(builder, parts[1])
+    tflite.ModelAddBuffers(builder, parts[2])
+    builder.Finish(tflite.ModelEnd(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _offsets(builder: flatbuffers.Builder, items: Sequence[int]) -> int:
+    builder.StartVector(4, len(items), 4)
+    for item in reversed(items):
+        builder.PrependUOffsetTRelative(item)
+    return int(builder.EndVector())
+
+
+def _buffer(builder: flatbuffers.Builder, values: NDArray[np.generic]) -> int:
+    data = builder.CreateByteVector(values.tobytes())
+    tflite.BufferStart(builder)
+    tflite.BufferAddData(builder, data)
+    return int(tflite.BufferEnd(builder))
+
+
+def _tensor(builder: flatbuffers.Builder, buffer: int, shape: Sequence[int], kind: int, grid: tuple[float, int]) -> int:
+    scales = builder.CreateNumpyVector(np.array(grid[:1], np.float32))
+    zeros = builder.CreateNumpyVector(np.array(grid[1:], np.int64))
+    tflite.QuantizationParametersStart(builder)
+    tflite.QuantizationParametersAddScale(builder, scales)
+    tflite.QuantizationParametersAddZeroPoint(builder, zeros)
+    scheme = tflite.QuantizationParametersEnd(builder)
+    sizes = builder.CreateNumpyVector(np.array(shape, np.int32))
+    tflite.TensorStart(builder)
+    tflite.TensorAddShape(builder, sizes)
+    tflite.TensorAddType(builder, kind)
+    tflite.TensorAddBuffer(builder, buffer)
+    tflite.TensorAddQuantization(builder, scheme)
+    return int(tflite.TensorEnd(builder))
+
+
+def _operator(builder: flatbuffers.Builder, code: int, inputs: Sequence[int]) -> int:
+    taken = builder.CreateNumpyVector(np.array(inputs, np.int32))
+    tflite.OperatorStart(builder)
+    tflite.OperatorAddOpcodeIndex(builder, code)
+    tflite.OperatorAddInputs(builder, taken)
+    return int(tflite.OperatorEnd(builder))
+
+
+def _graph(builder: flatbuffers.Builder, tensors: Sequence[int], operators: Sequence[int]) -> int:
+    parts = [_offsets(builder, items) for items in (tensors, operators)]
+    tflite.SubGraphStart(builder)
+    tflite.SubGraphAddTensors(builder, parts[0])
+    tflite.SubGraphAddOperators(builder, parts[1])
+    return int(tflite.SubGraphEnd(builder))
