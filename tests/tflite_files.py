@@ -30,7 +30,7 @@ class Levels(NamedTuple):
 
 
 def random_levels(empty: int) -> list[Levels]:
-    """The convolutions of MobileNetV2 and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
+    """MobileNetV2's convolutions and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
     generator = np.random.default_rng(0)
     modules = build_mobilenetv2(model_config(), 1).modules()
     shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in modules if isinstance(conv, nn.Conv2d)]

@@ -21,8 +21,8 @@ def imagenet(here: Path, checkout: Path) -> Path:
     shutil.copy(checkout / "params.yaml", here)
     (here / "dvc.yaml").touch()
     (here / "profiles").mkdir()
-    images = coloured_noise(12, seed=0)
-    write_dataset(here / "data/images.safetensors", Dataset(images, images, images, CLASSES, {}))
+    splits = [coloured_noise(12, seed) for seed in range(3)]
+    write_dataset(here / "data/images.safetensors", Dataset(*splits, CLASSES, {}))
     (here / "imagenet.tflite").write_bytes(tflite_file(random_levels(empty=0)))
     return here
 
