@@ -108,9 +108,13 @@ def test_classifier_is_that_of_imagenet(unfolded: MobileNetV2, file: Path) -> No
     torch.testing.assert_close(unfolded.classifier[1].bias, classifier.bias[1:].float())
 
 
-def test_other_network_is_refused(file: Path, images: Tensor) -> None:
-    with pytest.raises(UserError, match=r"not MobileNetV2 of width 1\.0: convolutions of the shapes"):
-        unfold(network(1), read_folded(file)[1:], images)
+def test_other_networks_are_refused(file: Path, images: Tensor) -> None:
+    folded = read_folded(file)
+    with pytest.raises(UserError, match="not MobileNetV2: 0 convolutions, not 52 and a classifier"):
+        unfold(network(1), [], images)
+    narrow = [folded[0], Folded(folded[1].weight[:16], folded[1].bias[:16]), *folded[2:]]
+    with pytest.raises(UserError, match=r"convolution 1 has the shape \(16, 1, 3, 3\), not \(32, 1, 3, 3\)"):
+        unfold(network(1), narrow, images)
 
 
 @pytest.mark.parametrize(

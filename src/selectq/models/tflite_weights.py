@@ -86,13 +86,10 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
     Raises:
         UserError: the file is not of this network.
     """
-    *layers, classifier = folded
     network.double().eval()
     pairs = _layers(network)
-    found, wanted = [tuple(layer.weight.shape) for layer in layers], [tuple(conv.weight.shape) for conv, _ in pairs]
-    if found != wanted:
-        raise UserError(f"not MobileNetV2 of width 1.0: convolutions of the shapes {found}, not {wanted}")
-    layers[0] = _for_our_pixels(layers[0])
+    _check_shapes(folded, pairs)
+    layers, classifier = [_for_our_pixels(folded[0]), *folded[1:-1]], folded[-1]
     with torch.no_grad():
         for (conv, norm), layer in zip(pairs, layers, strict=True):
             _set(conv.weight, layer.weight)
@@ -111,6 +108,15 @@ def _layers(network: MobileNetV2) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     modules = list(network.modules())
     convs = [module for module in modules if isinstance(module, nn.Conv2d)]
     return list(zip(convs, (module for module in modules if isinstance(module, nn.BatchNorm2d)), strict=True))
+
+
+def _check_shapes(folded: Sequence[Folded], pairs: Sequence[tuple[nn.Conv2d, nn.BatchNorm2d]]) -> None:
+    if len(folded) != len(pairs) + 1:
+        raise UserError(f"not MobileNetV2: {len(folded)} convolutions, not {len(pairs)} and a classifier")
+    for number, (layer, (conv, _)) in enumerate(zip(folded, pairs, strict=False)):
+        found, wanted = tuple(layer.weight.shape), tuple(conv.weight.shape)
+        if found != wanted:
+            raise UserError(f"not MobileNetV2 of width 1.0: convolution {number} has the shape {found}, not {wanted}")
 
 
 def _for_our_pixels(stem: Folded) -> Folded:
