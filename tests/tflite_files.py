@@ -8,13 +8,18 @@ import numpy as np
 import tflite
 from networks import model_config
 from numpy.typing import NDArray
-from torch import nn
 
 from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.quantization.repairs.layers import normalised_convolutions
 
 FILE_CLASSES = 1001
 ZERO_POINT = 120
-INT32, UINT8 = tflite.TensorType.INT32, tflite.TensorType.UINT8
+KINDS = {
+    "uint8": tflite.TensorType.UINT8,
+    "int8": tflite.TensorType.INT8,
+    "int32": tflite.TensorType.INT32,
+    "float32": tflite.TensorType.FLOAT32,
+}
 OPERATORS = (tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D)
 
 
@@ -32,8 +37,8 @@ class Levels(NamedTuple):
 def random_levels(empty: int) -> list[Levels]:
     """MobileNetV2's convolutions and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
     generator = np.random.default_rng(0)
-    modules = build_mobilenetv2(model_config(), 1).modules()
-    shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in modules if isinstance(conv, nn.Conv2d)]
+    convolutions = [conv for conv, _ in normalised_convolutions(build_mobilenetv2(model_config(), 1))]
+    shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in convolutions]
     made = []
     for shape, depthwise in [*shapes, ((FILE_CLASSES, 1280, 1, 1), False)]:
         order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
@@ -49,14 +54,14 @@ def tflite_file(layers: Sequence[Levels]) -> bytes:
     builder = flatbuffers.Builder(1 << 20)
     buffers, tensors, operators = (
         [_buffer(builder, np.zeros(0, np.uint8))],
-        [_tensor(builder, 0, (1,), UINT8, (1.0, 0))],
+        [_tensor(builder, 0, np.zeros(1, np.uint8), (1.0, 0))],
         [],
     )
     for layer in layers:
         weight, bias = len(tensors), len(tensors) + 1
         buffers += [_buffer(builder, layer.weight), _buffer(builder, layer.bias)]
-        tensors.append(_tensor(builder, weight, layer.weight.shape, UINT8, (layer.scale, layer.zero_point)))
-        tensors.append(_tensor(builder, bias, layer.bias.shape, INT32, (layer.bias_scale, 0)))
+        tensors.append(_tensor(builder, weight, layer.weight, (layer.scale, layer.zero_point)))
+        tensors.append(_tensor(builder, bias, layer.bias, (layer.bias_scale, 0)))
         operators.append(_operator(builder, int(layer.depthwise), (0, weight, bias)))
     graph = _graph(builder, tensors, operators)
     codes = []
@@ -87,17 +92,17 @@ def _buffer(builder: flatbuffers.Builder, values: NDArray[np.generic]) -> int:
     return int(tflite.BufferEnd(builder))
 
 
-def _tensor(builder: flatbuffers.Builder, buffer: int, shape: Sequence[int], kind: int, grid: tuple[float, int]) -> int:
+def _tensor(builder: flatbuffers.Builder, buffer: int, values: NDArray[np.generic], grid: tuple[float, int]) -> int:
     scales = builder.CreateNumpyVector(np.array(grid[:1], np.float32))
     zeros = builder.CreateNumpyVector(np.array(grid[1:], np.int64))
     tflite.QuantizationParametersStart(builder)
     tflite.QuantizationParametersAddScale(builder, scales)
     tflite.QuantizationParametersAddZeroPoint(builder, zeros)
     scheme = tflite.QuantizationParametersEnd(builder)
-    sizes = builder.CreateNumpyVector(np.array(shape, np.int32))
+    sizes = builder.CreateNumpyVector(np.array(values.shape, np.int32))
     tflite.TensorStart(builder)
     tflite.TensorAddShape(builder, sizes)
-    tflite.TensorAddType(builder, kind)
+    tflite.TensorAddType(builder, KINDS[str(values.dtype)])
     tflite.TensorAddBuffer(builder, buffer)
     tflite.TensorAddQuantization(builder, scheme)
     return int(tflite.TensorEnd(builder))

@@ -28,12 +28,12 @@ def run_import_weights(checkout: Path, source: Path, out: Path) -> None:
     if out.suffix != SUFFIX:
         raise UserError(f"--out: {out} does not end in {SUFFIX}")
     try:
-        from selectq.models.tflite_weights import read_folded, unfold  # noqa: PLC0415  # an optional extra
+        from selectq.quantization.tflite_weights import read_folded, unfold  # noqa: PLC0415  # an optional extra
     except ImportError:
         raise UserError("import-weights needs the reader of TFLite files; install selectq[weights]") from None
     folded = read_folded(source)
     network = build_mobilenetv2(dataclasses.replace(load_params(checkout / PARAMS_FILE).model, activation="relu6"), 1)
-    train = read_dataset(checkout / IMAGES).train
-    state = unfold(network, folded, train.images[: min(STATISTICS_IMAGES, len(train))])
+    images = read_dataset(checkout / IMAGES).train.images[:STATISTICS_IMAGES]
+    state = unfold(network, folded, images)
     write_tensors(out, state, {"source": source.name, "source_sha256": sha256(source)})
     print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}")

@@ -18,11 +18,13 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import PIXEL_SCALE, normalise
 from selectq.errors import UserError
+from selectq.quantization.repairs.layers import NormalisedConv, normalised_convolutions, running_statistics
 
 BATCH = 128
 MAGIC = b"TFL3"
 FILE_PIXEL_SCALE = 1 / 128
 """A pixel's step in the file's input."""
+DTYPES = {tflite.TensorType.UINT8: np.uint8, tflite.TensorType.INT32: np.int32}
 BACKGROUND = 1
 """Classes of the file that ImageNet has not, at the front."""
 
@@ -62,15 +64,17 @@ def _convolutions(model: tflite.Model) -> Iterator[Folded]:
         operator = graph.Operators(number)
         code = model.OperatorCodes(operator.OpcodeIndex()).DeprecatedBuiltinCode()
         if code in order:
-            weight = _dequantized(model, graph.Tensors(operator.Inputs(1)), np.uint8)
-            bias = _dequantized(model, graph.Tensors(operator.Inputs(2)), np.int32)
+            weight = _dequantized(model, graph.Tensors(operator.Inputs(1)), tflite.TensorType.UINT8)
+            bias = _dequantized(model, graph.Tensors(operator.Inputs(2)), tflite.TensorType.INT32)
             yield Folded(torch.from_numpy(weight.transpose(order[code]).copy()), torch.from_numpy(bias))
 
 
-def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kind: type) -> NDArray[np.float64]:
-    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    levels = np.frombuffer(data.tobytes(), kind).reshape(tensor.ShapeAsNumpy())
+def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kind: int) -> NDArray[np.float64]:
     scheme = tensor.Quantization()
+    if tensor.Type() != kind or scheme.ScaleLength() != 1:
+        raise ValueError(f"tensor type {tensor.Type()} with {scheme.ScaleLength()} scales, not {kind} with one")
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    levels = np.frombuffer(data.tobytes(), DTYPES[kind]).reshape(tensor.ShapeAsNumpy())
     values: NDArray[np.float64] = (levels - float(scheme.ZeroPoint(0))) * float(scheme.Scale(0))
     return values
 
@@ -87,16 +91,16 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
         UserError: the file is not of this network.
     """
     network.double().eval()
-    pairs = _layers(network)
+    pairs = list(normalised_convolutions(network))
     _check_shapes(folded, pairs)
     layers, classifier = [_for_our_pixels(folded[0]), *folded[1:-1]], folded[-1]
     with torch.no_grad():
         for (conv, norm), layer in zip(pairs, layers, strict=True):
-            _set(conv.weight, layer.weight)
+            conv.weight.copy_(layer.weight)
             _set_norm(norm, torch.zeros_like(layer.bias), torch.ones_like(layer.bias), 1.0, layer.bias)
         for (conv, norm), layer, (mean, variance) in zip(pairs, layers, _statistics(network, images), strict=True):
             size = _size(layer.weight)
-            _set(conv.weight, layer.weight / size.view(-1, 1, 1, 1))
+            conv.weight.copy_(layer.weight / size.view(-1, 1, 1, 1))
             _set_norm(norm, mean / size, variance / size**2, size, layer.bias + mean)
     state = {name: _single(value) for name, value in network.state_dict().items()}
     state["classifier.1.weight"] = _single(classifier.weight[BACKGROUND:].flatten(1))
@@ -104,13 +108,7 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
     return state
 
 
-def _layers(network: MobileNetV2) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    modules = list(network.modules())
-    convs = [module for module in modules if isinstance(module, nn.Conv2d)]
-    return list(zip(convs, (module for module in modules if isinstance(module, nn.BatchNorm2d)), strict=True))
-
-
-def _check_shapes(folded: Sequence[Folded], pairs: Sequence[tuple[nn.Conv2d, nn.BatchNorm2d]]) -> None:
+def _check_shapes(folded: Sequence[Folded], pairs: Sequence[NormalisedConv]) -> None:
     if len(folded) != len(pairs) + 1:
         raise UserError(f"not MobileNetV2: {len(folded)} convolutions, not {len(pairs)} and a classifier")
     for number, (layer, (conv, _)) in enumerate(zip(folded, pairs, strict=False)):
@@ -126,7 +124,7 @@ def _for_our_pixels(stem: Folded) -> Folded:
 
 def _statistics(network: MobileNetV2, images: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Mean and variance (O,) of each convolution's outputs, in network order."""
-    convs = [conv for conv, _ in _layers(network)]
+    convs = [conv for conv, _ in normalised_convolutions(network)]
     sums = {conv: torch.zeros(2, conv.out_channels, dtype=torch.float64) for conv in convs}
     counts = dict.fromkeys(convs, 0)
 
@@ -151,15 +149,9 @@ def _size(weight: Tensor) -> Tensor:
 
 def _set_norm(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, factor: Tensor | float, bias: Tensor) -> None:
     """Statistics, and an affine part with which it computes `factor (y - mean) + bias`."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    _set(norm.running_mean, mean)
-    _set(norm.running_var, variance)
-    _set(norm.weight, factor * (variance + norm.eps).sqrt())
-    _set(norm.bias, bias)
-
-
-def _set(target: Tensor, value: Tensor) -> None:
-    target.data = value.clone()
+    affine = (factor * (variance + norm.eps).sqrt(), bias)
+    for kept, value in zip((*running_statistics(norm), norm.weight, norm.bias), (mean, variance, *affine), strict=True):
+        kept.copy_(value)
 
 
 def _single(value: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from networks import coloured_noise, model_config
 from tflite_files import ZERO_POINT, Levels, random_levels, tflite_file
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
 from selectq.errors import UserError
 from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.models.tflite_weights import Folded, read_folded, unfold
+from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
+from selectq.quantization.tflite_weights import Folded, read_folded, unfold
 
 EMPTY = 3
 """A channel of the stem whose weights are all at the zero point."""
@@ -21,10 +22,6 @@ EMPTY = 3
 
 def network(classes: int = 1000) -> MobileNetV2:
     return build_mobilenetv2(model_config(activation="relu6"), classes)
-
-
-def convolutions(model: MobileNetV2) -> list[nn.Conv2d]:
-    return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +51,10 @@ def unfolded(file: Path, images: Tensor) -> MobileNetV2:
 def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
     """What the file's network computes before its classifier; its pixels lie between -1 and 1."""
     model = network().double().eval()
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
-        for conv, norm, layer in zip(convolutions(model), norms, folded[:-1], strict=True):
+        for (conv, norm), layer in zip(normalised_convolutions(model), folded[:-1], strict=True):
             conv.weight.copy_(layer.weight)
-            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+            running_statistics(norm)[1].fill_(1 - norm.eps)
             norm.bias.copy_(layer.bias)
         outputs: Tensor = model.features((images.double() - 128) / 128)
     return outputs
@@ -95,7 +91,7 @@ def test_batch_statistics_are_those_kept(unfolded: MobileNetV2, images: Tensor) 
 
 
 def test_filters_are_as_long_as_each_other(unfolded: MobileNetV2) -> None:
-    for number, conv in enumerate(convolutions(unfolded)):
+    for number, (conv, _) in enumerate(normalised_convolutions(unfolded)):
         lengths = conv.weight.flatten(1).norm(dim=1)
         expected = torch.ones(len(lengths))
         expected[EMPTY] = 0.0 if number == 0 else 1.0
@@ -135,8 +131,9 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         read_folded(tmp_path / "absent.tflite")
 
 
-def test_floats_are_refused(tmp_path: Path, layers: list[Levels]) -> None:
-    first = layers[0]._replace(weight=layers[0].weight.astype(np.float32))  # four bytes where one is expected
-    (tmp_path / "float.tflite").write_bytes(tflite_file([first]))
+@pytest.mark.parametrize("kind", [np.float32, np.int8])
+def test_other_numbers_are_refused(tmp_path: Path, layers: list[Levels], kind: type) -> None:
+    first = layers[0]._replace(weight=layers[0].weight.astype(kind))
+    (tmp_path / "other.tflite").write_bytes(tflite_file([first]))
     with pytest.raises(UserError, match="does not hold the 8-bit convolutions"):
-        read_folded(tmp_path / "float.tflite")
+        read_folded(tmp_path / "other.tflite")
