@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from networks import coloured_noise, model_config
-from tflite_files import ZERO_POINT, Levels, random_levels, tflite_file
+from numpy.typing import NDArray
+from tflite_files import ZERO_POINT, Levels, Pixels, per_channel, random_levels, tflite_file
 from torch import Tensor
 from torchvision.models import MobileNetV2
 
@@ -49,14 +50,14 @@ def unfolded(file: Path, images: Tensor) -> MobileNetV2:
 
 
 def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
-    """What the file's network computes before its classifier; its pixels lie between -1 and 1."""
+    """What the file's network computes before its classifier."""
     model = network().double().eval()
     with torch.no_grad():
         for (conv, norm), layer in zip(normalised_convolutions(model), folded[:-1], strict=True):
             conv.weight.copy_(layer.weight)
             running_statistics(norm)[1].fill_(1 - norm.eps)
             norm.bias.copy_(layer.bias)
-        outputs: Tensor = model.features((images.double() - 128) / 128)
+        outputs: Tensor = model.features(normalise(images).double())
     return outputs
 
 
@@ -64,11 +65,37 @@ def test_levels_are_dequantized_into_torchs_layout(file: Path, layers: list[Leve
     folded = read_folded(file)
     assert len(folded) == len(layers)
     stem, depthwise = layers[0], layers[1]
-    expected = (stem.weight.astype(float) - ZERO_POINT) * float(np.float32(stem.scale))
+    expected = (stem.weight.astype(float) - ZERO_POINT) * float(stem.scale[0]) / 2  # its pixels' steps are 1/128
     torch.testing.assert_close(folded[0].weight, torch.from_numpy(expected).permute(0, 3, 1, 2), rtol=0, atol=0)
-    expected = (depthwise.weight.astype(float) - ZERO_POINT) * float(np.float32(depthwise.scale))
+    expected = (depthwise.weight.astype(float) - ZERO_POINT) * float(depthwise.scale[0])
     torch.testing.assert_close(folded[1].weight, torch.from_numpy(expected).permute(3, 0, 1, 2), rtol=0, atol=0)
     torch.testing.assert_close(folded[1].bias, torch.from_numpy(depthwise.bias * float(np.float32(0.001))))
+
+
+def test_signed_levels_with_scales_per_channel_are_the_same_numbers(
+    file: Path, layers: list[Levels], tmp_path: Path
+) -> None:
+    signed = [per_channel(layer) for layer in layers]
+    stem, depthwise = signed[:2]
+    depthwise.scale[5] *= 3
+    (tmp_path / "signed.tflite").write_bytes(tflite_file([stem, depthwise, *signed[2:]]))
+    first, second = read_folded(file), read_folded(tmp_path / "signed.tflite")
+    first[1].weight[5] *= 3
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one.weight, other.weight)
+        torch.testing.assert_close(one.bias, other.bias)
+
+
+def test_stem_takes_our_pixels_whatever_those_of_the_file(layers: list[Levels], tmp_path: Path) -> None:
+    pixels, path = Pixels(1 / 127.5, 127), tmp_path / "other.tflite"
+    path.write_bytes(tflite_file(layers, pixels))
+    stem = read_folded(path)[0]
+    patch = torch.randint(0, 256, (1, 3, 3, 3), generator=torch.Generator().manual_seed(0))
+    as_in_file = (patch.double() - pixels.zero_point) * float(np.float32(pixels.scale))
+    weight = (layers[0].weight.astype(float) - ZERO_POINT) * float(layers[0].scale[0])
+    expected = torch.from_numpy(weight).permute(0, 3, 1, 2).mul(as_in_file).sum((1, 2, 3))
+    expected += torch.from_numpy(layers[0].bias * float(np.float32(0.001)))
+    torch.testing.assert_close(stem.weight.mul(normalise(patch).double()).sum((1, 2, 3)) + stem.bias, expected)
 
 
 def test_unfolded_network_computes_what_the_file_does(unfolded: MobileNetV2, file: Path) -> None:
@@ -131,9 +158,16 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         read_folded(tmp_path / "absent.tflite")
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.int8])
-def test_other_numbers_are_refused(tmp_path: Path, layers: list[Levels], kind: type) -> None:
-    first = layers[0]._replace(weight=layers[0].weight.astype(kind))
-    (tmp_path / "other.tflite").write_bytes(tflite_file([first]))
-    with pytest.raises(UserError, match="does not hold the 8-bit convolutions"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": np.zeros((32, 3, 3, 3), np.float32)}, r"\(tensor type 0, not 3 or 9\)"),
+        ({"scale": np.ones(3, np.float32)}, r"does not hold the 8-bit convolutions of MobileNetV2 \("),
+    ],
+)
+def test_other_numbers_are_refused(
+    tmp_path: Path, layers: list[Levels], change: dict[str, NDArray[np.float32]], message: str
+) -> None:
+    (tmp_path / "other.tflite").write_bytes(tflite_file([layers[0]._replace(**change)]))
+    with pytest.raises(UserError, match=message):
         read_folded(tmp_path / "other.tflite")

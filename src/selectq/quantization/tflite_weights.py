@@ -1,13 +1,16 @@
 """ImageNet weights out of TensorFlow's 8-bit MobileNetV2 (a TFLite file), as a state dict of torchvision's network.
 
+Both kinds of such files: of a network trained with quantization (unsigned, one scale per tensor), and of one trained in
+float and quantized after (signed, one scale per channel).
+
 In such a file batch norms are folded into the convolutions. Training wants them back: each is given the statistics that
 its convolution's outputs have on some images, and the factors with which the network computes what the file's does.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tflite
@@ -16,17 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import PIXEL_SCALE, normalise
+from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT, normalise
 from selectq.errors import UserError
 from selectq.quantization.repairs.layers import NormalisedConv, normalised_convolutions, running_statistics
 
 BATCH = 128
 MAGIC = b"TFL3"
-FILE_PIXEL_SCALE = 1 / 128
-"""A pixel's step in the file's input."""
-DTYPES = {tflite.TensorType.UINT8: np.uint8, tflite.TensorType.INT32: np.int32}
+WEIGHTS = {tflite.TensorType.UINT8: np.uint8, tflite.TensorType.INT8: np.int8}
+BIASES = {tflite.TensorType.INT32: np.int32}
 BACKGROUND = 1
 """Classes of the file that ImageNet has not, at the front."""
+
+
+Kinds = Mapping[int, type[np.integer[Any]]]
+"""Integers that are read, by TFLite's number of their type."""
 
 
 class Folded(NamedTuple):
@@ -37,10 +43,10 @@ class Folded(NamedTuple):
 
 
 def read_folded(path: Path) -> list[Folded]:
-    """The dequantized convolutions of a TFLite file in its order, the classifier last.
+    """The dequantized convolutions of a TFLite file in its order, for our pixels, the classifier last.
 
     Raises:
-        UserError: no such file, not TFLite, or one whose weights are not 8-bit integers.
+        UserError: no such file, not TFLite, or one whose pixels and weights are not 8-bit integers.
     """
     try:
         content = path.read_bytes()
@@ -49,7 +55,9 @@ def read_folded(path: Path) -> list[Folded]:
     if content[4:8] != MAGIC:
         raise UserError(f"{path} is not a TFLite file: it has {content[4:8]!r} where {MAGIC!r} should stand")
     try:
-        return list(_convolutions(tflite.Model.GetRootAsModel(content, 0)))
+        model = tflite.Model.GetRootAsModel(content, 0)
+        stem, *others = _convolutions(model)
+        return [_for_our_pixels(stem, model.Subgraphs(0)), *others]
     except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} does not hold the 8-bit convolutions of MobileNetV2 ({error})") from None
 
@@ -64,19 +72,37 @@ def _convolutions(model: tflite.Model) -> Iterator[Folded]:
         operator = graph.Operators(number)
         code = model.OperatorCodes(operator.OpcodeIndex()).DeprecatedBuiltinCode()
         if code in order:
-            weight = _dequantized(model, graph.Tensors(operator.Inputs(1)), tflite.TensorType.UINT8)
-            bias = _dequantized(model, graph.Tensors(operator.Inputs(2)), tflite.TensorType.INT32)
+            weight = _dequantized(model, graph.Tensors(operator.Inputs(1)), WEIGHTS)
+            bias = _dequantized(model, graph.Tensors(operator.Inputs(2)), BIASES)
             yield Folded(torch.from_numpy(weight.transpose(order[code]).copy()), torch.from_numpy(bias))
 
 
-def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kind: int) -> NDArray[np.float64]:
-    scheme = tensor.Quantization()
-    if tensor.Type() != kind or scheme.ScaleLength() != 1:
-        raise ValueError(f"tensor type {tensor.Type()} with {scheme.ScaleLength()} scales, not {kind} with one")
+def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kinds: Kinds) -> NDArray[np.float64]:
+    """A tensor's values, of one scale or of one for each channel."""
+    if tensor.Type() not in kinds:
+        raise ValueError(f"tensor type {tensor.Type()}, not {' or '.join(map(str, kinds))}")
+    scheme, shape = tensor.Quantization(), tensor.ShapeAsNumpy()
+    per_channel = [-1 if axis == scheme.QuantizedDimension() else 1 for axis in range(len(shape))]
+    scale, zero_point = scheme.ScaleAsNumpy().astype(np.float64), scheme.ZeroPointAsNumpy()
     data = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    levels = np.frombuffer(data.tobytes(), DTYPES[kind]).reshape(tensor.ShapeAsNumpy())
-    values: NDArray[np.float64] = (levels - float(scheme.ZeroPoint(0))) * float(scheme.Scale(0))
+    levels = np.frombuffer(data.tobytes(), kinds[tensor.Type()]).reshape(shape)
+    values: NDArray[np.float64] = (levels - zero_point.reshape(per_channel)) * scale.reshape(per_channel)
+    if values.shape != levels.shape:
+        raise ValueError(f"{len(scale)} scales for the shape {tuple(shape)}")
     return values
+
+
+def _for_our_pixels(stem: Folded, graph: tflite.SubGraph) -> Folded:
+    """The stem of a network whose pixels are ours.
+
+    Where the file's zero is not ours, border pixels, padded with zeros, see the difference.
+    """
+    pixels = graph.Tensors(graph.Inputs(0))
+    if pixels.Type() != tflite.TensorType.UINT8:
+        raise ValueError(f"its input has the tensor type {pixels.Type()}, not {tflite.TensorType.UINT8}")
+    scale, zero_point = pixels.Quantization().Scale(0), pixels.Quantization().ZeroPoint(0)
+    shift = scale * (PIXEL_ZERO_POINT - zero_point) * stem.weight.sum((1, 2, 3))  # (O,)
+    return Folded(stem.weight * (scale / PIXEL_SCALE), stem.bias + shift)
 
 
 def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> dict[str, Tensor]:
@@ -93,7 +119,7 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
     network.double().eval()
     pairs = list(normalised_convolutions(network))
     _check_shapes(folded, pairs)
-    layers, classifier = [_for_our_pixels(folded[0]), *folded[1:-1]], folded[-1]
+    *layers, classifier = folded
     with torch.no_grad():
         for (conv, norm), layer in zip(pairs, layers, strict=True):
             conv.weight.copy_(layer.weight)
@@ -115,11 +141,6 @@ def _check_shapes(folded: Sequence[Folded], pairs: Sequence[NormalisedConv]) -> 
         found, wanted = tuple(layer.weight.shape), tuple(conv.weight.shape)
         if found != wanted:
             raise UserError(f"not MobileNetV2 of width 1.0: convolution {number} has the shape {found}, not {wanted}")
-
-
-def _for_our_pixels(stem: Folded) -> Folded:
-    """The stem for pixels of our scale; both have their zero at 128."""
-    return Folded(stem.weight * (FILE_PIXEL_SCALE / PIXEL_SCALE), stem.bias)
 
 
 def _statistics(network: MobileNetV2, images: Tensor) -> list[tuple[Tensor, Tensor]]:
