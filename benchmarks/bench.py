@@ -8,8 +8,9 @@ Writes `speed_<hardware>_<versions>.csv` and a picture beside it. Leave the mach
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from bounds import all_parameters, count_work, measure_ceilings
 from growth import VARIANTS, Variant, growth
 from machine import machine_slug
 from report import Comparison, draw, sentence, table
-from timing import Side, Timing, time_in_turns
+from timing import Side, Timing, Trainer, time_in_turns
 from workload import Workload, random_dataset, shrunk
 
 from selectq.errors import UserError
@@ -92,11 +93,15 @@ def main() -> None:
     workload = Workload(params, random_dataset(effort.images, device))
     hardware = machine_slug(device)
     path = arguments.output / f"{'quick' if arguments.quick else 'speed'}_{hardware}.csv"
+    repeats = arguments.repeats or effort.repeats
     sections: list[Callable[[], list[Comparison]]] = [
-        lambda: _training(workload, effort, arguments.repeats or effort.repeats),
+        lambda: _training(workload, effort, repeats),
         lambda: growth(workload, effort.variants, effort.growth_repeats, effort.growth_steps),
     ]
-    other = _announce(_costs(effort, arguments.dvc))  # first, while this process has the machine's memory to spare
+    if arguments.sides:
+        sections = [lambda: _cases(workload, arguments.sides, effort.steps, repeats)]
+    # first, while this process has the machine's memory to spare
+    other = [] if arguments.sides else _announce(_costs(effort, arguments.dvc))
     results: list[Comparison] = []
     for section in sections:  # what was measured stays, whatever comes after
         results += _announce(section())
@@ -106,13 +111,26 @@ def main() -> None:
 
 
 def _training(workload: Workload, effort: Effort, repeats: int) -> list[Comparison]:
-    speeds = time_in_turns(_sides(workload, effort.steps), repeats, "training steps and passes")
-    device = workload.device.type
-    found = [
-        Comparison(case.name, Timing(speeds[case.ours], speeds[case.peer]), case.peer_name, case.goals.get(device))
+    speeds = _speeds(workload, list(_sides(workload, effort.steps)), effort.steps, repeats)
+    return [*_compared(speeds, workload.device), *_beside_theory(workload, speeds)]
+
+
+def _cases(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> list[Comparison]:
+    """The cases both of whose sides are asked for."""
+    return _compared(_speeds(workload, sides, steps, repeats), workload.device)
+
+
+def _speeds(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> dict[str, list[float]]:
+    makers = _sides(workload, steps)
+    return time_in_turns({name: makers[name]() for name in sides}, repeats, "training steps and passes")
+
+
+def _compared(speeds: Mapping[str, list[float]], device: torch.device) -> list[Comparison]:
+    return [
+        Comparison(case.name, Timing(speeds[case.ours], speeds[case.peer]), case.peer_name, case.goals.get(device.type))
         for case in CASES
+        if case.ours in speeds and case.peer in speeds
     ]
-    return [*found, *_beside_theory(workload, speeds)]
 
 
 def _beside_theory(workload: Workload, speeds: dict[str, list[float]]) -> list[Comparison]:
@@ -130,34 +148,42 @@ def _beside_theory(workload: Workload, speeds: dict[str, list[float]]) -> list[C
     return found
 
 
-def _sides(workload: Workload, steps: int) -> dict[str, Side]:
-    mine = {
-        "fp32": ours.fp32(workload).step,
-        "qat_full": ours.qat(workload, "full").step,
-        **{f"qat_{name}": ours.qat(workload, name).step for name in PARTIAL},
+def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
+    """What is timed, by name, each made when it is called."""
+    mine: dict[str, Callable[[], Trainer]] = {
+        "fp32": lambda: ours.fp32(workload),
+        **{f"qat_{name}": partial(ours.qat, workload, name) for name in ("full", *PARTIAL)},
     }
-    passes = {
-        "float_pass": ours.float_pass(workload),
-        "evaluation": ours.evaluation(workload),
-        "calibration": ours.calibration(workload),
-        "drift": ours.drift(workload),
+    passes: dict[str, Callable[[], Callable[[], int]]] = {
+        "float_pass": lambda: ours.float_pass(workload),
+        "evaluation": lambda: ours.evaluation(workload),
+        "calibration": lambda: ours.calibration(workload),
+        "drift": lambda: ours.drift(workload),
     }
-    usual = {
-        "data_loader": peers.data_loader_loop(workload).step,
-        "fp32_compiled": peers.compiled_fp32(workload).step,
-        "fp32_bfloat16": peers.bfloat16_fp32(workload).step,
-        "qat_compiled": peers.compiled_qat(workload).step,
-        "ao_nchw": peers.torch_ao_nchw(workload).step,
-        "ao_channels_last": peers.torch_ao_channels_last(workload).step,
-        "ao_pt2e": peers.torchao_pt2e(workload).step,
+    usual: dict[str, Callable[[], Trainer]] = {
+        "data_loader": lambda: peers.data_loader_loop(workload),
+        "fp32_compiled": lambda: peers.compiled_fp32(workload),
+        "fp32_bfloat16": lambda: peers.bfloat16_fp32(workload),
+        "qat_compiled": lambda: peers.compiled_qat(workload),
+        "ao_nchw": lambda: peers.torch_ao_nchw(workload),
+        "ao_channels_last": lambda: peers.torch_ao_channels_last(workload),
+        "ao_pt2e": lambda: peers.torchao_pt2e(workload),
     }
     epoch = 50 * steps  # of the classifier alone: a step is too short to be timed
     return {
-        **{name: Side(step, True, steps) for name, step in mine.items()},
-        "qat_clf": Side(ours.classifier(workload, "clf").step, True, epoch),
-        **{name: Side(work, True, 1) for name, work in passes.items()},
-        **{name: Side(step, False, steps) for name, step in usual.items()},
+        **{name: partial(_side_of, make, True, steps) for name, make in mine.items()},
+        "qat_clf": lambda: Side(ours.classifier(workload, "clf").step, True, epoch),
+        **{name: partial(_side_of_pass, make) for name, make in passes.items()},
+        **{name: partial(_side_of, make, False, steps) for name, make in usual.items()},
     }
+
+
+def _side_of(make: Callable[[], Trainer], deterministic: bool, steps: int) -> Side:
+    return Side(make().step, deterministic, steps)
+
+
+def _side_of_pass(make: Callable[[], Callable[[], int]]) -> Side:
+    return Side(make(), True, 1)
 
 
 def _costs(effort: Effort, dvc: bool) -> list[Comparison]:
@@ -179,6 +205,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="rounds of training steps and passes")
     parser.add_argument("--quick", action="store_true", help="tiny batches: shows that it runs, measures nothing")
     parser.add_argument("--no-dvc", dest="dvc", action="store_false", help="leave out `dvc repro` in the checkout")
+    names = sorted({side for case in CASES for side in (case.ours, case.peer)})
+    parser.add_argument(
+        "--sides", nargs="+", choices=names, help="time these alone, and compare those that belong together"
+    )
     arguments = parser.parse_args()
     if arguments.repeats is not None and arguments.repeats < 1:
         raise UserError(f"--repeats: {arguments.repeats} is out of range; allowed: 1 or more")

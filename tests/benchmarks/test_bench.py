@@ -68,6 +68,15 @@ def test_repeats_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_chosen_sides_alone_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen = ["evaluation", "float_pass", "qat_clf"]
+    monkeypatch.setattr("sys.argv", ["bench.py", "--quick", "--output", str(tmp_path), "--sides", *chosen])
+    monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
+    bench.main()
+    (table_path,) = tmp_path.glob("quick_*.csv")
+    assert pd.read_csv(table_path)["case"].to_list() == ["evaluation"]  # qat_clf has no side to be compared with
+
+
 def test_qat_sides_take_the_same_images_in_their_own_layout(workload: Workload) -> None:
     nchw, last = peers.torch_ao_nchw(workload), peers.torch_ao_channels_last(workload)
     batches = [next(trainer.batches) for trainer in (ours.qat(workload, "full"), nchw, last)]
