@@ -8,7 +8,7 @@ import torch
 from networks import coloured_noise, model_config
 from numpy.typing import NDArray
 from tflite_files import ZERO_POINT, Levels, Pixels, per_channel, random_levels, tflite_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
@@ -50,14 +50,20 @@ def unfolded(file: Path, images: Tensor) -> MobileNetV2:
 
 
 def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
-    """What the file's network computes before its classifier."""
+    """What the head of the file's network puts out, before it is bounded."""
     model = network().double().eval()
     with torch.no_grad():
         for (conv, norm), layer in zip(normalised_convolutions(model), folded[:-1], strict=True):
             conv.weight.copy_(layer.weight)
             running_statistics(norm)[1].fill_(1 - norm.eps)
             norm.bias.copy_(layer.bias)
-        outputs: Tensor = model.features(normalise(images).double())
+        return unbounded(model, normalise(images).double())
+
+
+def unbounded(model: MobileNetV2, inputs: Tensor) -> Tensor:
+    """The head's outputs (N, 1280, H, W) before their activation."""
+    *body, head = model.features
+    outputs: Tensor = head[1](head[0](nn.Sequential(*body)(inputs)))
     return outputs
 
 
@@ -102,10 +108,16 @@ def test_unfolded_network_computes_what_the_file_does(unfolded: MobileNetV2, fil
     others = coloured_noise(8, seed=4).images
     unfolded.eval()
     with torch.no_grad():
-        ours = unfolded.features(normalise(others))
+        ours = unbounded(unfolded, normalise(others))
     expected = folded_outputs(read_folded(file), others)
     assert expected.std() > 0.01
-    torch.testing.assert_close(ours.double(), expected, rtol=0, atol=1e-4)
+    gain = unfolded.classifier[1].weight.double().norm() / read_folded(file)[-1].weight[1:].norm()
+    torch.testing.assert_close(ours.double() * gain, expected, rtol=0, atol=1e-4)
+
+
+def test_heads_factors_are_as_large_as_a_fresh_networks(unfolded: MobileNetV2) -> None:
+    _, norm = list(normalised_convolutions(unfolded))[-1]
+    torch.testing.assert_close(norm.weight.square().mean(), torch.tensor(1.0))
 
 
 def test_batch_statistics_are_those_kept(unfolded: MobileNetV2, images: Tensor) -> None:
@@ -125,9 +137,11 @@ def test_filters_are_as_long_as_each_other(unfolded: MobileNetV2) -> None:
         torch.testing.assert_close(lengths, expected)
 
 
-def test_classifier_is_that_of_imagenet(unfolded: MobileNetV2, file: Path) -> None:
+def test_classifier_is_that_of_imagenet_for_features_scaled_alike(unfolded: MobileNetV2, file: Path) -> None:
     classifier = read_folded(file)[-1]
-    torch.testing.assert_close(unfolded.classifier[1].weight, classifier.weight[1:, :, 0, 0].float())
+    expected = classifier.weight[1:, :, 0, 0].float()
+    scaled = unfolded.classifier[1].weight
+    torch.testing.assert_close(scaled / scaled.norm(), expected / expected.norm())
     torch.testing.assert_close(unfolded.classifier[1].bias, classifier.bias[1:].float())
 
 

@@ -108,6 +108,9 @@ def _for_our_pixels(stem: Folded, graph: tflite.SubGraph) -> Folded:
 def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> dict[str, Tensor]:
     """The file's weights as a float32 state dict with batch norms and a classifier for ImageNet's 1,000 classes.
 
+    The head's outputs are scaled to those of a fresh network, and the classifier's weights inversely: with ReLU, or
+    where ReLU6 does not bound them, the network computes what the file's does.
+
     Args:
         network: of the geometry that will be trained, with the ReLU6 of the file's network; its state is overwritten.
         folded: from `read_folded`.
@@ -128,8 +131,9 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
             size = _size(layer.weight)
             conv.weight.copy_(layer.weight / size.view(-1, 1, 1, 1))
             _set_norm(norm, mean / size, variance / size**2, size, layer.bias + mean)
+        gain = _take_out_gain(pairs[-1][1])
     state = {name: _single(value) for name, value in network.state_dict().items()}
-    state["classifier.1.weight"] = _single(classifier.weight[BACKGROUND:].flatten(1))
+    state["classifier.1.weight"] = _single(classifier.weight[BACKGROUND:].flatten(1) * gain)
     state["classifier.1.bias"] = _single(classifier.bias[BACKGROUND:])
     return state
 
@@ -173,6 +177,17 @@ def _set_norm(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, factor: Tens
     affine = (factor * (variance + norm.eps).sqrt(), bias)
     for kept, value in zip((*running_statistics(norm), norm.weight, norm.bias), (mean, variance, *affine), strict=True):
         kept.copy_(value)
+
+
+def _take_out_gain(norm: nn.BatchNorm2d) -> Tensor:
+    """Divide an affine part by its root mean square factor, which is returned: a fresh network's are 1.
+
+    Features several times as long make a new classifier's first steps explode.
+    """
+    gain = norm.weight.square().mean().sqrt()
+    norm.weight.div_(gain)
+    norm.bias.div_(gain)
+    return gain
 
 
 def _single(value: Tensor) -> Tensor:
