@@ -49,7 +49,7 @@ class Effort:
 
 EFFORT = {
     "cpu": Effort(images=2500, repeats=5, steps=6, growth_repeats=2, growth_steps=2, variants=VARIANTS),
-    "cuda": Effort(images=5000, repeats=7, steps=200, growth_repeats=3, growth_steps=50, variants=VARIANTS),
+    "cuda": Effort(images=5000, repeats=7, steps=50, growth_repeats=3, growth_steps=50, variants=VARIANTS),
 }
 QUICK = Effort(images=32, repeats=2, steps=1, growth_repeats=1, growth_steps=1, variants=[Variant(width=0.5, batch=4)])
 QUICK_BATCH = 4

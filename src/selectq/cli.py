@@ -113,7 +113,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 def _import_weights(arguments: argparse.Namespace) -> None:
     from selectq.commands.import_weights import run_import_weights  # noqa: PLC0415
 
-    run_import_weights(_checkout(), arguments.source, arguments.out)
+    run_import_weights(_checkout(), arguments.profile, arguments.source, arguments.out)
 
 
 def _controls(arguments: argparse.Namespace) -> None:
@@ -178,6 +178,7 @@ def _add_controls(controls: argparse.ArgumentParser) -> None:
 def _add_import_weights(weights: argparse.ArgumentParser) -> None:
     weights.add_argument("source", metavar="FILE", type=Path, help="TensorFlow's 8-bit MobileNetV2, a .tflite")
     weights.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .safetensors file to write")
+    weights.add_argument("--profile", metavar="NAME", help="for the network and the images of a profile")
     weights.set_defaults(command=_import_weights)
 
 

@@ -7,12 +7,20 @@ import pytest
 import yaml
 from brightest import Command
 from networks import CLASSES, coloured_noise
+from small_checkout import write_checkout
 from tflite_files import random_levels, tflite_file
 
 from selectq.data.packed import Dataset, write_dataset
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.models.weights import load_weights
 from selectq.params.load import overlay, read_yaml, validate
+
+DOWNLOAD = """
+stages:
+  download:
+    cmd: mkdir -p data && cp {} data/images.safetensors
+    outs: [data/images.safetensors]
+"""
 
 
 @pytest.fixture
@@ -53,3 +61,32 @@ def test_images_come_first(imagenet: Path, selectq: Command) -> None:
     (imagenet / "data/images.safetensors").unlink()
     refusal = selectq.refusal("import-weights", "imagenet.tflite", "--out", "weights.safetensors")
     assert "data/images.safetensors" in refusal
+
+
+def test_unknown_profiles_are_refused(imagenet: Path, selectq: Command) -> None:
+    words = ("import-weights", "imagenet.tflite", "--out", "weights.safetensors", "--profile", "larger")
+    assert selectq.refusal(*words).startswith("'larger' is no profile; allowed: ")
+
+
+def test_profiles_images_and_geometry_are_taken(imagenet: Path, selectq: Command) -> None:
+    write_dataset(
+        imagenet / "others.safetensors", Dataset(*(coloured_noise(12, seed) for seed in (5, 6, 7)), CLASSES, {})
+    )
+    profile = {"model": {"stem_stride": 2}}
+    write_checkout(
+        imagenet,
+        {
+            "dvc.yaml": DOWNLOAD.format(imagenet / "others.safetensors"),
+            "stages/none.py": "",
+            "profiles/larger.yaml": yaml.safe_dump(profile),
+        },
+    )
+    words = ("import-weights", "imagenet.tflite", "--out", "weights.safetensors")
+    printed = selectq(*words, "--profile", "larger").out
+    of_profile = yaml.safe_load(printed[printed.index("model:") :])
+
+    shutil.copy(imagenet / "others.safetensors", imagenet / "data/images.safetensors")
+    assert yaml.safe_load(selectq(*words).out) != of_profile
+    params = overlay(read_yaml(imagenet / "params.yaml"), profile)
+    (imagenet / "params.yaml").write_text(yaml.safe_dump(params))
+    assert yaml.safe_load(selectq(*words).out) == of_profile

@@ -55,8 +55,8 @@ W4A8 = Regime("W4A8", "w4a8", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 W4A4_REPAIRED = Regime("W4A4, equalised before QAT", "few_bits_repaired", "w4a4_")
 W4A4_LONGER = Regime("W4A4, biases corrected, 4 epochs", "few_bits_longer", "w4a4_")
-RELU = Regime("ReLU, W8A8, 10 epochs", "relu", "")
-RELU6 = Regime("ReLU6, W8A8, 10 epochs", "relu6", "")
+W4A4_PRETRAINED = Regime("pretrained W4A4, biases corrected, 4 epochs", "pretrained_few_bits", "w4a4_")
+RELU6 = Regime("pretrained W8A8, ReLU6", "relu6", "")
 CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 
 
