@@ -30,7 +30,6 @@ BIASES = {tflite.TensorType.INT32: np.int32}
 BACKGROUND = 1
 """Classes of the file that ImageNet has not, at the front."""
 
-
 Kinds = Mapping[int, type[np.integer[Any]]]
 """Integers that are read, by TFLite's number of their type."""
 
@@ -108,8 +107,8 @@ def _for_our_pixels(stem: Folded, graph: tflite.SubGraph) -> Folded:
 def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> dict[str, Tensor]:
     """The file's weights as a float32 state dict with batch norms and a classifier for ImageNet's 1,000 classes.
 
-    The head's outputs are scaled to those of a fresh network, and the classifier's weights inversely: with ReLU, or
-    where ReLU6 does not bound them, the network computes what the file's does.
+    The head's outputs are scaled to a fresh network's, and the classifier's weights inversely: but for what the head's
+    ReLU6 bounds, the network computes what the file's does.
 
     Args:
         network: of the geometry that will be trained, with the ReLU6 of the file's network; its state is overwritten.
