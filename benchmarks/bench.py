@@ -4,7 +4,8 @@ All training steps and passes take turns in this process, and ratios are taken r
 loading and augmentation. QAT steps do not: all sides take the same batches from memory and follow activation ranges.
 The process keeps freed memory in large pages, which the peers have the good of, too.
 
-Writes `speed_<hardware>_<versions>.csv` and a picture beside it. Leave the machine alone meanwhile.
+Writes `speed_<hardware>_<versions>.csv` and a picture beside it; with `--sides` these alone, so name another `--output`
+to keep what is there. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -111,18 +112,18 @@ def main() -> None:
 
 
 def _training(workload: Workload, effort: Effort, repeats: int) -> list[Comparison]:
-    speeds = _speeds(workload, list(_sides(workload, effort.steps)), effort.steps, repeats)
+    speeds = _speeds(_sides(workload, effort.steps), repeats)
     return [*_compared(speeds, workload.device), *_beside_theory(workload, speeds)]
 
 
 def _cases(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> list[Comparison]:
     """The cases both of whose sides are asked for."""
-    return _compared(_speeds(workload, sides, steps, repeats), workload.device)
-
-
-def _speeds(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> dict[str, list[float]]:
     makers = _sides(workload, steps)
-    return time_in_turns({name: makers[name]() for name in sides}, repeats, "training steps and passes")
+    return _compared(_speeds({name: makers[name] for name in sides}, repeats), workload.device)
+
+
+def _speeds(makers: Mapping[str, Callable[[], Side]], repeats: int) -> dict[str, list[float]]:
+    return time_in_turns({name: make() for name, make in makers.items()}, repeats, "training steps and passes")
 
 
 def _compared(speeds: Mapping[str, list[float]], device: torch.device) -> list[Comparison]:
@@ -151,23 +152,23 @@ def _beside_theory(workload: Workload, speeds: dict[str, list[float]]) -> list[C
 def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
     """What is timed, by name, each made when it is called."""
     mine: dict[str, Callable[[], Trainer]] = {
-        "fp32": lambda: ours.fp32(workload),
+        "fp32": partial(ours.fp32, workload),
         **{f"qat_{name}": partial(ours.qat, workload, name) for name in ("full", *PARTIAL)},
     }
     passes: dict[str, Callable[[], Callable[[], int]]] = {
-        "float_pass": lambda: ours.float_pass(workload),
-        "evaluation": lambda: ours.evaluation(workload),
-        "calibration": lambda: ours.calibration(workload),
-        "drift": lambda: ours.drift(workload),
+        "float_pass": partial(ours.float_pass, workload),
+        "evaluation": partial(ours.evaluation, workload),
+        "calibration": partial(ours.calibration, workload),
+        "drift": partial(ours.drift, workload),
     }
     usual: dict[str, Callable[[], Trainer]] = {
-        "data_loader": lambda: peers.data_loader_loop(workload),
-        "fp32_compiled": lambda: peers.compiled_fp32(workload),
-        "fp32_bfloat16": lambda: peers.bfloat16_fp32(workload),
-        "qat_compiled": lambda: peers.compiled_qat(workload),
-        "ao_nchw": lambda: peers.torch_ao_nchw(workload),
-        "ao_channels_last": lambda: peers.torch_ao_channels_last(workload),
-        "ao_pt2e": lambda: peers.torchao_pt2e(workload),
+        "data_loader": partial(peers.data_loader_loop, workload),
+        "fp32_compiled": partial(peers.compiled_fp32, workload),
+        "fp32_bfloat16": partial(peers.bfloat16_fp32, workload),
+        "qat_compiled": partial(peers.compiled_qat, workload),
+        "ao_nchw": partial(peers.torch_ao_nchw, workload),
+        "ao_channels_last": partial(peers.torch_ao_channels_last, workload),
+        "ao_pt2e": partial(peers.torchao_pt2e, workload),
     }
     epoch = 50 * steps  # of the classifier alone: a step is too short to be timed
     return {
