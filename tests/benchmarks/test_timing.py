@@ -1,5 +1,7 @@
 """Ratio arithmetic, and the order in which sides are timed."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from timing import Side, Spread, Timing, Trainer, spread, time_in_turns
@@ -45,7 +47,18 @@ def test_speed_is_that_of_the_timed_steps_alone(monkeypatch: pytest.MonkeyPatch)
     assert time_in_turns({"A": _side("A", [], steps=3)}, 1, "speed") == {"A": [6.0]}
 
 
-def test_each_side_has_its_algorithms_and_the_settings_come_back() -> None:
+@pytest.fixture
+def algorithms_put_back() -> Iterator[None]:
+    """Torch's setting is that of the process, and programs that other tests call leave it on: it is put back."""
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.usefixtures("algorithms_put_back")
+@pytest.mark.parametrize("before", [False, True])
+def test_each_side_has_its_algorithms_and_the_settings_come_back(before: bool) -> None:
+    torch.use_deterministic_algorithms(before)
     log: list[bool] = []
 
     def work() -> int:
@@ -54,7 +67,7 @@ def test_each_side_has_its_algorithms_and_the_settings_come_back() -> None:
 
     time_in_turns({"A": Side(work, True, 1), "B": Side(work, False, 1)}, 1, "flags")
     assert log == [True, True, False, False, True, True, False, False]
-    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == before
 
 
 def test_step_learns_between_its_hooks() -> None:
