@@ -190,11 +190,22 @@ def test_profile_puts_back_what_its_base_removes(checkout: Path) -> None:
     assert study_parameters(Study(checkout, "more"))["ptq"] == entries
 
 
+def test_bases_are_laid_in_turn_and_none_twice(checkout: Path) -> None:
+    Path("profiles/seeded.yaml").write_text("seed: 8\nregime: seeded\n")
+    Path("profiles/fast.yaml").write_text("base: seeded\nfinetune: {epochs: 1}\nregime: fast\n")
+    Path("profiles/both.yaml").write_text("base: [same, fast, seeded]\nfinetune: {lr: 0.5}\n")
+    plain = study_parameters(Study(checkout, "same"))
+    finetune = {**plain["finetune"], "epochs": 1, "lr": 0.5}
+    assert study_parameters(Study(checkout, "both")) == {**plain, "seed": 8, "regime": "fast", "finetune": finetune}
+    Path("profiles/both.yaml").write_text("base: [same, seeded, fast]\n")
+    assert study_parameters(Study(checkout, "both"))["regime"] == "fast"
+
+
 def test_unknown_or_circular_base_is_refused(checkout: Path) -> None:
     Path("profiles/a.yaml").write_text("base: b\n")
     with pytest.raises(UserError, match=r"^profiles/a\.yaml: base: 'b' is no profile; allowed: a, digits, same$"):
         study_parameters(Study(checkout, "a"))
-    Path("profiles/b.yaml").write_text("base: a\n")
+    Path("profiles/b.yaml").write_text("base: [same, a]\n")
     with pytest.raises(UserError, match=r"^profiles/b\.yaml: base: a goes in a circle \(a -> b -> a\)$"):
         study_parameters(Study(checkout, "a"))
 

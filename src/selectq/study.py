@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -107,35 +106,40 @@ def reproduced(study: Study, stages: Sequence[str] = ()) -> Iterator[None]:
 
 
 def study_parameters(study: Study) -> dict[str, Any]:
-    """`params.yaml` under the profile, and under the one that it names as its `base` before that; validated as a whole.
+    """`params.yaml`, what the profile names as its `base` laid over that, then its own lines; validated as a whole.
+
+    A base is a profile, or a list of them: the first is laid first, each over its own bases, and none twice.
 
     Raises:
         UserError: no such profile, a base that comes back to itself, or a bad parameter.
     """
-    profiles = sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
+    profiles = _profiles(study)
     if study.profile not in profiles:
         raise UserError(f"{study.profile!r} is no profile; allowed: {', '.join(profiles)} (the files in profiles/)")
-    parameters = reduce(overlay, _overlays(study, profiles), read_yaml(study.checkout / PARAMS_FILE))
+    overlays: dict[str, dict[str, Any]] = {}
+    _collect_overlays(study, (study.profile,), overlays)
+    parameters = overlay(read_yaml(study.checkout / PARAMS_FILE), *overlays.values())
     validate(parameters, f"{study.overlay_file} over {PARAMS_FILE}")
     return parameters
 
 
-def _overlays(study: Study, profiles: Sequence[str]) -> list[dict[str, Any]]:
-    """The profile's lines, those of its base before them, and so on."""
-    overlays: list[dict[str, Any]] = []
-    names = [study.profile]
-    while True:
-        file = replace(study, profile=names[-1]).overlay_file
-        lines = read_yaml(file)
-        base = lines.pop("base", None)
-        overlays.insert(0, lines)
-        if base is None:
-            return overlays
-        if base not in profiles:
-            raise UserError(f"{file}: base: {base!r} is no profile; allowed: {', '.join(profiles)}")
-        if base in names:
-            raise UserError(f"{file}: base: {base} goes in a circle ({' -> '.join([*names, base])})")
-        names.append(base)
+def _profiles(study: Study) -> list[str]:
+    return sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
+
+
+def _collect_overlays(study: Study, path: tuple[str, ...], overlays: dict[str, dict[str, Any]]) -> None:
+    """Add the lines of the last profile of `path`, behind those of its bases; `path` says how it was come to."""
+    file = replace(study, profile=path[-1]).overlay_file
+    lines = read_yaml(file)
+    base = lines.pop("base", [])
+    for name in base if isinstance(base, list) else [base]:
+        if name not in _profiles(study):
+            raise UserError(f"{file}: base: {name!r} is no profile; allowed: {', '.join(_profiles(study))}")
+        if name in path:
+            raise UserError(f"{file}: base: {name} goes in a circle ({' -> '.join([*path, name])})")
+        if name not in overlays:
+            _collect_overlays(study, (*path, name), overlays)
+    overlays[path[-1]] = lines
 
 
 def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:

@@ -94,6 +94,14 @@ def test_overlay(profile: dict[str, Any], expected: dict[str, Any]) -> None:
     assert str(BASE) == before
 
 
+def test_profiles_are_laid_in_turn() -> None:
+    new = {"lr": 0.5}
+    assert overlay(BASE, {"qat": {"clf": None}}, {"qat": {"clf": None}}) == overlay(BASE, {"qat": {"clf": None}})
+    assert overlay(BASE, {"qat": {"clf": None}}, {"qat": {"clf": new}})["qat"]["clf"] == new
+    assert overlay(BASE, {"qat": {"dw": None}}, {"qat": {"dw": new}})["qat"]["dw"] == new  # nothing of the old one
+    assert overlay(BASE, {"qat": {"dv": None}})["qat"]["dv"] is None  # never there: for the validation to refuse
+
+
 def test_overlay_keeps_the_order_of_the_base() -> None:
     assert list(overlay({"b": 1, "a": 2}, {"a": 3, "c": 4})) == ["b", "a", "c"]
 

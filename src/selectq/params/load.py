@@ -1,7 +1,9 @@
 """Reading `params.yaml`, and laying a profile over it."""
 
 from collections.abc import Hashable, Mapping
+from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -90,17 +92,33 @@ def validate(document: dict[str, Any], origin: str) -> Params:
         raise UserError(f"{origin}: {error}") from None
 
 
-def overlay(base: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with a profile's values laid over it, mapping by mapping; `null` for a mapping removes it."""
+_REMOVED: Mapping[str, Any] = MappingProxyType({})
+"""Stands where a mapping was: removing it again changes nothing, and what is laid over it begins anew."""
+
+
+def overlay(base: Mapping[str, Any], *profiles: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the profiles' values laid over it in turn, mapping by mapping; `null` for a mapping removes it."""
+    return _without_removed(reduce(_laid_over, profiles, base))
+
+
+def _laid_over(base: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in profile.items():
-        if value is None and isinstance(merged.get(key), Mapping):
-            del merged[key]
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = overlay(merged[key], value)
-        else:
+        if not isinstance(merged.get(key), Mapping):
             merged[key] = value
+        elif value is None:
+            merged[key] = _REMOVED
+        else:
+            merged[key] = _laid_over(merged[key], value) if isinstance(value, Mapping) else value
     return merged
+
+
+def _without_removed(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_removed(value) if isinstance(value, Mapping) else value
+        for key, value in document.items()
+        if value is not _REMOVED
+    }
 
 
 def choose(configs: Mapping[str, Any], name: str, section: str) -> Any:
