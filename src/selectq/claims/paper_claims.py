@@ -24,13 +24,25 @@ from selectq.claims.regimes import (
     W4A4_PRETRAINED,
     W4A4_REPAIRED,
     W4A8,
+    W4A8_PRETRAINED,
     Regime,
 )
 from selectq.statistics.answers import REFERENCE
 
 ORDERED = (PLAIN, PRETRAINED, SKEWED, W4A4)
 ALL = (PLAIN, PRETRAINED, SKEWED, W4A8, W4A4)
-WITH_REPAIRED = (PLAIN, PRETRAINED, SKEWED, REPAIRED, W4A8, W4A4, W4A4_REPAIRED, W4A4_LONGER, W4A4_PRETRAINED)
+WITH_REPAIRED = (
+    PLAIN,
+    PRETRAINED,
+    SKEWED,
+    REPAIRED,
+    W4A8,
+    W4A8_PRETRAINED,
+    W4A4,
+    W4A4_REPAIRED,
+    W4A4_LONGER,
+    W4A4_PRETRAINED,
+)
 
 RANDOM = tuple(f"{scope}_random{number}" for scope in ("dw", "dwpw") for number in (1, 2))
 SETS = ("full", "clf", "dw", "dwpw", "proj", "exp", "dwexp", "last_third", *RANDOM)
@@ -63,13 +75,13 @@ CLAIMS = (
         "Quantization after training with a scale per channel is not enough",
         "-27.62 (Table 2)",
         Accuracy("falls short", (("channel", REFERENCE),)),
-        (*ALL, W4A4_PRETRAINED),
+        (*ALL, W4A8_PRETRAINED, W4A4_PRETRAINED),
     ),
     Claim(
         "Full QAT improves on that",
         "+25.11 on PTQ per channel (Table 2)",
         Accuracy("is ahead", (("full", "channel"),)),
-        (*ALL, W4A4_PRETRAINED),
+        (*ALL, W4A8_PRETRAINED, W4A4_PRETRAINED),
     ),
     Claim(
         "Retraining the classifier alone is not enough",
