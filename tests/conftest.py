@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def data_folder() -> Path:
     if not folders:
         pytest.skip("SELECTQ_DATA is not set: no real images here")
     return Path(folders.split(os.pathsep)[0])
+
+
+@pytest.fixture
+def algorithms_put_back() -> Iterator[None]:
+    """Whether torch's algorithms are deterministic is the process's to say: other tests find it as it was."""
+    torch = importlib.import_module("torch")  # here: not every test needs it
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
 
 
 @pytest.fixture(scope="session")

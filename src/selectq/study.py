@@ -113,33 +113,28 @@ def study_parameters(study: Study) -> dict[str, Any]:
     Raises:
         UserError: no such profile, a base that comes back to itself, or a bad parameter.
     """
-    profiles = _profiles(study)
+    profiles = sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
     if study.profile not in profiles:
         raise UserError(f"{study.profile!r} is no profile; allowed: {', '.join(profiles)} (the files in profiles/)")
-    overlays: dict[str, dict[str, Any]] = {}
-    _collect_overlays(study, (study.profile,), overlays)
+    overlays = _overlays(study, profiles, (study.profile,))
     parameters = overlay(read_yaml(study.checkout / PARAMS_FILE), *overlays.values())
     validate(parameters, f"{study.overlay_file} over {PARAMS_FILE}")
     return parameters
 
 
-def _profiles(study: Study) -> list[str]:
-    return sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
-
-
-def _collect_overlays(study: Study, path: tuple[str, ...], overlays: dict[str, dict[str, Any]]) -> None:
-    """Add the lines of the last profile of `path`, behind those of its bases; `path` says how it was come to."""
+def _overlays(study: Study, profiles: Sequence[str], path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The lines of the last profile of `path`, behind those of its bases, by name; `path` says how it was come to."""
     file = replace(study, profile=path[-1]).overlay_file
     lines = read_yaml(file)
     base = lines.pop("base", [])
+    overlays: dict[str, dict[str, Any]] = {}
     for name in base if isinstance(base, list) else [base]:
-        if name not in _profiles(study):
-            raise UserError(f"{file}: base: {name!r} is no profile; allowed: {', '.join(_profiles(study))}")
+        if name not in profiles:
+            raise UserError(f"{file}: base: {name!r} is no profile; allowed: {', '.join(profiles)}")
         if name in path:
             raise UserError(f"{file}: base: {name} goes in a circle ({' -> '.join([*path, name])})")
-        if name not in overlays:
-            _collect_overlays(study, (*path, name), overlays)
-    overlays[path[-1]] = lines
+        overlays |= _overlays(study, profiles, (*path, name))  # what is there already keeps its place
+    return overlays | {path[-1]: lines}
 
 
 def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """Ratio arithmetic, and the order in which sides are timed."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from timing import Side, Spread, Timing, Trainer, spread, time_in_turns
@@ -45,14 +43,6 @@ def test_speed_is_that_of_the_timed_steps_alone(monkeypatch: pytest.MonkeyPatch)
     clock = iter([10.0, 12.0] * 2)
     monkeypatch.setattr("timing.perf_counter", lambda: next(clock))
     assert time_in_turns({"A": _side("A", [], steps=3)}, 1, "speed") == {"A": [6.0]}
-
-
-@pytest.fixture
-def algorithms_put_back() -> Iterator[None]:
-    """Torch's setting is that of the process, and programs that other tests call leave it on: it is put back."""
-    before = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(before)
 
 
 @pytest.mark.usefixtures("algorithms_put_back")

@@ -1,7 +1,5 @@
 """What a GPU's convolutions may round, and where."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -9,13 +7,10 @@ from selectq.training.device import choose_device, tensor_float32
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_before(monkeypatch: pytest.MonkeyPatch, algorithms_put_back: None) -> None:
     """Torch's settings are those of the process: other tests find them as they were."""
     monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(deterministic)
 
 
 def test_stages_measure_in_full_float32() -> None:
