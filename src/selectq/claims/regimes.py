@@ -9,6 +9,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.claims.verdicts import Gap
 from selectq.errors import UserError
+from selectq.params.configs import QatConfig
+from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.statistics.answers import REFERENCE
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS
@@ -19,7 +21,6 @@ ENOUGH_SEEDS = 3
 
 TABLE_COLUMNS = {
     "config": str,
-    "scope": str,
     "params_retrained_pct": float,
     "size_mb": float,
     "fp32_top1": float,
@@ -46,11 +47,16 @@ class Regime:
         results = checkout / "results"
         return (results / self.profile, results / self.profile) if self.profile else (results, checkout / "plots")
 
+    def parameters(self, checkout: Path) -> Path:
+        """What it was run with."""
+        return checkout / "results" / self.profile / PARAMS_FILE if self.profile else checkout / PARAMS_FILE
+
 
 PLAIN = Regime("plain W8A8", "", "")
 PRETRAINED = Regime("pretrained W8A8", "pretrained", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
 REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
+SKEWED_PRETRAINED = Regime("pretrained skewed W8A8", "pretrained_skewed", "")
 W4A8 = Regime("W4A8", "w4a8", "w4a8_")
 W4A8_PRETRAINED = Regime("pretrained W4A8", "pretrained_w4a8", "w4a8_")
 W4A4 = Regime("W4A4", "few_bits", "w4a4_")
@@ -113,31 +119,27 @@ def read_measured(checkout: Path, regime: Regime, margin: float, network: Mobile
     """What is in `results/` of a regime; None where it was not run. Scopes name the modules of `network`.
 
     Raises:
-        UserError: a table is missing or damaged.
+        UserError: a table or the run's parameters are missing or damaged.
     """
     results, plots = regime.folders(checkout)
     if not (results / "contrasts.csv").exists():
         return None
     of_seeds = ("seeds_ci_low", "seeds_ci_high")
-    table = read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1"))
     return Measured(
         regime,
         margin,
         contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, None, of_seeds),
         paired=read_table(results / "paired.csv", PAIRED_COLUMNS, None),
         methods=read_table(results / "methods.csv", METHOD_COLUMNS, None, ("ci_low", "ci_high")),
-        table=table,
+        table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1")),
         drift=read_table(plots / "drift.csv", DRIFT_COLUMNS, None),
         causes=read_table(plots / "causes.csv", CAUSE_COLUMNS, None),
-        layers=_retrained_layers(table, network),
+        layers=_retrained_layers(load_params(regime.parameters(checkout)).qat, network),
     )
 
 
-def _retrained_layers(table: pd.DataFrame, network: MobileNetV2) -> dict[str, frozenset[str]]:
-    rows = table[table["params_retrained_pct"] > 0]
-    scope_alone = (text.partition("; ")[0] for text in rows["scope"])  # repairs stand behind it
-    written: dict[str, str] = dict(zip(rows["config"], scope_alone, strict=True))
-    scopes = {name: parameters_in_scope(network, scope.split(" + ")) for name, scope in written.items()}
+def _retrained_layers(configs: Mapping[str, QatConfig], network: MobileNetV2) -> dict[str, frozenset[str]]:
+    scopes = {name: parameters_in_scope(network, config.scope) for name, config in configs.items()}
     return {name: frozenset(parameter.rpartition(".")[0] for parameter in scope) for name, scope in scopes.items()}
 
 
