@@ -47,6 +47,7 @@ WITH_REPAIRED = (
     W4A4_LONGER,
     W4A4_PRETRAINED,
 )
+OF_DWPW_ASYM = (*WITH_REPAIRED, CLIPPED_PRETRAINED)
 
 RANDOM = tuple(f"{scope}_random{number}" for scope in ("dw", "dwpw") for number in (1, 2))
 SETS = ("full", "clf", "dw", "dwpw", "proj", "exp", "dwexp", "last_third", *RANDOM)
@@ -67,7 +68,7 @@ CLAIMS = (
         "Simple means, without training, do as well as the paper's best QAT",  # which a user would ask first
         "not tested",
         Accuracy("keeps up", (("channel_repaired", "dwpw_asym"),)),
-        (*WITH_REPAIRED, CLIPPED_PRETRAINED),
+        OF_DWPW_ASYM,
     ),
     Claim(
         "Quantization after training with one scale per tensor fails",
@@ -133,7 +134,7 @@ CLAIMS = (
         "Depthwise and projection layers with asymmetric activations close the gap to FP32",
         "-2.24 (Table 2)",
         Accuracy("keeps up", (("dwpw_asym", REFERENCE),)),
-        (*WITH_REPAIRED, CLIPPED_PRETRAINED),
+        OF_DWPW_ASYM,
     ),
     Claim(
         "It is the depthwise layers that count: random layers of as many parameters do worse",

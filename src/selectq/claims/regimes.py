@@ -42,14 +42,12 @@ class Regime:
     profile: str
     prefix: str
 
-    def folders(self, checkout: Path) -> tuple[Path, Path]:
-        """Where its tables are, and the data of its plots."""
-        results = checkout / "results"
-        return (results / self.profile, results / self.profile) if self.profile else (results, checkout / "plots")
-
-    def parameters(self, checkout: Path) -> Path:
-        """What it was run with."""
-        return checkout / "results" / self.profile / PARAMS_FILE if self.profile else checkout / PARAMS_FILE
+    def places(self, checkout: Path) -> tuple[Path, Path, Path]:
+        """Where its tables are, the data of its plots, and what it was run with."""
+        if not self.profile:
+            return checkout / "results", checkout / "plots", checkout / PARAMS_FILE
+        kept = checkout / "results" / self.profile
+        return kept, kept, kept / PARAMS_FILE
 
 
 PLAIN = Regime("plain W8A8", "", "")
@@ -122,7 +120,7 @@ def read_measured(checkout: Path, regime: Regime, margin: float, network: Mobile
     Raises:
         UserError: a table or the run's parameters are missing or damaged.
     """
-    results, plots = regime.folders(checkout)
+    results, plots, parameters = regime.places(checkout)
     if not (results / "contrasts.csv").exists():
         return None
     of_seeds = ("seeds_ci_low", "seeds_ci_high")
@@ -135,7 +133,7 @@ def read_measured(checkout: Path, regime: Regime, margin: float, network: Mobile
         table=read_table(results / "table2.csv", TABLE_COLUMNS, None, ("params_retrained_pct", "int8_top1")),
         drift=read_table(plots / "drift.csv", DRIFT_COLUMNS, None),
         causes=read_table(plots / "causes.csv", CAUSE_COLUMNS, None),
-        layers=_retrained_layers(load_params(regime.parameters(checkout)).qat, network),
+        layers=_retrained_layers(load_params(parameters).qat, network),
     )
 
 
