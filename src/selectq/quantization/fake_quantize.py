@@ -58,7 +58,8 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
         ctx.save_for_backward(x, scale, zero_point)
         ctx.grid = grid
-        return to_levels(x, scale, zero_point, grid).sub_(zero_point).mul_(scale)
+        # the last one not in place: compiled by torch 2.11, what such an operation returns has a gradient of 0
+        return to_levels(x, scale, zero_point, grid).sub_(zero_point).mul(scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
