@@ -173,14 +173,15 @@ def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
     epoch = 50 * steps  # of the classifier alone: a step is too short to be timed
     return {
         **{name: partial(_side_of, make, True, steps) for name, make in mine.items()},
-        "qat_clf": lambda: Side(ours.classifier(workload, "clf").step, True, epoch),
+        "qat_clf": partial(_side_of, partial(ours.classifier, workload, "clf"), True, epoch),
         **{name: partial(_side_of_pass, make) for name, make in passes.items()},
         **{name: partial(_side_of, make, False, steps) for name, make in usual.items()},
     }
 
 
 def _side_of(make: Callable[[], Trainer], deterministic: bool, steps: int) -> Side:
-    return Side(make().step, deterministic, steps)
+    trainer = make()
+    return Side(trainer.step, deterministic, steps, trainer.check)
 
 
 def _side_of_pass(make: Callable[[], Callable[[], int]]) -> Side:

@@ -26,11 +26,13 @@ class Side:
         work: does it once, and returns how many images that took.
         deterministic: whether it runs with deterministic algorithms.
         steps: how often it is done in a turn.
+        check: raises an error if the work was not done, before any is timed.
     """
 
     work: Callable[[], int]
     deterministic: bool
     steps: int
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,17 @@ class Trainer:
         self.optimizer.step()
         self.hooks.after_step(0.0)
         return len(labels)
+
+    def check(self) -> None:
+        """That the last step trained every filter: one whose backward pass is empty would be the fastest of all.
+
+        Raises:
+            RuntimeError: a filter has no gradient, or one of 0.
+        """
+        filters = [p for group in self.optimizer.param_groups for p in group["params"] if p.ndim > 1]
+        idle = sum(weight.grad is None or not weight.grad.any() for weight in filters)
+        if idle:
+            raise RuntimeError(f"the step trains {len(filters) - idle} of its {len(filters)} filters")
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,7 @@ def time_in_turns(sides: Mapping[str, Side], repeats: int, label: str) -> dict[s
     """Images per second of each side, round by round; each has one turn in a round, after one that does not count."""
     for side in sides.values():
         _images_per_second(side)
+        side.check()
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in progress(range(repeats), repeats, label, unit="round"):
         for name, side in sides.items():

@@ -1,5 +1,7 @@
 """Ratio arithmetic, and the order in which sides are timed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from timing import Side, Spread, Timing, Trainer, spread, time_in_turns
@@ -74,6 +76,17 @@ def test_step_learns_between_its_hooks() -> None:
     batches = iter([(torch.ones(4, 2), torch.tensor([0, 1, 1, 1]))])
     assert Trainer(network, torch.optim.SGD(network.parameters(), lr=0.1), batches, Noted()).step() == 4
     assert calls == ["before", "after"]
+
+
+def test_a_step_that_does_not_train_is_not_timed() -> None:
+    """Under torch 2.11 the compiled step of QAT once was such a one, and won by it."""
+    network = nn.Linear(2, 2)
+    batches = iter([(torch.ones(4, 2), torch.tensor([0, 1, 1, 1]))] * 9)
+    idle = Trainer(lambda x: 0.0 * network(x), torch.optim.SGD(network.parameters(), lr=0.1), batches)
+    with pytest.raises(RuntimeError, match="the step trains 0 of its 1 filters"):
+        time_in_turns({"idle": Side(idle.step, False, 1, idle.check)}, 1, "idle")
+    working = replace(idle, forward=network)
+    assert len(time_in_turns({"working": Side(working.step, False, 1, working.check)}, 1, "working")["working"]) == 1
 
 
 def _side(name: str, log: list[str], steps: int) -> Side:
