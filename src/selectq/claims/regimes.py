@@ -52,6 +52,7 @@ class Regime:
 
 PLAIN = Regime("plain W8A8", "", "")
 PRETRAINED = Regime("pretrained W8A8", "pretrained", "")
+LARGER = Regime("pretrained W8A8, larger images", "pretrained_larger", "")
 SKEWED = Regime("skewed W8A8", "skewed", "")
 REPAIRED = Regime("skewed W8A8, equalised before QAT", "skewed_repaired", "")
 SKEWED_PRETRAINED = Regime("pretrained skewed W8A8", "pretrained_skewed", "")
@@ -62,6 +63,7 @@ W4A4 = Regime("W4A4", "few_bits", "w4a4_")
 W4A4_REPAIRED = Regime("W4A4, equalised before QAT", "few_bits_repaired", "w4a4_")
 W4A4_LONGER = Regime("W4A4, biases corrected, 4 epochs", "few_bits_longer", "w4a4_")
 W4A4_PRETRAINED = Regime("pretrained W4A4, biases corrected, 4 epochs", "pretrained_few_bits", "w4a4_")
+W4A4_PRETRAINED_LONGER = Regime("pretrained W4A4, biases corrected, 12 epochs", "pretrained_longer", "w4a4_")
 RELU6 = Regime("pretrained W8A8, ReLU6", "relu6", "")
 CONTROLS = Regime("skewed W8A8, controls", "controls", "")
 
