@@ -61,6 +61,14 @@ def scheme(weight_bits: int = 8, granularity: str = "channel", bits: int = 8, sy
     )
 
 
+def mixed_scheme() -> Scheme:
+    """4 bits, but 8 at both ends and wherever sums are made."""
+    return Scheme(
+        WeightScheme({"all": 4, "stem": 8, "classifier": 8}, "channel"),
+        ActivationScheme({"all": 4, "stem": 8, "projection": 8, "block": 8, "pool": 8}, symmetric=False),
+    )
+
+
 def calibration(
     estimator: str = "minmax", images: int = 24, percentile: float = 99.9, averaging: float = 0.1
 ) -> CalibrationConfig:

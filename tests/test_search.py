@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -35,7 +36,7 @@ stages:
 
 
 @pytest.fixture
-def parameters() -> dict[str, object]:
+def parameters() -> dict[str, Any]:
     """The committed ones with two configurations."""
     document = read_yaml(REAL / "params.yaml")
     document["ptq"] = {"tensor": document["ptq"]["tensor"]}
@@ -45,12 +46,12 @@ def parameters() -> dict[str, object]:
     document["calibration_sweep"]["names"] = ["tensor"]
     document["ship"] = []
     document["repeat"] = {"names": [], "seeds": []}
-    plain: dict[str, object] = json.loads(json.dumps(document))
+    plain: dict[str, Any] = json.loads(json.dumps(document))
     return plain
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, parameters: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(tmp_path: Path, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small checkout, which is the current folder."""
     root = tmp_path / "checkout"
     files = {
@@ -75,13 +76,21 @@ def test_stages_run_up_to_the_retraining(checkout: Path, capfd: pytest.CaptureFi
     assert kept.loc["dw", ["scope", "lr"]].to_list() == ["depthwise + classifier", 0.25]
 
 
-def test_missing_metrics(tmp_path: Path, parameters: dict[str, object]) -> None:
+def test_bits_of_single_kinds_are_named(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    parameters["qat"]["dw"]["weights"]["bits"] = {"all": 4, "stem": 8}
+    for name, top1 in {"fp32": 90.0, "simulated/tensor": 80.0, "simulated/dw": 85.0}.items():
+        write_json(tmp_path / "metrics" / f"{name}.json", {"validation_top1": top1})
+    table = validation_table(validate(parameters, "p"), tmp_path).set_index("config")
+    assert table["weight_bits"].fillna("").to_dict() == {"fp32": "", "tensor": "8", "dw": "4 (8: stem)"}
+
+
+def test_missing_metrics(tmp_path: Path, parameters: dict[str, Any]) -> None:
     write_json(tmp_path / "metrics" / "fp32.json", {"validation_top1": 90.0})
     with pytest.raises(UserError, match=r"simulated/tensor\.json"):
         validation_table(validate(parameters, "made up"), tmp_path)
 
 
-def test_columns_without_configurations(tmp_path: Path, parameters: dict[str, object]) -> None:
+def test_columns_without_configurations(tmp_path: Path, parameters: dict[str, Any]) -> None:
     write_json(tmp_path / "metrics" / "fp32.json", {"validation_top1": 90.0})
     none = {**parameters, "ptq": {}, "qat": {}, "convert": []}
     none["statistics"] = {**read_yaml(REAL / "params.yaml")["statistics"], "contrasts": []}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from selectq.files import read_json, write_csv
-from selectq.params.configs import Params
+from selectq.params.configs import Params, write_bits
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.study import Study, reproduced
 from selectq.tables.configurations import write_scope
@@ -53,17 +53,15 @@ def validation_table(params: Params, workspace: Path) -> pd.DataFrame:
             {
                 "config": name,
                 "scope": write_scope(retrained.scope) if retrained else "none",
-                "weight_bits": config.weights.bits,
-                "activation_bits": config.activations.bits,
+                "weight_bits": write_bits(config.weights.bits),
+                "activation_bits": write_bits(config.activations.bits),
                 "symmetric": config.activations.symmetric,
                 "epochs": retrained.epochs if retrained else 0,
                 "lr": retrained.lr if retrained else None,
                 "validation_top1": _top1(workspace / "metrics" / "simulated" / f"{name}.json"),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(
-        dict.fromkeys(("weight_bits", "activation_bits", "epochs"), "Int64")
-    )
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"epochs": "Int64"})
 
 
 def _top1(path: Path) -> float:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from networks import float_images, quantized, scheme, trained
+from networks import float_images, mixed_scheme, quantized, scheme, trained
 
 from selectq.drift.distributions import channel_ranges, find_convolution, level_histograms, weight_levels
 from selectq.errors import UserError
+from selectq.params.configs import width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantized import Scheme
@@ -17,6 +18,7 @@ SCHEMES = {
     "tensor": scheme(granularity="tensor"),
     "symmetric": scheme(symmetric=True),
     "few_bits": scheme(3, bits=4),
+    "mixed": mixed_scheme(),
 }
 
 
@@ -64,10 +66,12 @@ def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
     table = level_histograms(quantized(chosen), LAYERS, float_images(12, seed=3))
     sums = table.groupby(["layer", "tensor"]).share.sum()
     assert len(sums) == 4 and sums.to_numpy() == pytest.approx(1.0)
-    largest = 2 ** (chosen.weights.bits - 1) - 1
-    weights = table[table.tensor == "weight"]
-    assert weights.level.abs().max() == largest, "and the last level is used"
-    assert table[table.tensor == "activation"].level.between(0, 2**chosen.activations.bits - 1).all()
+    for name, kind in zip(LAYERS, ("depthwise", "projection"), strict=True):
+        rows = table[table.layer == name]
+        largest = 2 ** (width_of(chosen.weights.bits, kind) - 1) - 1
+        assert rows[rows.tensor == "weight"].level.abs().max() == largest, "and the last level is used"
+        stored_levels = rows[rows.tensor == "activation"].level
+        assert stored_levels.between(0, 2 ** width_of(chosen.activations.bits, kind) - 1).all()
 
 
 def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
@@ -82,7 +86,8 @@ def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
         layer = find_convolution(quantized(SCHEMES[config]), name)
         levels = weight_levels(layer)
         assert torch.equal(levels, levels.round())
-        finest = layer.weight.abs().flatten(1).amax(1) / (2 ** (SCHEMES[config].weights.bits - 1) - 1)
+        last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind) - 1) - 1
+        finest = layer.weight.abs().flatten(1).amax(1) / last_level
         scale = layer.read_parameters.scales(layer.weight, layer.bias)[0]
         assert (scale >= 0.9999 * (finest.amax() if config == "tensor" else finest)).all()
         assert torch.equal(levels * scale[:, None, None, None], layer.read_parameters(layer.weight, layer.bias)[0])

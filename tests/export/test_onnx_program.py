@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from made_programs import program_of
-from networks import blends, scheme
+from networks import blends, mixed_scheme, scheme
 
+from selectq.params.configs import widths
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.programs.onnx_runtime import float_operators, open_program, open_session, operator_counts
 from selectq.quantization.quantized import Scheme
@@ -17,6 +18,7 @@ SCHEMES = [
     pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric"),
     pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
     pytest.param(scheme(4, "channel", 4, symmetric=False), id="w4a4"),
+    pytest.param(mixed_scheme(), id="mixed"),
     pytest.param(scheme(8, "tensor", 8, symmetric=True), id="tensor-symmetric", marks=slow),
     pytest.param(scheme(8, "channel", 8, symmetric=False), id="channel-asymmetric", marks=slow),
     pytest.param(scheme(3, "tensor", 2, symmetric=True), id="w3a2-symmetric", marks=slow),
@@ -60,8 +62,13 @@ def test_file_is_small_and_holds_all_weights_as_integers(chosen: Scheme) -> None
     path = program_of(chosen).path
     assert path.stat().st_size <= 2_640_000
     assert sum(int(np.prod(item.dims)) for item in weights(path)) == CONVOLUTIONS_AND_CLASSIFIER + FOURTH_CHANNEL
-    kind = onnx.TensorProto.INT8 if chosen.weights.bits > 4 else onnx.TensorProto.INT4
-    assert {item.data_type for item in weights(path)} == {kind}
+    kinds = {onnx.TensorProto.INT8 if bits > 4 else onnx.TensorProto.INT4 for bits in widths(chosen.weights.bits)}
+    assert {item.data_type for item in weights(path)} == kinds
+
+
+def test_weights_of_more_bits_stay_whole() -> None:
+    found = [item for item in weights(program_of(mixed_scheme()).path) if item.data_type == onnx.TensorProto.INT8]
+    assert sorted(tuple(item.dims) for item in found) == [(3, 1280), (32, 4, 3, 3)], "classifier and padded stem"
 
 
 def histograms(tensors: list[np.ndarray]) -> list[list[int]]:

@@ -2,18 +2,20 @@
 
 import pytest
 import torch
-from networks import blends, coloured_noise, quantized, same_tensors, scheme
+from networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
 from steps import flipped, integer_steps
 from torch import nn
 
 from selectq.data.augment import normalise
 from selectq.export.reference import ReferenceNetwork, to_reference
+from selectq.params.configs import width_of
 from selectq.quantization.fake_quantize import BIAS_GRID
 from selectq.quantization.quantized import Scheme
 
 SCHEMES = [
     *(scheme(8, granularity, 8, symmetric) for granularity in ("tensor", "channel") for symmetric in (False, True)),
     scheme(4, "channel", 4),
+    mixed_scheme(),
     scheme(2, "tensor", 3, symmetric=True),
 ]
 STEP = 1.001  # one step, in float32
@@ -52,12 +54,11 @@ def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
 
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_weights_and_biases_are_integers_on_their_grids(chosen: Scheme) -> None:
-    largest = 2 ** (chosen.weights.bits - 1) - 1
     simulation = quantized(chosen)
     reference = to_reference(simulation)
     for layer, twin in zip(simulation.fused_layers(), reference.network.fused_layers(), strict=True):
         assert (twin.weight.dtype, twin.bias.dtype) == (torch.int8, torch.int32)
-        assert twin.weight.abs().max().item() == largest
+        assert twin.weight.abs().max().item() == 2 ** (width_of(chosen.weights.bits, layer.kind) - 1) - 1
         with torch.no_grad():
             weight, bias = twin.read_parameters(twin.weight, twin.bias)
             expected = layer.read_parameters(layer.weight, layer.bias)

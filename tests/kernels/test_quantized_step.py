@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import calibration, coloured_dataset, coloured_noise, quantized, scheme, trained
+from networks import calibration, coloured_dataset, coloured_noise, mixed_scheme, quantized, scheme, trained
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
@@ -51,6 +51,13 @@ def assert_same_step(network: FusedMobileNetV2, fast: Forward, batch: Tensor) ->
 @pytest.mark.parametrize(("bits", "symmetric"), [(8, False), (8, True), (4, True)])
 def test_step_equals_the_networks_own(scope: list[str], bits: int, symmetric: bool) -> None:
     network = quantized(scheme(bits, bits=bits, symmetric=symmetric)).train()
+    freeze_outside(network, parameters_in_scope(trained().model, scope))
+    assert_same_step(network, QuantizedStep(network), images())
+
+
+@pytest.mark.parametrize("scope", SCOPES, ids="+".join)
+def test_step_equals_the_networks_own_where_widths_differ(scope: list[str]) -> None:
+    network = quantized(mixed_scheme()).train()
     freeze_outside(network, parameters_in_scope(trained().model, scope))
     assert_same_step(network, QuantizedStep(network), images())
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from selectq.errors import UserError
+from selectq.params.configs import BitWidths, WeightScheme, widths, write_bits
 from selectq.params.load import load_params, read_yaml, validate
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -40,6 +41,27 @@ def _with(document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 def test_committed_parameters_are_valid() -> None:
     params = load_params(PARAMS_FILE)
     assert set(params.convert) == {*params.ptq, *params.qat}
+
+
+def test_single_kinds_may_have_their_own_width(document: dict[str, Any]) -> None:
+    params = validate(_with(document, "qat.dw.weights.bits", {"all": 4, "classifier": 8}), "p")
+    weights = params.qat["dw"].weights
+    assert (weights.of("classifier"), weights.of("stem")) == (WeightScheme(8, "channel"), WeightScheme(4, "channel"))
+    assert weights == WeightScheme({"classifier": 8, "all": 4}, "channel"), "in whatever order"
+    assert hash(weights) == hash(WeightScheme({"classifier": 8, "all": 4}, "channel"))
+
+
+@pytest.mark.parametrize(
+    ("bits", "text", "found"),
+    [
+        (8, "8", (8,)),
+        ({"all": 4}, "4", (4,)),
+        ({"all": 4, "stem": 4}, "4", (4,)),
+        ({"pool": 8, "all": 4, "stem": 8, "head": 6}, "4 (8: stem, pool; 6: head)", (4, 8, 6)),
+    ],
+)
+def test_widths_as_text(bits: BitWidths, text: str, found: tuple[int, ...]) -> None:
+    assert (write_bits(bits), widths(bits)) == (text, found)
 
 
 def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
@@ -81,6 +103,24 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),
         ("qat.dw.weights.bits", 9, "qat.dw.weights.bits: 9 is out of range; allowed: 2 to 8"),
         ("qat.dw.activations.bits", 1, "qat.dw.activations.bits: 1 is out of range; allowed: 2 to 8"),
+        ("qat.dw.weights.bits", None, "qat.dw.weights.bits: None is not a whole number"),
+        ("qat.dw.weights.bits", {"all": 4, "stem": 9}, "qat.dw.weights.bits.stem: 9 is out of range; allowed: 2 to 8"),
+        (
+            "qat.dw.weights.bits",
+            {"stem": 8},
+            "qat.dw.weights.bits: {'stem': 8} has no width for `all`; write one beside those of single kinds",
+        ),
+        (
+            "qat.dw.weights.bits",
+            {"all": 4, "pool": 8},
+            f"qat.dw.weights.bits.pool: no such kind; allowed: all, {KINDS.removesuffix(', batchnorm')}",
+        ),
+        (
+            "qat.dw.activations.bits",
+            {"all": 4, "classifier": 8},
+            "qat.dw.activations.bits.classifier: no such kind; allowed: all, stem, expansion, depthwise, projection,"
+            " head, block, pool",
+        ),
         (
             "qat.dw.weights.granularity",
             "row",

@@ -28,6 +28,7 @@ class Outer(Config):
     several: tuple[Annotated[int, Between(0, 2)], ...]
     inner: Inner
     named: dict[str, Inner]
+    one_or_more: int | dict[str, Annotated[int, Between(0, 2)]]
 
 
 VALID = {
@@ -39,12 +40,13 @@ VALID = {
     "several": [0, 1, 2],
     "inner": {"flag": True},
     "named": {"a": {"flag": False}},
+    "one_or_more": {"a": 1, "b": 2},
 }
 
 
 def test_mapping_becomes_typed_fields() -> None:
     outer = Outer.from_mapping(VALID, "")
-    assert outer == Outer(3, 0.5, "one", "a", None, (0, 1, 2), Inner(True), {"a": Inner(False)})
+    assert outer == Outer(3, 0.5, "one", "a", None, (0, 1, 2), Inner(True), {"a": Inner(False)}, {"a": 1, "b": 2})
 
 
 def test_whole_number_becomes_a_float_where_a_float_is_due() -> None:
@@ -87,6 +89,9 @@ def test_bounds_are_inclusive(bound: int) -> None:
         ("named", [], "named: [] is not a mapping of names to configurations"),
         ("named", {"a": None}, "named.a: None is not a mapping; expected the keys ['flag']"),
         ("named", {"a": {"flag": 0}}, "named.a.flag: 0 is not true or false"),
+        ("one_or_more", None, "one_or_more: None is not a whole number"),
+        ("one_or_more", [1], "one_or_more: [1] is not a whole number"),
+        ("one_or_more", {"a": 3}, "one_or_more.a: 3 is out of range; allowed: 0 to 2"),
     ],
 )
 def test_bad_value_is_named_with_what_is_allowed(field: str, value: Any, message: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from made_programs import Program, program_of
-from networks import blends, scheme
+from networks import blends, mixed_scheme, scheme
 
 from selectq.errors import UserError
 from selectq.export.formats import write_program
@@ -16,6 +16,7 @@ slow = pytest.mark.slow
 SCHEMES = [
     pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric"),
     pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
+    pytest.param(mixed_scheme(), id="mixed"),
     pytest.param(scheme(4, "channel", 4, symmetric=False), id="w4a4", marks=slow),
     pytest.param(scheme(8, "tensor", 8, symmetric=True), id="tensor-symmetric", marks=slow),
     pytest.param(scheme(8, "channel", 8, symmetric=False), id="channel-asymmetric", marks=slow),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import calibration, coloured_dataset, quantized, scheme, trained
+from networks import calibration, coloured_dataset, mixed_scheme, quantized, scheme, trained
 
 from selectq.quantization.fused import FusedLayer, FusedMobileNetV2
 from selectq.quantization.network_scales import NetworkScales
@@ -10,7 +10,13 @@ from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 
-SCHEMES = [(8, "channel", 8, False), (8, "channel", 8, True), (4, "channel", 4, True), (8, "tensor", 8, False)]
+SCHEMES = [
+    pytest.param(scheme(), id="asymmetric"),
+    pytest.param(scheme(symmetric=True), id="symmetric"),
+    pytest.param(scheme(4, bits=4, symmetric=True), id="w4a4"),
+    pytest.param(scheme(granularity="tensor"), id="tensor"),
+    pytest.param(mixed_scheme(), id="mixed"),
+]
 
 
 def reader(layer: FusedLayer) -> LayerQuantizer:
@@ -18,9 +24,9 @@ def reader(layer: FusedLayer) -> LayerQuantizer:
     return layer.read_parameters
 
 
-@pytest.fixture(params=SCHEMES, ids=str, scope="module")
+@pytest.fixture(params=SCHEMES, scope="module")
 def network(request: pytest.FixtureRequest) -> FusedMobileNetV2:
-    return quantize(trained(), coloured_dataset(), calibration(), scheme(*request.param), seed=0)
+    return quantize(trained(), coloured_dataset(), calibration(), request.param, seed=0)
 
 
 def test_stored_scales_are_the_places_own(network: FusedMobileNetV2) -> None:

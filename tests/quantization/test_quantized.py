@@ -4,12 +4,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import CLASSES, coloured_dataset, float_images, model_config, quantized, same_tensors, scheme, trained
+from networks import (
+    CLASSES,
+    coloured_dataset,
+    float_images,
+    mixed_scheme,
+    model_config,
+    quantized,
+    same_tensors,
+    scheme,
+    trained,
+)
 
 from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
 from selectq.models.checkpoint import write_fp32
+from selectq.params.configs import width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.quantized import (
     QuantizedCheckpoint,
@@ -21,7 +32,7 @@ from selectq.quantization.quantized import (
 )
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
-SCHEMES = [scheme(), scheme(4, "tensor", 3, symmetric=True)]
+SCHEMES = [scheme(), scheme(4, "tensor", 3, symmetric=True), mixed_scheme()]
 
 
 def checkpoint(chosen: Scheme) -> QuantizedCheckpoint:
@@ -31,18 +42,31 @@ def checkpoint(chosen: Scheme) -> QuantizedCheckpoint:
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
     network = quantized(chosen)
-    readers = [layer.read_parameters for layer in network.fused_layers()]
-    quantizers = [place.activation for place in network.places()]
-    assert len(readers) == 53 and all(isinstance(reader, LayerQuantizer) for reader in readers)
-    assert len(quantizers) == 63 and all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers)
-    assert {reader.scheme for reader in readers} == {chosen.weights}
-    assert {quantizer.scheme for quantizer in quantizers} == {chosen.activations}
+    readers = {layer: layer.read_parameters for layer in network.fused_layers()}
+    quantizers = {place: place.activation for place in network.places()}
+    assert len(readers) == 53 and all(isinstance(reader, LayerQuantizer) for reader in readers.values())
+    assert len(quantizers) == 63
+    assert all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers.values())
+    assert all(reader.scheme == chosen.weights.of(layer.kind) for layer, reader in readers.items())
+    assert all(quantizer.scheme == chosen.activations.of(place.kind) for place, quantizer in quantizers.items())
+
+
+def test_single_kinds_have_their_own_width() -> None:
+    network = quantized(mixed_scheme())
+    wide = {layer.name for layer in network.fused_layers() if layer.read_parameters.scheme.bits == 8}
+    assert wide == {"features.0.0", "classifier.1"}
+    narrow = {place.kind for place in network.places() if place.activation.scheme.bits == 4}
+    assert narrow == {"depthwise", "expansion", "head"}
+    levels = {layer.name: layer.read_parameters.levels(layer.weight, layer.bias)[0] for layer in network.fused_layers()}
+    assert {name for name, found in levels.items() if found.abs().max() == 127} == wide
+    assert {name for name, found in levels.items() if found.abs().max() == 7} == levels.keys() - wide
 
 
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     network = quantized(chosen)
     levels: dict[str, torch.Tensor] = {}
+    largest = {place.name: 2 ** width_of(chosen.activations.bits, place.kind) - 1 for place in network.places()}
 
     def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         scale, zero_point = place.activation.scale_and_zero_point()
@@ -53,7 +77,7 @@ def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     with torch.no_grad():
         network(float_images(8, seed=3))
     for name, found in levels.items():
-        assert torch.allclose(found, found.round().clamp(0, 2**chosen.activations.bits - 1), atol=1e-3), name
+        assert torch.allclose(found, found.round().clamp(0, largest[name]), atol=1e-3), name
     assert len(levels) == 63
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from selectq.errors import UserError
 from selectq.export import executorch_program
 from selectq.files import sha256
-from selectq.params.configs import CalibrationConfig, Params, PtqConfig, Repair
+from selectq.params.configs import CalibrationConfig, Params, PtqConfig, Repair, WeightScheme
 from selectq.tables import card as card_module
 from selectq.tables.card import Card, interval, render_card
 from selectq.tables.evidence import read_program_evidence
@@ -83,6 +83,13 @@ def sections(text: str) -> dict[str, str]:
 def code_block(text: str, language: str) -> str:
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     return found
+
+
+def test_widths_of_single_kinds_are_said(card: Card) -> None:
+    config = dataclasses.replace(card.recipe.config, weights=WeightScheme({"all": 4, "stem": 8}, "channel"))
+    text = render_card(dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, config=config)))
+    assert text.startswith("# dwpw_asym: MobileNetV2 W4/8A8, 32 × 32 pixels\n")
+    assert "weights signed 4 (8: stem) bit, symmetric" in sections(text)["Recipe"]
 
 
 def test_sections_on_one_page(card: Card) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from selectq.params.configs import Params
+from selectq.params.configs import Params, WeightScheme
 from selectq.tables.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
 from selectq.tables.paper import read_paper
 
@@ -24,9 +24,9 @@ def test_ptq_comes_first_and_each_keeps_its_order(configurations: list[Configura
 
 def test_experiment_holds_scope_and_scheme(configurations: list[Configuration]) -> None:
     experiments = {configuration.name: configuration.experiment for configuration in configurations}
-    assert experiments["tensor"] == Experiment("none", 8, "tensor", 8, "asymmetric")
-    assert experiments["dwpw"] == Experiment("depthwise + projection + classifier", 8, "channel", 8, "symmetric")
-    assert experiments["mine"] == Experiment("features.14", 4, "channel", 8, "symmetric")
+    assert experiments["tensor"] == Experiment("none", "8", "tensor", "8", "asymmetric")
+    assert experiments["dwpw"] == Experiment("depthwise + projection + classifier", "8", "channel", "8", "symmetric")
+    assert experiments["mine"] == Experiment("features.14", "4", "channel", "8", "symmetric")
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,12 @@ def test_repairs_before_retraining_are_part_of_the_experiment(params: Params) ->
     (each,) = list_configurations({}, {"dwpw_asym": params.qat["dwpw_asym"]}, ("correct_bias", "equalize"))
     assert each.experiment.scope == "depthwise + projection + classifier; equalize + correct_bias"
     assert read_paper().beside(each.experiment).int8_top1 is None
+
+
+def test_widths_of_single_kinds_are_part_of_the_experiment(params: Params) -> None:
+    dwpw = params.qat["dwpw_asym"]
+    mixed = dataclasses.replace(dwpw, weights=WeightScheme({"all": 4, "stem": 8}, "channel"))
+    narrow = dataclasses.replace(dwpw, weights=WeightScheme(4, "channel"))
+    of_mixed, of_narrow = (each.experiment for each in list_configurations({}, {"mixed": mixed, "narrow": narrow}, ()))
+    assert (of_mixed.weight_bits, of_narrow.weight_bits) == ("4 (8: stem)", "4")
+    assert dataclasses.replace(of_mixed, weight_bits="4") == of_narrow

@@ -8,12 +8,12 @@ import pytest
 from selectq.tables.configurations import Experiment
 from selectq.tables.paper import PaperFigures, read_paper
 
-PTQ_TENSOR = Experiment("none", 8, "tensor", 8, "asymmetric")
-PTQ_CHANNEL = Experiment("none", 8, "channel", 8, "asymmetric")
-FULL = Experiment("all", 8, "channel", 8, "symmetric")
-CLASSIFIER = Experiment("classifier", 8, "channel", 8, "symmetric")
-DEPTHWISE = Experiment("depthwise + classifier", 8, "channel", 8, "symmetric")
-BOTH = Experiment("depthwise + projection + classifier", 8, "channel", 8, "symmetric")
+PTQ_TENSOR = Experiment("none", "8", "tensor", "8", "asymmetric")
+PTQ_CHANNEL = Experiment("none", "8", "channel", "8", "asymmetric")
+FULL = Experiment("all", "8", "channel", "8", "symmetric")
+CLASSIFIER = Experiment("classifier", "8", "channel", "8", "symmetric")
+DEPTHWISE = Experiment("depthwise + classifier", "8", "channel", "8", "symmetric")
+BOTH = Experiment("depthwise + projection + classifier", "8", "channel", "8", "symmetric")
 BOTH_ASYMMETRIC = dataclasses.replace(BOTH, activation_scheme="asymmetric")
 
 
@@ -52,7 +52,7 @@ def test_printed_gap_is_kept_where_it_is_another_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"scope": "stem"}, {"weight_bits": 4}, {"weight_granularity": "tensor"}, {"activation_bits": 4}]
+    "change", [{"scope": "stem"}, {"weight_bits": "4"}, {"weight_granularity": "tensor"}, {"activation_bits": "4"}]
 )
 def test_another_experiment_has_no_figures(change: dict[str, Any]) -> None:
     assert read_paper().beside(dataclasses.replace(FULL, **change)) == PaperFigures()

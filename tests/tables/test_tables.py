@@ -33,8 +33,8 @@ def test_table1(configurations: list[Configuration], evidence: Evidence) -> None
         "paper_method",
         "paper_params_retrained_pct",
     ]
-    assert list(frame.loc["tensor"])[:9] == ["ptq", "none", 0, 0.0, 8, "tensor", 8, "asymmetric", 0]
-    assert list(frame.loc["mine"])[:9] == ["qat", "features.14", 30_000, 1.5, 4, "channel", 8, "symmetric", 3]
+    assert list(frame.loc["tensor"])[:9] == ["ptq", "none", 0, 0.0, "8", "tensor", "8", "asymmetric", 0]
+    assert list(frame.loc["mine"])[:9] == ["qat", "features.14", 30_000, 1.5, "4", "channel", "8", "symmetric", 3]
     assert list(frame["params_retrained_pct"]) == [0.0, 0.0, 100.0, 46.5, 46.5, 1.5]
     assert list(frame["paper_params_retrained_pct"])[:5] == [0.0, 0.0, 100.0, 46.5, 46.5]
     assert frame.loc["mine", ["paper_method", "paper_params_retrained_pct"]].isna().all()

@@ -8,6 +8,7 @@ from pathlib import Path
 from selectq.commands.text import NO_BREAK, aligned, printable, wrapped
 from selectq.errors import UserError
 from selectq.files import write_bytes
+from selectq.params.configs import write_bits
 from selectq.programs.manifest import INPUT, OUTPUT, LayerEntry, Manifest
 from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.programs.program import open_program
@@ -86,8 +87,8 @@ def _description(model: Path, manifest: Manifest) -> list[str]:
         ["input", f"{INPUT['name']}: {INPUT['dtype']} (batch, 3, {size}, {size}), {INPUT['layout']}"],
         ["preprocessing", INPUT["preprocessing"]],
         ["output", f"{OUTPUT['name']}: {OUTPUT['dtype']} (batch, {count}), {OUTPUT['layout']}"],
-        ["weights", f"{weights['bits']} bits, symmetric, {scales}"],
-        ["activations", f"{activations['bits']} bits, unsigned, one scale per tensor, {levels}"],
+        ["weights", f"{write_bits(weights['bits'])} bits, symmetric, {scales}"],
+        ["activations", f"{write_bits(activations['bits'])} bits, unsigned, one scale per tensor, {levels}"],
     ]
     return [line for label, text in rows for line in wrapped(f"{label:<15}", text)]
 

@@ -1,6 +1,7 @@
 """The description that a program carries, from the network it is made of."""
 
 from selectq.models.activations import Bounds
+from selectq.params.configs import width_of
 from selectq.programs.manifest import LayerEntry, Manifest
 from selectq.quantization.fused import FusedLayer, FusedLinear
 from selectq.quantization.quantized import QuantizedCheckpoint
@@ -31,7 +32,7 @@ def _entry(layer: FusedLayer) -> LayerEntry:
         name=layer.name,
         kind=layer.kind,
         weight_shape=tuple(layer.weight.shape),
-        weight_bits=quantizer.scheme.bits,
+        weight_bits=width_of(quantizer.scheme.bits, layer.kind),
         weight_scales=len(scales),
         activation="none" if isinstance(layer, FusedLinear) else _activation(layer.bounds),
         output_scale=scale,

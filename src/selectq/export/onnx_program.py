@@ -24,7 +24,7 @@ CHANNELS_AT_ONCE = 4
 def write_onnx(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> None:
     """Export to ONNX: input `pixels`, uint8 (batch, 3, H, W); output `logits`, float32 (batch, classes).
 
-    Weights of 4 bits or fewer are stored as INT4, two in a byte.
+    The weights of layers of 4 bits or fewer are stored as INT4, two in a byte.
 
     Args:
         path: of the file; the same network gives the same bytes.
@@ -40,7 +40,7 @@ def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelPro
     _strip(model)
     _pad_input_channels(model.graph)
     _give_weights_own_zero_points(model.graph)
-    if manifest.weights["bits"] <= INT4_BITS:
+    if min(layer.weight_bits for layer in manifest.layers) <= INT4_BITS:
         _store_weights_as_int4(model.graph)
     model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
     onnx.checker.check_model(model)
@@ -115,14 +115,17 @@ def _give_weights_own_zero_points(graph: onnx.GraphProto) -> None:
 
 
 def _store_weights_as_int4(graph: onnx.GraphProto) -> None:
-    """Pack the int8 weights; a cast back to int8 goes before each, which runtimes do once, when they load the file.
+    """Pack int8 weights that fit; a cast back to int8 goes before each, which runtimes do once, on loading the file.
 
-    Without the cast, ONNX Runtime would dequantize the weights and convolve in floating point.
+    Without the cast, ONNX Runtime would dequantize the weights and convolve in floating point. Weights of more bits do
+    not fit: the largest of every channel is on the last level.
     """
     for index, tensor in enumerate(graph.initializer):
         if tensor.data_type != TensorProto.INT8 or len(tensor.dims) < 2:
             continue
         levels, wide = numpy_helper.to_array(tensor), tensor.name
+        if abs(levels).max() >= 2 ** (INT4_BITS - 1):
+            continue
         narrow = f"{wide}.int4"
         graph.initializer[index].CopyFrom(numpy_helper.from_array(levels.astype(ml_dtypes.int4), narrow))
         graph.node.insert(0, helper.make_node("Cast", [narrow], [wide], to=TensorProto.INT8))

@@ -2,7 +2,7 @@
 a result stands in the file that DVC tracks."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from selectq.errors import UserError
@@ -22,6 +22,15 @@ Repair = Literal["zero_dead_channels", "equalize", "reestimate_batchnorm", "corr
 
 LAYER_KINDS = ("stem", "expansion", "depthwise", "projection", "head", "classifier", "batchnorm")
 """Every parameter of the network belongs to exactly one of these."""
+
+WEIGHT_KINDS = LAYER_KINDS[:-1]
+"""The layers whose weights are quantized; batch norms are folded into them."""
+
+STORING_KINDS = (*LAYER_KINDS[:-2], "block", "pool")
+"""What stores activations: every convolution, the sum of a residual block, the average before the classifier."""
+
+BitWidths = Bits | dict[str, Bits]
+"""One width, or one for `all` and others for the kinds that are named beside it: `{all: 4, stem: 8}`."""
 
 MODULE_NAMES = (
     r"features\.(0|18)(\.[01])?"  # stem and head: convolution, batch norm
@@ -129,20 +138,72 @@ class FinetuneConfig(Config):
             raise UserError("momentum: 0.0 leaves nothing to nesterov: true; allowed: above 0, or nesterov: false")
 
 
+def width_of(bits: BitWidths, kind: str) -> int:
+    """The bits of one kind."""
+    return bits if isinstance(bits, int) else bits.get(kind, bits["all"])
+
+
+def widths(bits: BitWidths) -> tuple[int, ...]:
+    """All that occur: that of `all` first, each once."""
+    return (bits,) if isinstance(bits, int) else tuple(dict.fromkeys([bits["all"], *bits.values()]))
+
+
+def write_bits(bits: BitWidths) -> str:
+    """The width of all, and those of single kinds in the order of the network: `4`, or `4 (8: stem, classifier)`."""
+    if isinstance(bits, int):
+        return str(bits)
+    kinds = dict.fromkeys([*STORING_KINDS, *WEIGHT_KINDS])
+    others = {width: [kind for kind in kinds if bits.get(kind) == width] for width in widths(bits)[1:]}
+    named = "; ".join(f"{width}: {', '.join(names)}" for width, names in others.items())
+    return f"{bits['all']} ({named})" if named else str(bits["all"])
+
+
+def _check_kinds(bits: BitWidths, kinds: tuple[str, ...]) -> None:
+    if isinstance(bits, int):
+        return
+    if "all" not in bits:
+        raise UserError(f"bits: {bits!r} has no width for `all`; write one beside those of single kinds")
+    for kind in bits:
+        if kind not in ("all", *kinds):
+            raise UserError(f"bits.{kind}: no such kind; allowed: {', '.join(('all', *kinds))}")
+
+
 @dataclass(frozen=True)
 class WeightScheme(Config):
     """Symmetric integer weights, one scale per tensor or per output channel."""
 
-    bits: Bits
+    bits: BitWidths
     granularity: Literal["tensor", "channel"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_kinds(self.bits, WEIGHT_KINDS)
+
+    def __hash__(self) -> int:  # a mapping has none of its own
+        return hash((write_bits(self.bits), self.granularity))
+
+    def of(self, kind: str) -> "WeightScheme":
+        """That of the layers of one kind, of one width."""
+        return replace(self, bits=width_of(self.bits, kind))
 
 
 @dataclass(frozen=True)
 class ActivationScheme(Config):
     """Unsigned integer activations, one scale per tensor: a range about 0, or the full grid."""
 
-    bits: Bits
+    bits: BitWidths
     symmetric: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_kinds(self.bits, STORING_KINDS)
+
+    def __hash__(self) -> int:
+        return hash((write_bits(self.bits), self.symmetric))
+
+    def of(self, kind: str) -> "ActivationScheme":
+        """That of what one kind of place stores, of one width."""
+        return replace(self, bits=width_of(self.bits, kind))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Dataclasses that check their own fields, and build themselves from YAML mappings.
 
 A field's annotation is its contract: a plain type, a `Literal`, an optional, a tuple, a nested
-`Config`, or `Annotated[number, Between(low, high)]`.
+`Config`, `Annotated[number, Between(low, high)]`, a mapping, or one of these or a mapping.
 """
 
 import dataclasses
@@ -98,13 +98,22 @@ def _check(hint: Any, value: Any, name: str) -> None:
         for index, item in enumerate(value):
             _check(get_args(hint)[0], item, f"{name}[{index}]")
     elif get_origin(hint) in (Union, types.UnionType):
-        if value is not None:
-            _check(get_args(hint)[0], value, name)
+        _check_alternatives(get_args(hint), value, name)
     elif get_origin(hint) is dict:
         if not isinstance(value, dict):
             raise UserError(f"{name}: {value!r} is not a mapping")
     else:
         _check_type(hint, value, name)
+
+
+def _check_alternatives(hints: tuple[Any, ...], value: Any, name: str) -> None:
+    """Of a union: None or a mapping of leaves, where they may be, and otherwise what is named first."""
+    mappings = [hint for hint in hints if get_origin(hint) is dict]
+    if mappings and isinstance(value, dict):
+        for key, item in value.items():
+            _check(get_args(mappings[0])[1], item, f"{name}.{key}")
+    elif value is not None or type(None) not in hints:
+        _check(hints[0], value, name)
 
 
 def _check_type(kind: type, value: Any, name: str) -> None:

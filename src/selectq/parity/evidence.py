@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selectq.confusion import Confusion
+from selectq.params.configs import widths
 from selectq.parity.environment import describe_environment
 from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.programs.saturation import describe_cpu
@@ -38,7 +39,7 @@ def program_metrics(
     (program,) = folder.glob("*.onnx")
     correct = int((logits.argmax(1) == labels).sum())
     operators = operator_counts(program)
-    bits = (scheme.weights.bits, scheme.activations.bits)
+    narrowest = min(*widths(scheme.weights.bits), *widths(scheme.activations.bits))
     return {
         "test_top1": round(100 * correct / len(labels), 4),
         "test_images": len(labels),
@@ -50,7 +51,7 @@ def program_metrics(
         "float_operators": sum(float_operators(operators).values()),
         "weight_bits": scheme.weights.bits,
         "activation_bits": scheme.activations.bits,
-        "integer_arithmetic": min(bits) == 8,
+        "integer_arithmetic": narrowest == 8,
     }
 
 

@@ -37,18 +37,23 @@ BIAS_GRID = Grid(-(2**30), 2**30)
 
 def weight_grid(scheme: WeightScheme) -> Grid:
     """[-127, 127] at 8 bits: symmetric, so that zero is a level and a weight's negative is as exact as itself."""
-    largest = 2 ** (scheme.bits - 1) - 1
+    largest = 2 ** (_width(scheme) - 1) - 1
     return Grid(-largest, largest)
 
 
 def activation_grid(scheme: ActivationScheme) -> Grid:
     """[0, 255] at 8 bits; a symmetric range uses it with the zero point in the middle."""
-    return Grid(0, 2**scheme.bits - 1)
+    return Grid(0, 2 ** _width(scheme) - 1)
 
 
 def middle_level(scheme: ActivationScheme) -> int:
     """The level that stands for 0 in a symmetric range: 128 at 8 bits."""
-    return 2 ** (scheme.bits - 1)
+    return 2 ** (_width(scheme) - 1)
+
+
+def _width(scheme: WeightScheme | ActivationScheme) -> int:
+    assert isinstance(scheme.bits, int), f"{scheme} is that of many layers: `of` gives a layer's own"
+    return scheme.bits
 
 
 class _FakeQuantize(torch.autograd.Function):

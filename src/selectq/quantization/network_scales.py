@@ -4,13 +4,15 @@ On a GPU every operation is a launch. Layer by layer, a training step would spen
 operations on a handful of numbers each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from selectq.data.augment import PIXEL_SCALE
+from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
     BIAS_GRID,
     Grid,
@@ -32,6 +34,8 @@ from selectq.quantization.scales import (
     tie_free_scale,
 )
 
+AnyScheme = TypeVar("AnyScheme", WeightScheme, ActivationScheme)
+
 
 class NetworkScales:
     """Scales, zero points and levels of a fake-quantized network of P places: bit for bit its own quantizers'.
@@ -45,10 +49,14 @@ class NetworkScales:
         self._quantizers = [_quantizer(place) for place in places]
         self._layers = [layer for layer, _ in layers]
         self._readers = [_reader(layer) for layer in self._layers]
-        self._scheme = self._readers[0].scheme
+        self._per_channel = self._readers[0].scheme.granularity == "channel"
         self._channels = [len(layer.bias) for layer in self._layers]
-        self._sizes = self._channels if self._scheme.granularity == "channel" else [1] * len(layers)
+        self._sizes = self._channels if self._per_channel else [1] * len(layers)
         device = self._layers[0].bias.device
+
+        # each scheme that occurs, and where: a mask (S,) or (P,)
+        self._weight_schemes = _where([reader.scheme for reader in self._readers], self._sizes, device)
+        self._activation_schemes = _where([each.scheme for each in self._quantizers], [1] * len(places), device)
 
         self._one, self._none = torch.ones((), device=device), torch.zeros((), device=device)
         self._pixels = torch.full((1,), PIXEL_SCALE, device=device)
@@ -60,7 +68,7 @@ class NetworkScales:
         self._sources = _spread(sources, self._sizes, device)  # (S,) places whose outputs are read; P for the pixels
         self._outputs = _spread(outputs, self._sizes[:-1], device)  # (S - classifier's,) places that are written
         self._bias_entries = _spread(range(len(layers)), self._channels, device)
-        if self._scheme.granularity == "channel":
+        if self._per_channel:
             self._bias_entries = torch.arange(sum(self._channels), device=device)  # (biases,) of S
 
     @contextmanager
@@ -74,7 +82,7 @@ class NetworkScales:
         biases = fake_quantize(bias, (scales * inputs)[self._bias_entries], self._none, BIAS_GRID).split(self._channels)
         parts = zip(self._layers, self._readers, scales.split(self._sizes), biases, strict=True)
         for layer, reader, scale, quantized_bias in parts:
-            reader.prepared = (self._fake_quantized(layer.weight, scale), quantized_bias)
+            reader.prepared = (self._fake_quantized(layer.weight, scale, weight_grid(reader.scheme)), quantized_bias)
         try:
             yield
         finally:
@@ -85,20 +93,23 @@ class NetworkScales:
 
     def stored(self) -> tuple[Tensor, Tensor]:
         """Scales and zero points of all places, (P,) float32 and int32, in the order of `places()`."""
-        scheme = self._quantizers[0].scheme
         low = torch.stack([quantizer.low for quantizer in self._quantizers])
         high = torch.stack([quantizer.high for quantizer in self._quantizers])
         units = (getattr(quantizer, "unit", self._one) for quantizer in self._quantizers)
-        unit, free = torch.stack(list(units)), activation_scale(low, high, scheme)
+        unit = torch.stack(list(units))
+        free = _chosen(self._activation_schemes, lambda scheme: activation_scale(low, high, scheme))
         scale = torch.where(self._is_summand, multiple_of_unit(free, unit), free)
         scale = torch.where(self._is_sum, odd_multiple_of_unit(free, unit), scale)
-        return scale, activation_zero_point(low, scale, scheme).to(torch.int32)
+        zero_point = _chosen(self._activation_schemes, lambda scheme: activation_zero_point(low, scale, scheme))
+        return scale, zero_point.to(torch.int32)
 
     def of_weights(self, stored: Tensor) -> tuple[Tensor, Tensor]:
         """Scales of all weights, (S,), and those of what their layers read, (S,), by those of the places, (P,)."""
-        weights = torch.cat([largest_magnitude(layer.weight, self._scheme) for layer in self._layers])
+        each = zip(self._layers, self._readers, strict=True)
+        weights = torch.cat([largest_magnitude(layer.weight, reader.scheme) for layer, reader in each])
         inputs = torch.cat([stored, self._pixels])[self._sources]
-        scale = scale_with_room(covering_scale(weights, self._scheme), self._largest_biases(), inputs)
+        covering = _chosen(self._weight_schemes, lambda scheme: covering_scale(weights, scheme))
+        scale = scale_with_room(covering, self._largest_biases(), inputs)
         written = len(self._outputs)
         tie_free = tie_free_scale(scale[:written], inputs[:written], stored[self._outputs])
         return torch.cat([tie_free, scale[written:]]), inputs
@@ -111,21 +122,19 @@ class NetworkScales:
         repeats = torch.tensor(counts, device=scales.device)
         spread = torch.cat([of_layer[layer] for layer in layers]).repeat_interleave(repeats, output_size=sum(counts))
         weights = torch.cat([layer.weight.detach().flatten() for layer in layers])
-        return to_levels(weights, spread, self._none, self._grid()).to(torch.int8)
+        widest = max((weight_grid(scheme) for scheme, _ in self._weight_schemes), key=lambda grid: grid.quant_max)
+        return to_levels(weights, spread, self._none, widest).to(torch.int8)  # no scale lets a weight saturate
 
-    def _fake_quantized(self, weight: Tensor, scale: Tensor) -> Tensor:
-        if self._scheme.granularity == "channel":
-            return fake_quantize_channels(weight, scale, self._grid())
-        return fake_quantize(weight, scale, self._none, self._grid())
+    def _fake_quantized(self, weight: Tensor, scale: Tensor, grid: Grid) -> Tensor:
+        if self._per_channel:
+            return fake_quantize_channels(weight, scale, grid)
+        return fake_quantize(weight, scale, self._none, grid)
 
     def _largest_biases(self) -> Tensor:
         biases = [layer.bias.detach() for layer in self._layers]
-        if self._scheme.granularity == "channel":
+        if self._per_channel:
             return torch.cat(biases).abs()
         return torch.stack([bias.abs().amax() for bias in biases])
-
-    def _grid(self) -> Grid:
-        return weight_grid(self._scheme)
 
 
 def _quantizer(place: Place) -> ActivationQuantizer:
@@ -136,6 +145,18 @@ def _quantizer(place: Place) -> ActivationQuantizer:
 def _reader(layer: FusedLayer) -> LayerQuantizer:
     assert isinstance(layer.read_parameters, LayerQuantizer), f"{layer.name} is not quantized"
     return layer.read_parameters
+
+
+def _where(schemes: Sequence[AnyScheme], sizes: Sequence[int], device: torch.device) -> list[tuple[AnyScheme, Tensor]]:
+    return [(scheme, _spread([one == scheme for one in schemes], sizes, device)) for scheme in dict.fromkeys(schemes)]
+
+
+def _chosen(schemes: Sequence[tuple[AnyScheme, Tensor]], of_scheme: Callable[[AnyScheme], Tensor]) -> Tensor:
+    """Of what `of_scheme` computes for all, each scheme's own: one computation where there is one scheme."""
+    chosen = of_scheme(schemes[0][0])
+    for scheme, mask in schemes[1:]:
+        chosen = torch.where(mask, of_scheme(scheme), chosen)
+    return chosen
 
 
 def _which(quantizers: Sequence[ActivationQuantizer], kind: type, device: torch.device) -> Tensor:

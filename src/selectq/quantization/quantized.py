@@ -20,7 +20,7 @@ from selectq.quantization.scales import activation_scale, common_unit
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights and activations become integers."""
+    """How weights and activations become integers: of the whole network, which may have other widths by kind."""
 
     weights: WeightScheme
     activations: ActivationScheme
@@ -47,14 +47,15 @@ def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[st
     `ranges` gives each place's [low, high] by name.
     """
     for layer, source in network.inputs():
-        layer.read_parameters = LayerQuantizer(scheme.weights, layer, source)
+        layer.read_parameters = LayerQuantizer(scheme.weights.of(layer.kind), layer, source)
     for place in network.places():
-        place.activation = ActivationQuantizer(scheme.activations, place.bounds, *ranges[place.name])
+        place.activation = ActivationQuantizer(scheme.activations.of(place.kind), place.bounds, *ranges[place.name])
     for meeting in network.sums():
-        unit = common_unit(activation_scale(*ranges[place.name], scheme.activations) for place in meeting)
+        own = {place: scheme.activations.of(place.kind) for place in meeting}
+        unit = common_unit(activation_scale(*ranges[place.name], own[place]) for place in meeting)
         for place in meeting:
             kind = SumQuantizer if isinstance(place, FusedBlock) else SummandQuantizer
-            place.activation = kind(scheme.activations, place.bounds, *ranges[place.name], unit)
+            place.activation = kind(own[place], place.bounds, *ranges[place.name], unit)
 
 
 def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def estimate_ranges(
     estimator_type = ESTIMATORS[config.estimator]
     estimators = {}
     for place in network.places():
-        estimators[place.name] = place.activation = estimator_type(place.bounds, config, scheme)
+        estimators[place.name] = place.activation = estimator_type(place.bounds, config, scheme.of(place.kind))
     for index in range(estimator_type.passes):
         for estimator in estimators.values():
             estimator.pass_index = index

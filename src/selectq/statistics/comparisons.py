@@ -101,7 +101,7 @@ def find_full(configuration: Configuration, configurations: Sequence[Configurati
     return max(candidates, key=lambda one: _in_common(one, configuration), default=None)
 
 
-def _bits(configuration: Configuration) -> tuple[int, int]:
+def _bits(configuration: Configuration) -> tuple[str, str]:
     return configuration.experiment.weight_bits, configuration.experiment.activation_bits
 
 

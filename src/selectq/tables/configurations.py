@@ -13,6 +13,7 @@ from selectq.params.configs import (
     QatConfig,
     Repair,
     WeightScheme,
+    write_bits,
 )
 
 
@@ -20,13 +21,13 @@ from selectq.params.configs import (
 class Experiment:
     """What tells two configurations apart: the layers retrained, or repaired without, and how numbers become integers.
 
-    The paper repairs nothing, so its figures belong beside the plain ones alone.
+    The paper repairs nothing, so its figures belong beside the plain ones alone. Bits are as `write_bits` has them.
     """
 
     scope: str
-    weight_bits: int
+    weight_bits: str
     weight_granularity: str
-    activation_bits: int
+    activation_bits: str
     activation_scheme: str
 
 
@@ -92,8 +93,8 @@ def shorten_scope(text: str) -> str:
 def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:
     return Experiment(
         scope=scope,
-        weight_bits=weights.bits,
+        weight_bits=write_bits(weights.bits),
         weight_granularity=weights.granularity,
-        activation_bits=activations.bits,
+        activation_bits=write_bits(activations.bits),
         activation_scheme="symmetric" if activations.symmetric else "asymmetric",
     )

@@ -58,9 +58,9 @@ def read_paper() -> Paper:
 def _experiment(row: dict[str, str]) -> Experiment:
     return Experiment(
         scope=row["scope"],
-        weight_bits=int(row["weight_bits"]),
+        weight_bits=row["weight_bits"],
         weight_granularity=row["weight_granularity"],
-        activation_bits=int(row["activation_bits"]),
+        activation_bits=row["activation_bits"],
         activation_scheme=row["activation_scheme"],
     )
 

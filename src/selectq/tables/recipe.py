@@ -11,6 +11,8 @@ from selectq.params.configs import (
     PtqConfig,
     QatConfig,
     QatTrainingConfig,
+    widths,
+    write_bits,
 )
 from selectq.tables.cells import percent
 from selectq.tables.configurations import write_scope
@@ -45,8 +47,11 @@ class Recipe:
 
     @property
     def scheme(self) -> str:
-        """The short name of the scheme, such as W8A8."""
-        return f"W{self.config.weights.bits}A{self.config.activations.bits}"
+        """The short name of the scheme, such as W8A8, or W4/8A4 where some layers have other widths."""
+        of_weights, of_activations = (
+            "/".join(map(str, widths(scheme.bits))) for scheme in (self.config.weights, self.config.activations)
+        )
+        return f"W{of_weights}A{of_activations}"
 
 
 def write_recipe(recipe: Recipe, fp32: Fp32Metrics, simulated: SimulatedMetrics) -> dict[str, str]:
@@ -79,13 +84,12 @@ def _range_skew(sigma: float) -> str:
 def _weights(recipe: Recipe) -> str:
     scales = {"tensor": "one scale per tensor", "channel": "one scale per output channel"}
     weights = recipe.config.weights
-    return f"weights signed {weights.bits} bit, symmetric, {scales[weights.granularity]}"
+    return f"weights signed {write_bits(weights.bits)} bit, symmetric, {scales[weights.granularity]}"
 
 
 def _activations(recipe: Recipe) -> str:
-    return (
-        f"activations unsigned {recipe.config.activations.bits} bit, {recipe.activation_scheme}, one scale per tensor"
-    )
+    bits = write_bits(recipe.config.activations.bits)
+    return f"activations unsigned {bits} bit, {recipe.activation_scheme}, one scale per tensor"
 
 
 def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]:

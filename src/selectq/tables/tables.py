@@ -25,9 +25,9 @@ class Table1Row:
     scope: str
     params_retrained: int
     params_retrained_pct: float
-    weight_bits: int
+    weight_bits: str
     weight_granularity: str
-    activation_bits: int
+    activation_bits: str
     activation_scheme: str
     epochs: int
     paper_method: str | None

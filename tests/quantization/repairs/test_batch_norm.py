@@ -2,13 +2,14 @@
 
 import copy
 
+import pytest
 import torch
 from networks import coloured_noise, scheme, trained
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
-from selectq.params.configs import WeightScheme
+from selectq.params.configs import BitWidths, WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
@@ -32,8 +33,9 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
 
     for layer in network.fused_layers():
         if isinstance(layer, FusedConv2d):
-            scale = weight_scale(layer.weight, chosen)
-            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(chosen))
+            own = chosen.of(layer.kind)
+            scale = weight_scale(layer.weight, own)
+            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(own))
             layer.weight.data.copy_(rounded.data)
             layer.register_forward_pre_hook(keep)
     with torch.no_grad():
@@ -45,8 +47,9 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
     return torch.cat(means).mean().item(), torch.cat(deviations).mean().item()
 
 
-def test_statistics_are_restored_behind_coarse_weights() -> None:
-    model, chosen = trained().model, scheme(3, "channel").weights
+@pytest.mark.parametrize("bits", [3, {"all": 8, "depthwise": 3, "expansion": 3, "projection": 3}], ids=str)
+def test_statistics_are_restored_behind_coarse_weights(bits: BitWidths) -> None:
+    model, chosen = trained().model, WeightScheme(bits, "channel")
     means, deviations = statistics_off(model, chosen)
     assert means > 0.2 and deviations > 0.2
     reestimate_batch_norm(model, chosen, [IMAGES])

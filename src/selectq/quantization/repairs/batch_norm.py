@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
+from selectq.models.mobilenetv2 import parameter_kinds
 from selectq.params.configs import WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.repairs.dead_channels import constant_channels
@@ -37,13 +38,14 @@ def reestimate_batch_norm(model: MobileNetV2, scheme: WeightScheme, batches: Ite
 
     Args:
         model: the FP32 network, in evaluation mode. Its weights stay: it is to be folded and rounded.
-        scheme: of the rounding.
+        scheme: of the rounding, of the whole network.
         batches: float (B, 3, H, W), of equal size.
     """
     norms = []
     rounded = copy.deepcopy(model)
+    kinds = {rounded.get_parameter(name): kind for name, kind in parameter_kinds(rounded).items()}
     for convolution, norm in normalised_convolutions(rounded):
-        convolution.weight.copy_(rounded_weight(convolution, norm, scheme))
+        convolution.weight.copy_(rounded_weight(convolution, norm, scheme.of(kinds[convolution.weight])))
         norms.append(norm)
     measured = [Measured(norm, scheme.granularity == "channel") for norm in norms]
     handles = [norm.register_forward_hook(each) for norm, each in zip(norms, measured, strict=True)]
