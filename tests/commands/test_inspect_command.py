@@ -7,6 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 from brightest import CLASSES, Command, write_model
+from made_programs import program_of
+from networks import mixed_scheme
 
 from selectq.commands.inspect import operator_lines
 
@@ -35,6 +37,15 @@ def test_description(printed: list[str], network_program: Path) -> None:
     assert described["output"] == "logits: float32 (batch, 3), NC"
     assert described["weights"] == "8 bits, symmetric, one scale per output channel"
     assert described["activations"] == "8 bits, unsigned, one scale per tensor, asymmetric: the full grid"
+
+
+def test_widths_of_single_kinds_are_said(selectq: Command) -> None:
+    out = selectq("inspect", program_of(mixed_scheme()).path).out
+    described = " ".join(out[out.index("weights ") : out.index("Layers: ")].split())
+    assert described.startswith("weights 4 (8: stem, classifier) bits, symmetric, one scale per output channel")
+    assert "activations 4 (8: stem, projection, block, pool) bits, unsigned" in described
+    (stem,) = (line for line in out.splitlines() if line.startswith("features.0.0 "))
+    assert " 8 " in stem
 
 
 def test_every_layer_has_its_line(printed: list[str], network_program: Path) -> None:

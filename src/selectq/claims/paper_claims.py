@@ -15,6 +15,7 @@ from selectq.claims.questions import (
 from selectq.claims.regimes import (
     CLIPPED_PRETRAINED,
     CONTROLS,
+    CONTROLS_PRETRAINED,
     LARGER,
     PLAIN,
     PRETRAINED,
@@ -65,6 +66,10 @@ class Claim:
     figures: str
     question: Question
     regimes: tuple[Regime, ...]
+
+
+def _ahead_of_random(config: str) -> Accuracy:
+    return Accuracy("is ahead", tuple((config, f"{config}_random{number}") for number in (1, 2)))
 
 
 CLAIMS = (
@@ -152,14 +157,26 @@ CLAIMS = (
     Claim(
         "It is the depthwise layers that count: random layers of as many parameters do worse",
         "not tested",
-        Accuracy("is ahead", tuple(("dw", f"dw_random{number}") for number in (1, 2))),
+        _ahead_of_random("dw"),
         (CONTROLS,),
+    ),
+    Claim(
+        "The same with asymmetric activations",
+        "not tested",
+        _ahead_of_random("dw_asym"),
+        (CONTROLS_PRETRAINED,),
     ),
     Claim(
         "It is the depthwise and projection layers that count: random layers of as many parameters do worse",
         "not tested",
-        Accuracy("is ahead", tuple(("dwpw", f"dwpw_random{number}") for number in (1, 2))),
+        _ahead_of_random("dwpw"),
         (CONTROLS,),
+    ),
+    Claim(
+        "The same with asymmetric activations",
+        "not tested",
+        _ahead_of_random("dwpw_asym"),
+        (CONTROLS_PRETRAINED,),
     ),
     Claim(
         "A classifier of a third of the parameters, as ImageNet's, would win more: so do the last layers of that size",

@@ -66,6 +66,7 @@ W4A4_PRETRAINED = Regime("pretrained W4A4, biases corrected, 4 epochs", "pretrai
 W4A4_PRETRAINED_LONGER = Regime("pretrained W4A4, biases corrected, 12 epochs", "pretrained_longer", "w4a4_")
 RELU6 = Regime("pretrained W8A8, ReLU6", "relu6", "")
 CONTROLS = Regime("skewed W8A8, controls", "controls", "")
+CONTROLS_PRETRAINED = Regime("pretrained skewed W8A8, controls", "pretrained_controls", "")
 
 
 @dataclass(frozen=True)
