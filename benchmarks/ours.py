@@ -22,7 +22,7 @@ from selectq.quantization.scopes import freeze_outside, parameters_in_scope, qua
 from selectq.training.batches import FixedViews
 from selectq.training.features import ClassifierFeatures
 from selectq.training.finetune import FLOAT_KERNELS, finetune_optimizer
-from selectq.training.forward import REPAID_AFTER_STEPS, Forward, training_forward
+from selectq.training.forward import Forward, training_forward
 from selectq.training.qat import RangeFollower, build_optimizer
 from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
 
@@ -37,7 +37,7 @@ def fp32(workload: Workload, way: Way = training_forward) -> Trainer:
     optimizer = finetune_optimizer(model, config)
     generator = torch.Generator().manual_seed(params.seed)
     batches = endless(lambda: training_batches(workload.dataset.train, config.batch_size, config.augment, generator))
-    forward = way(model.train(), FLOAT_KERNELS, workload.device, REPAID_AFTER_STEPS)
+    forward = way(model.train(), FLOAT_KERNELS, workload.device)
     return Trainer(forward, optimizer, batches)
 
 
@@ -47,7 +47,7 @@ def qat(workload: Workload, name: str, way: Way = training_forward) -> Trainer:
     network, parent = quantized(workload, config)
     learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
     follower = RangeFollower(quantizers_in_scope(network), training)
-    forward = way(network.train(), QUANTIZED_KERNELS, workload.device, REPAID_AFTER_STEPS)
+    forward = way(network.train(), QUANTIZED_KERNELS, workload.device)
     batches = prepared_batches(workload, torch.channels_last)
     return Trainer(forward, build_optimizer(learning, config, training), batches, follower)
 

@@ -45,7 +45,7 @@ def main() -> None:
         model.to(device, memory_format=torch.channels_last)
         optimizer = finetune_optimizer(model, config)
         batches = AugmentedImages(dataset.train, config.batch_size, config.augment, workers)
-        forward = finetune_forward(model, device, config.epochs * len(batches), config, workers)
+        forward = finetune_forward(model, device, config, workers)
         schedule = finetune_schedule(config)
         plan = Plan(
             config.epochs, batches, forward, model, schedule, params.seed, config.label_smoothing, workers=workers

@@ -19,7 +19,7 @@ def step(precision: str) -> tuple[Tensor, dict[str, Tensor]]:
     model = trained().model.train()
     model.classifier[0].p = 0.0
     config = dataclasses.replace(committed_params().finetune, precision=precision)
-    logits = finetune_forward(model, CPU, 1, config, ALONE)(float_images(8, seed=1))
+    logits = finetune_forward(model, CPU, config, ALONE)(float_images(8, seed=1))
     F.cross_entropy(logits, torch.arange(8) % 3).backward()
     return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from networks import coloured_noise, quantized, scheme
-from torch import Tensor, nn
+from torch import nn
 
 from selectq.data.augment import normalise
 from selectq.kernels.build import load_kernels
 from selectq.quantization.quantizers import ActivationQuantizer
-from selectq.training.forward import REPAID_AFTER_STEPS, Forward, Kernels, _compiled, training_forward
+from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -31,7 +31,7 @@ def no_compiler(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("no_compiler")
 def test_without_a_compiler_the_network_itself_trains(capsys: pytest.CaptureFixture[str]) -> None:
     network, kernels = nn.Identity(), Kernels(doubling, ("fake_quantize.cpp", "common.hpp"), no_step)
-    assert training_forward(network, kernels, CPU, 10) is network
+    assert training_forward(network, kernels, CPU) is network
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("running without kernels, at about two thirds of the speed: there is no C++ compiler")
 
@@ -39,39 +39,20 @@ def test_without_a_compiler_the_network_itself_trains(capsys: pytest.CaptureFixt
 def test_with_kernels_their_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[tuple[str, ...]] = []
     monkeypatch.setattr("selectq.training.forward.load_kernels", lambda *sources: loaded.append(sources))
-    forward = training_forward(nn.Identity(), Kernels(doubling, ("one", "two"), no_step), CPU, 10)
+    forward = training_forward(nn.Identity(), Kernels(doubling, ("one", "two"), no_step), CPU)
     assert forward(torch.tensor(3.0)) == 6.0 and loaded == [("one", "two")]
 
 
-def test_on_a_gpu_only_a_long_run_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def compiling(network: nn.Module, mode: str) -> Forward:
-        asked.append(mode)
-        return doubling(network)
-
-    monkeypatch.setattr(torch, "compile", compiling)
-    network, kernels = nn.Identity(), Kernels(no_step, ("no.cpp",), doubling)
-    assert training_forward(network, kernels, GPU, REPAID_AFTER_STEPS - 1)(torch.tensor(3.0)) == 6.0 and not asked
-    forward = training_forward(network, kernels, GPU, REPAID_AFTER_STEPS)
-    assert forward(torch.tensor(3.0)) == 6.0 and asked == ["reduce-overhead"]
-
-
-def test_failed_compilation_is_said_once_and_training_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def failing(x: Tensor) -> Tensor:
-        raise RuntimeError("no such luck\nmore of it")
-
-    monkeypatch.setattr(torch, "compile", lambda network, mode: failing)
-    forward = _compiled(nn.Identity())
-    assert [forward(torch.tensor(value)).item() for value in (3.0, 4.0)] == [3.0, 4.0]
-    assert capsys.readouterr().err == "training without compilation: no such luck\n"
+def test_a_gpu_records_its_own_step() -> None:
+    network = nn.Identity()
+    forward = training_forward(network, Kernels(no_step, ("no.cpp",), doubling), GPU)
+    assert isinstance(forward, RecordedStep) and forward._network is network
+    assert forward._step(torch.tensor(3.0)) == 6.0
 
 
 @pytest.mark.slow
 def test_the_quantized_network_is_one_graph() -> None:
-    """What a GPU would compile has no break, watched ranges included; run here on the CPU, without code generation."""
+    """Compiled, as a peer of the benchmark, it has no break, watched ranges included; here without code generation."""
     network = quantized(scheme()).train()
     watching = [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
     for quantizer in watching:

@@ -113,5 +113,5 @@ def fake_quantize_fused(x: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid
 
 def fake_quantize_channels(x: Tensor, scale: Tensor, grid: Grid) -> Tensor:
     """`fake_quantize` of a weight (O, ...) with a scale for each output channel (O,) and 0 for zero point, likewise."""
-    none = torch.zeros_like(scale, dtype=torch.int32)
+    none = torch.zeros_like(scale)  # of integers the operator would ask the GPU for their extremes, and wait
     return torch.fake_quantize_per_channel_affine(x, scale, none, 0, grid.quant_min, grid.quant_max)

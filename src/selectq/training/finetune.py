@@ -6,7 +6,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.kernels.float_step import FloatStep
 from selectq.params.configs import FinetuneConfig
-from selectq.training.forward import Forward, Kernels, training_forward
+from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 from selectq.training.parallel import Workers, share_statistics
 
 FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES, lambda network: network)
@@ -24,9 +24,7 @@ def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.opti
     )
 
 
-def finetune_forward(
-    model: MobileNetV2, device: torch.device, steps: int, config: FinetuneConfig, workers: Workers
-) -> Forward:
+def finetune_forward(model: MobileNetV2, device: torch.device, config: FinetuneConfig, workers: Workers) -> Forward:
     """What to call on training batches; of several processes, the plain network with shared batch-norm statistics.
 
     With the precision `bfloat16`, convolutions multiply such numbers; parameters, statistics and loss stay float32.
@@ -34,13 +32,14 @@ def finetune_forward(
     if workers.count > 1:
         share_statistics(model, workers)
     if config.precision == "bfloat16":
-        return _in_bfloat16(model, device)
-    return training_forward(model, FLOAT_KERNELS, device, steps) if workers.count == 1 else model
+        forward = _in_bfloat16(model, device)
+        return RecordedStep(model, forward) if device.type == "cuda" and workers.count == 1 else forward
+    return training_forward(model, FLOAT_KERNELS, device) if workers.count == 1 else model
 
 
 def _in_bfloat16(model: MobileNetV2, device: torch.device) -> Forward:
     def forward(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):  # a recording cannot have it
             logits: Tensor = model(images)
         return logits.float()
 

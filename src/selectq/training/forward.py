@@ -1,9 +1,9 @@
 """The fastest way to compute a network's training forward pass on a device."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from selectq.kernels.build import KernelsUnavailableError, load_kernels
 
 Forward = Callable[[Tensor], Tensor]
 """Float images (N, 3, H, W) -> logits (N, classes), with gradients."""
-
-REPAID_AFTER_STEPS = 3000
-"""Compiling for a GPU takes a minute or more; shorter runs do without."""
 
 Network = TypeVar("Network", bound=nn.Module)
 Step = TypeVar("Step", bound=Forward)
@@ -31,28 +28,27 @@ class Kernels(Generic[Network, Step, GpuStep]):
 
 
 def training_forward(
-    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device, steps: int
-) -> Network | Step | GpuStep | Forward:
-    """What to call on training batches instead of `network`: the same results up to rounding.
+    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device
+) -> Network | Step | Forward:
+    """What to call on training batches, all of one shape, instead of `network`: the same results up to rounding.
 
-    On a CPU the project's own kernels, on a GPU a compiled graph if `steps` repay compiling it, else as few operations
-    as possible. Where kernels or compiler cannot be had, a message says why and the network itself is returned.
+    On a CPU the project's own kernels, on a GPU a recording of as few operations as possible. Where the kernels cannot
+    be had, a message says why and the network itself is returned.
 
     Args:
         network: on `device`.
-        kernels: for the CPU, and what a GPU does without compiling.
+        kernels: for the CPU, and what a GPU records.
         device: where training runs.
-        steps: how many there will be.
     """
-    if device.type == "cuda" and steps >= REPAID_AFTER_STEPS:
-        return _compiled(network)
+    if device.type == "cuda":
+        return RecordedStep(network, kernels.on_gpu(network))
     return kernel_forward(network, kernels, device)
 
 
 def kernel_forward(
     network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device
 ) -> Network | Step | GpuStep:
-    """As `training_forward`, without compiling for a GPU."""
+    """As `training_forward`, for batches of any shape: a GPU records nothing."""
     if device.type == "cuda":
         return kernels.on_gpu(network)
     try:
@@ -63,21 +59,70 @@ def kernel_forward(
     return kernels.step(network)
 
 
-def _compiled(network: nn.Module) -> Forward:
-    """CUDA graphs of the whole pass; the plain network from the first failure on."""
-    compiled: Forward = torch.compile(network, mode="reduce-overhead")
-    working = True
+@runtime_checkable
+class Observer(Protocol):
+    """A module that, while `observing`, leaves two tensors of each training batch in `seen`."""
 
-    def forward(images: Tensor) -> Tensor:
-        nonlocal working
-        if not working:
-            return network(images)
+    observing: bool
+    seen: tuple[Tensor, Tensor] | None
+
+
+Recording = Callable[[Tensor], tuple[Tensor, ...]]
+"""Float images (N, 3, H, W) -> logits (N, classes), and the two tensors of each module that observes."""
+
+
+class RecordedStep:
+    """A GPU's training pass as a CUDA graph, recorded once: starting it is one operation, where it was thousands.
+
+    Its logits, gradients, batch-norm statistics, random numbers and observations are those of the step that it records,
+    bit for bit. It records anew where other modules observe. The logits hold until the next batch.
+    """
+
+    def __init__(self, network: nn.Module, step: Forward) -> None:
+        """Of `step`, a training pass through `network`, which is on a GPU."""
+        self._network = network
+        self._step = step
+        self._observers: list[Observer] = [module for module in network.modules() if isinstance(module, Observer)]
+        self._observing: list[Observer] = []
+        self._recording: Recording | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Float (N, 3, H, W), the first batch's shape -> logits (N, classes)."""
+        observing = [module for module in self._observers if module.observing]
+        if self._recording is None or observing != self._observing:
+            self._recording = None  # its memory is free for the next one
+            self._recording, self._observing = self._record(observing, images), observing
+        logits, *seen = self._recording(images)
+        for module, low, high in zip(observing, seen[::2], seen[1::2], strict=True):
+            module.seen = (low.detach(), high.detach())
+        return logits
+
+    def _record(self, observing: Sequence[Observer], images: Tensor) -> Recording:
+        """What the rehearsals did to statistics and random numbers is undone."""
+        buffers, random = [buffer.clone() for buffer in self._network.buffers()], torch.cuda.get_rng_state()
+        pass_ = _Observed(self._network, self._step, observing)
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # each recording would be warned of
         try:
-            torch.compiler.cudagraph_mark_step_begin()
-            return compiled(images)
-        except Exception as error:  # whatever a compiler may raise: training goes on
-            working = False
-            print(f"training without compilation: {str(error).splitlines()[0]}", file=sys.stderr)
-            return network(images)
+            return cast(Recording, torch.cuda.make_graphed_callables(pass_, (images.clone(),)))
+        except RuntimeError as error:
+            print(f"training unrecorded, several times as slow: {str(error).splitlines()[0]}", file=sys.stderr)
+            return pass_
+        finally:
+            for buffer, before in zip(self._network.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+            torch.cuda.set_rng_state(random)
 
-    return forward
+
+class _Observed(nn.Module):
+    """A step that puts out what it leaves in its observers, too."""
+
+    def __init__(self, network: nn.Module, step: Forward, observing: Sequence[Observer]) -> None:
+        super().__init__()
+        self.network = network  # for its parameters
+        self._step = (step,)  # in tuples: they are no submodules
+        self._observing = (*observing,)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Float (N, 3, H, W) -> logits (N, classes) and the scalars seen."""
+        logits = self._step[0](images)
+        return (logits, *(end for module in self._observing for end in module.seen or ()))

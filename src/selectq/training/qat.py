@@ -118,7 +118,7 @@ def batches_and_forward(
         views = FixedViews(split, training.batch_size, training.augment, training.feature_views, seed, workers=workers)
         return ClassifierFeatures(network, views), network.classifier
     images = AugmentedImages(split, training.batch_size, training.augment, workers)
-    return images, training_forward(network, QUANTIZED_KERNELS, split.device, config.epochs * len(images))
+    return images, training_forward(network, QUANTIZED_KERNELS, split.device)
 
 
 def only_classifier_learns(network: FusedMobileNetV2) -> bool:
