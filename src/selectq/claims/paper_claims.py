@@ -25,6 +25,7 @@ from selectq.claims.regimes import (
     SKEWED_PRETRAINED,
     W4A4,
     W4A4_LONGER,
+    W4A4_MIXED,
     W4A4_PRETRAINED,
     W4A4_PRETRAINED_LONGER,
     W4A4_REPAIRED,
@@ -52,7 +53,7 @@ WITH_REPAIRED = (
     W4A4_PRETRAINED,
     W4A4_PRETRAINED_LONGER,
 )
-OF_DWPW_ASYM = (*WITH_REPAIRED, CLIPPED_PRETRAINED)
+OF_DWPW_ASYM = (*WITH_REPAIRED, CLIPPED_PRETRAINED, W4A4_MIXED)
 
 RANDOM = tuple(f"{scope}_random{number}" for scope in ("dw", "dwpw") for number in (1, 2))
 SETS = ("full", "clf", "dw", "dwpw", "proj", "exp", "dwexp", "last_third", *RANDOM)
@@ -138,6 +139,7 @@ CLAIMS = (
             W4A4,
             W4A4_REPAIRED,
             W4A4_LONGER,
+            W4A4_MIXED,
             W4A4_PRETRAINED,
             W4A4_PRETRAINED_LONGER,
         ),
