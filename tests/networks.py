@@ -25,6 +25,7 @@ from selectq.params.load import load_params
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
+from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.training.batches import AugmentedImages
 from selectq.training.loop import Plan, fit
 from selectq.training.resume import TrainingState
@@ -178,6 +179,11 @@ def _quantized(scheme: Scheme) -> FusedMobileNetV2:
 def quantized(scheme: Scheme) -> FusedMobileNetV2:
     """The trained network, quantized after training."""
     return copy.deepcopy(_quantized(scheme))
+
+
+def quantizers(network: nn.Module) -> list[ActivationQuantizer]:
+    """Of all its places."""
+    return [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
 
 
 def batches_of(images: Tensor) -> Callable[[], list[Tensor]]:

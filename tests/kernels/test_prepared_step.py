@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from networks import coloured_noise, quantized, scheme, trained
-from test_quantized_step import SCOPES, quantizers, step
+from networks import coloured_noise, quantized, quantizers, scheme, trained
+from test_quantized_step import SCOPES, step
 
 from selectq.data.augment import normalise
 from selectq.kernels.prepared_step import PreparedStep

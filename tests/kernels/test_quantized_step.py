@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import calibration, coloured_dataset, coloured_noise, mixed_scheme, quantized, scheme, trained
+from networks import calibration, coloured_dataset, coloured_noise, mixed_scheme, quantized, quantizers, scheme, trained
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
@@ -13,7 +13,7 @@ from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import quantize
-from selectq.quantization.quantizers import ActivationQuantizer, follow
+from selectq.quantization.quantizers import follow
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.forward import Forward
 
@@ -24,10 +24,6 @@ SCOPES = [["all"], ["depthwise", "classifier"], ["depthwise", "projection", "cla
 
 def images(count: int = 8, size: int = 16) -> Tensor:
     return normalise(coloured_noise(count, seed=1, size=size).images)
-
-
-def quantizers(network: nn.Module) -> list[ActivationQuantizer]:
-    return [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
 
 
 def step(forward: Forward, network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from networks import coloured_noise, quantized, scheme
+from networks import coloured_noise, quantized, quantizers, scheme
 from torch import nn
 
 from selectq.data.augment import normalise
 from selectq.kernels.build import load_kernels
-from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -54,7 +53,7 @@ def test_a_gpu_records_its_own_step() -> None:
 def test_the_quantized_network_is_one_graph() -> None:
     """Compiled, as a peer of the benchmark, it has no break, watched ranges included; here without code generation."""
     network = quantized(scheme()).train()
-    watching = [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
+    watching = quantizers(network)
     for quantizer in watching:
         quantizer.observing = True
     images = normalise(coloured_noise(8, seed=1).images)

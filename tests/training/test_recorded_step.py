@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import coloured_noise, committed_params, float_images, quantized, scheme, trained
+from networks import coloured_noise, committed_params, float_images, quantized, quantizers, scheme, trained
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
@@ -19,16 +20,17 @@ from selectq.training.forward import Forward, RecordedStep
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 STEPS = 4
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def after_some_steps(network: nn.Module, forward: Forward) -> tuple[list[Tensor], dict[str, Tensor]]:
     """The logits of each step, and parameters and statistics at the end; ranges follow the data for two steps."""
     torch.manual_seed(0)
-    quantizers = observers(network)
+    observers = quantizers(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
     logits = []
     for index in range(STEPS):
-        for quantizer in quantizers:
+        for quantizer in observers:
             quantizer.observing = index < STEPS // 2
         images = normalise(coloured_noise(8, seed=index).images.cuda())
         logits.append(forward(images))
@@ -36,15 +38,11 @@ def after_some_steps(network: nn.Module, forward: Forward) -> tuple[list[Tensor]
         F.cross_entropy(logits[-1], torch.arange(8, device="cuda") % 3).backward()
         logits[-1] = logits[-1].detach().clone()
         optimizer.step()
-        follow(quantizers, 0.1)
+        follow(observers, 0.1)
     return logits, network.state_dict()
 
 
-def observers(network: nn.Module) -> list[ActivationQuantizer]:
-    return [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
-
-
-def check(network: nn.Module, step: Callable[[nn.Module], Forward], capsys: pytest.CaptureFixture[str]) -> None:
+def check(network: Network, step: Callable[[Network], Forward], capsys: pytest.CaptureFixture[str]) -> None:
     device, found = choose_device(True), []
     for recorded in (False, True):
         own = copy.deepcopy(network).to(device, memory_format=torch.channels_last).train()
@@ -57,14 +55,14 @@ def check(network: nn.Module, step: Callable[[nn.Module], Forward], capsys: pyte
 @NEEDS_GPU
 @pytest.mark.parametrize("bits", [4, 8])
 def test_quantized(bits: int, capsys: pytest.CaptureFixture[str]) -> None:
-    check(quantized(scheme(bits, bits=bits, symmetric=False)), PreparedStep, capsys)  # type: ignore[arg-type]
+    check(quantized(scheme(bits, bits=bits, symmetric=False)), PreparedStep, capsys)
 
 
 @NEEDS_GPU
 def test_fp32_with_dropout_and_statistics(capsys: pytest.CaptureFixture[str]) -> None:
     model = trained().model
     assert committed_params().model.dropout > 0 and model.classifier[0].p > 0
-    check(model, lambda own: _in_bfloat16(own, torch.device("cuda")), capsys)  # type: ignore[arg-type]
+    check(model, lambda own: _in_bfloat16(own, torch.device("cuda")), capsys)
 
 
 class Recorder:
@@ -90,22 +88,22 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def observing(network: FusedMobileNetV2, count: int) -> list[ActivationQuantizer]:
     """Have the first `count` quantizers watch, and the others not."""
-    for index, quantizer in enumerate(observers(network)):
+    for index, quantizer in enumerate(quantizers(network)):
         quantizer.observing = index < count
         quantizer.seen = None
-    return observers(network)
+    return quantizers(network)
 
 
 def test_recorded_once_for_all_that_watch(recorder: Recorder) -> None:
     network, batch = quantized(scheme()).train(), float_images(8, seed=1)
     forward, counts = RecordedStep(network, network), [3, 3, 5, 0, 0]
     for count in counts:
-        quantizers = observing(network, count)
+        watching = observing(network, count)
         network(batch)
-        expected = [quantizer.seen for quantizer in quantizers]
-        quantizers = observing(network, count)
+        expected = [quantizer.seen for quantizer in watching]
+        watching = observing(network, count)
         forward(batch)
-        torch.testing.assert_close([quantizer.seen for quantizer in quantizers], expected, rtol=0, atol=0)
+        torch.testing.assert_close([quantizer.seen for quantizer in watching], expected, rtol=0, atol=0)
         assert sum(seen is not None for seen in expected) == count
     assert recorder.recordings == 3
 

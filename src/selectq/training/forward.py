@@ -119,10 +119,10 @@ class _Observed(nn.Module):
     def __init__(self, network: nn.Module, step: Forward, observing: Sequence[Observer]) -> None:
         super().__init__()
         self.network = network  # for its parameters
-        self._step = (step,)  # in tuples: they are no submodules
-        self._observing = (*observing,)
+        self._step = step
+        self._observing = observing
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Float (N, 3, H, W) -> logits (N, classes) and the scalars seen."""
-        logits = self._step[0](images)
+        logits = self._step(images)
         return (logits, *(end for module in self._observing for end in module.seen or ()))
