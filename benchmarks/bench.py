@@ -32,6 +32,7 @@ from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.stage import run
 from selectq.training.device import choose_device
+from selectq.training.forward import kernel_forward
 
 HERE = Path(__file__).resolve().parent
 
@@ -71,10 +72,12 @@ CASES = [
     Case("fp32_step", "fp32", "torchvision's loop: DataLoader, NCHW", "data_loader", {"cpu": 2.5, "cuda": 5.0}),
     Case("fp32_step", "fp32", "the same by torch.compile", "fp32_compiled", {}),
     Case("fp32_step", "fp32", "the same in bfloat16", "fp32_bfloat16", {}),
+    Case("fp32_step", "fp32", "our step, not recorded", "fp32_unrecorded", {}),
     Case("qat_full_step", "qat_full", "torch.ao as torchvision's script, NCHW", "ao_nchw", {"cpu": 4.5, "cuda": 5.0}),
     Case("qat_full_step", "qat_full", "torch.ao, channels_last", "ao_channels_last", {"cpu": 3.2}),
     Case("qat_full_step", "qat_full", "torchao pt2e, channels_last", "ao_pt2e", {"cpu": 3.2}),
     Case("qat_full_step", "qat_full", "the same by torch.compile", "qat_compiled", {}),
+    Case("qat_full_step", "qat_full", "our step, not recorded", "qat_full_unrecorded", {}),
     Case("qat_full_step", "qat_full", "our FP32 step", "fp32", {"cpu": 1.0}),
     Case("qat_clf_epoch", "qat_clf", "our full QAT epoch", "qat_full", {"cpu": 50.0, "cuda": 50.0}),
     Case("evaluation", "evaluation", "plain forward pass", "float_pass", {"cpu": 0.8}),
@@ -117,8 +120,15 @@ def _training(workload: Workload, effort: Effort, repeats: int) -> list[Comparis
 
 
 def _cases(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> list[Comparison]:
-    """The cases both of whose sides are asked for."""
+    """The cases both of whose sides are asked for.
+
+    Raises:
+        UserError: a side is not timed on this device.
+    """
     makers = _sides(workload, steps)
+    for name in sides:
+        if name not in makers:
+            raise UserError(f"--sides: {name} is of a GPU alone; allowed here: {', '.join(sorted(makers))}")
     return _compared(_speeds({name: makers[name] for name in sides}, repeats), workload.device)
 
 
@@ -155,6 +165,9 @@ def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
         "fp32": partial(ours.fp32, workload),
         **{f"qat_{name}": partial(ours.qat, workload, name) for name in ("full", *PARTIAL)},
     }
+    if workload.device.type == "cuda":  # where alone a step is recorded
+        mine["fp32_unrecorded"] = partial(ours.fp32, workload, kernel_forward)
+        mine["qat_full_unrecorded"] = partial(ours.qat, workload, "full", kernel_forward)
     passes: dict[str, Callable[[], Callable[[], int]]] = {
         "float_pass": partial(ours.float_pass, workload),
         "evaluation": partial(ours.evaluation, workload),

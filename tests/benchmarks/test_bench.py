@@ -47,7 +47,7 @@ def test_quick_run_writes_table_and_picture(checkout: Path, tmp_path: Path) -> N
     assert sorted(tmp_path.iterdir()) == [table_path, table_path.with_suffix(".png")]
     rows = pd.read_csv(table_path)
     assert list(rows.columns) == COLUMNS
-    cases = [case.name for case in bench.CASES]
+    cases = [case.name for case in bench.CASES if not case.peer.endswith("_unrecorded")]
     assert rows["case"].to_list() == [
         *cases,
         *["fp32_step", "qat_full_step", "qat_dw_step", "qat_dwpw_step"],
@@ -75,6 +75,14 @@ def test_chosen_sides_alone_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     bench.main()
     (table_path,) = tmp_path.glob("quick_*.csv")
     assert pd.read_csv(table_path)["case"].to_list() == ["evaluation"]  # qat_clf has no side to be compared with
+
+
+def test_side_of_another_device_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["bench.py", "--quick", "--output", str(tmp_path), "--sides", "fp32_unrecorded"])
+    monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
+    with pytest.raises(UserError, match=r"^--sides: fp32_unrecorded is of a GPU alone; allowed here: ao_channels"):
+        bench.main()
+    assert not list(tmp_path.iterdir())
 
 
 def test_qat_sides_take_the_same_images_in_their_own_layout(workload: Workload) -> None:
