@@ -49,8 +49,8 @@ def test_all_forms_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
     assert_all_the_same(chosen, tmp_path, ("onnx", "pt2"), names)
 
 
-@slow
-@pytest.mark.parametrize("chosen", SCHEMES)
+@slow  # it takes two minutes for each: every choice is among these, not every combination
+@pytest.mark.parametrize("chosen", SCHEMES[:3])
 def test_executorch_computes_the_same(chosen: Scheme, tmp_path: Path) -> None:
     assert_all_the_same(chosen, tmp_path, ("pte",), ["simulation", "reference", "executorch"])
 

@@ -31,6 +31,7 @@ def test_colleague_gets_everything_with_one_command(work: Repository, clone: Clo
     assert colleague.repro() == set(), "nothing is left to run"
 
 
+@pytest.mark.parametrize("remote", ["folder", "s3"], indirect=True)
 def test_run_cache_stands_in_for_the_lock(work: Repository, clone: Clone, remote: Remote) -> None:
     """A colleague who has parameters and code, but not the lock of the run."""
     work.git("rm", "--quiet", "--cached", "dvc.lock")
