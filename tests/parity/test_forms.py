@@ -13,10 +13,15 @@ from selectq.parity.forms import Form, program_forms, reference_form, simulation
 from selectq.quantization.quantized import Scheme
 
 slow = pytest.mark.slow
-SCHEMES = [
+EVERY_CHOICE = [
     pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric"),
     pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
     pytest.param(mixed_scheme(), id="mixed"),
+]
+"""A scale per tensor and per channel, both kinds of range, 8 and 4 bits; not every combination of them."""
+
+SCHEMES = [
+    *EVERY_CHOICE,
     pytest.param(scheme(4, "channel", 4, symmetric=False), id="w4a4", marks=slow),
     pytest.param(scheme(8, "tensor", 8, symmetric=True), id="tensor-symmetric", marks=slow),
     pytest.param(scheme(8, "channel", 8, symmetric=False), id="channel-asymmetric", marks=slow),
@@ -49,8 +54,8 @@ def test_all_forms_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
     assert_all_the_same(chosen, tmp_path, ("onnx", "pt2"), names)
 
 
-@slow  # it takes two minutes for each: every choice is among these, not every combination
-@pytest.mark.parametrize("chosen", SCHEMES[:3])
+@slow  # two minutes each
+@pytest.mark.parametrize("chosen", EVERY_CHOICE)
 def test_executorch_computes_the_same(chosen: Scheme, tmp_path: Path) -> None:
     assert_all_the_same(chosen, tmp_path, ("pte",), ["simulation", "reference", "executorch"])
 
