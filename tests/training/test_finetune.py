@@ -33,3 +33,11 @@ def test_bfloat16_products_give_nearly_the_same_step() -> None:
     assert all(gradient.dtype == torch.float32 for gradient in others.values())
     name = "classifier.1.weight"
     assert torch.linalg.vector_norm(others[name] - gradients[name]) < 0.1 * torch.linalg.vector_norm(gradients[name])
+
+
+@pytest.mark.usefixtures("kernels")
+def test_that_bfloat16_is_slow_on_a_cpu_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    step("bfloat16")
+    assert capsys.readouterr().err == "finetune.precision: bfloat16 on a CPU takes about twice as long as float32\n"
+    step("float32")
+    assert not capsys.readouterr().err

@@ -1,5 +1,7 @@
 """FP32 training: its optimiser, and how it goes forward."""
 
+import sys
+
 import torch
 from torch import Tensor
 from torchvision.models import MobileNetV2
@@ -27,11 +29,14 @@ def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.opti
 def finetune_forward(model: MobileNetV2, device: torch.device, config: FinetuneConfig, workers: Workers) -> Forward:
     """What to call on training batches; of several processes, the plain network with shared batch-norm statistics.
 
-    With the precision `bfloat16`, convolutions multiply such numbers; parameters, statistics and loss stay float32.
+    With the precision `bfloat16`, convolutions multiply such numbers; parameters, statistics and loss stay float32. It
+    is meant for a GPU: that it is slow on a CPU is said.
     """
     if workers.count > 1:
         share_statistics(model, workers)
     if config.precision == "bfloat16":
+        if device.type == "cpu":
+            print("finetune.precision: bfloat16 on a CPU takes about twice as long as float32", file=sys.stderr)
         forward = _in_bfloat16(model, device)
         return RecordedStep(model, forward) if device.type == "cuda" and workers.count == 1 else forward
     return training_forward(model, FLOAT_KERNELS, device) if workers.count == 1 else model
