@@ -9,8 +9,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxpro
 .PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth faults clean
 
 help:
-	@echo "make demo                     the paper's story on handwritten digits, in a few minutes"
-	@echo "make study PROFILE=x [KEEP=1] the same pipeline under profiles/x.yaml; KEEP=1 keeps its tables in results/x/"
+	@echo "make demo                     the paper's story on handwritten digits, in some ten minutes"
+	@echo "make study PROFILE=x          the same pipeline under profiles/x.yaml; with KEEP=1 its tables are kept in results/x/,"
+	@echo "                              with JOBS=4 four stages run at a time, each with a quarter of the cores"
 	@echo "make share                    push everything that ran to the team's remote; make fetch: get it, without training"
 	@echo "make verify                   hash the cache and all outputs, and name what is damaged"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
@@ -44,7 +45,7 @@ demo: study
 
 study: $(READY)
 	@test -n "$(PROFILE)" || { echo "error: which profile? make study PROFILE=x, one of:" $(basename $(notdir $(wildcard profiles/*.yaml))) >&2; exit 2; }
-	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep)
+	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep) $(if $(JOBS),--jobs "$(JOBS)")
 
 share fetch verify: $(READY)
 	@$(BIN)/selectq $@

@@ -5,6 +5,7 @@ What a command needs is imported when it is asked for: a command that needs no t
 
 import argparse
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from selectq.stage import run
 
 if TYPE_CHECKING:
     from selectq.programs.images import ToPixels
+    from selectq.study import Study
 
 
 def main() -> None:
@@ -29,7 +31,14 @@ def _checkout() -> Path:
 def _study(arguments: argparse.Namespace) -> None:
     from selectq.study import run_study  # noqa: PLC0415
 
-    run_study(_checkout(), arguments.profile, arguments.keep)
+    spread = partial(_spread, jobs=arguments.jobs) if arguments.jobs > 1 else None
+    run_study(_checkout(), arguments.profile, arguments.keep, spread)
+
+
+def _spread(study: "Study", jobs: int) -> None:
+    from selectq.team.fanout import spread_study  # noqa: PLC0415
+
+    spread_study(study, jobs)
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -140,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help="run the pipeline under a profile, apart from the checkout's own run")
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
     study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
+    study.add_argument(
+        "--jobs", metavar="N", type=_positive, default=1, help="stages at a time, sharing the cores (default 1)"
+    )
     study.set_defaults(command=_study)
     search = commands.add_parser("search", help="what the validation images say of a profile's configurations")
     search.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")

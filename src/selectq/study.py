@@ -6,7 +6,7 @@ restored, not run again. Parameters therefore stay free of paths that differ bet
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,19 +66,20 @@ def find_checkout() -> Path:
     raise UserError(f"{here} is not in a checkout of selectq: no dvc.yaml with profiles/ here or above")
 
 
-def run_study(checkout: Path, profile: str, keep: bool) -> None:
+def run_study(checkout: Path, profile: str, keep: bool, spread: Callable[[Study], None] | None = None) -> None:
     """Run the pipeline under a profile, and print Table 2 and the report's path.
 
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile: the stem of a file in `profiles/`.
         keep: also copy the tables to `results/<profile>/`.
+        spread: runs the prepared study's stages beforehand, at the same time, and leaves what they made in the cache.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
     study = Study(checkout, profile)
-    with reproduced(study):
+    with reproduced(study, spread=spread):
         if keep:
             keep_results(study)
     print((study.workspace / TABLE).read_text(encoding="utf-8"))
@@ -88,12 +89,15 @@ def run_study(checkout: Path, profile: str, keep: bool) -> None:
 
 
 @contextmanager
-def reproduced(study: Study, stages: Sequence[str] = ()) -> Iterator[None]:
+def reproduced(
+    study: Study, stages: Sequence[str] = (), spread: Callable[[Study], None] | None = None
+) -> Iterator[None]:
     """Run the pipeline in the study's workspace, which nobody else runs in before the block ends.
 
     Args:
         study: of a checkout's profile.
         stages: run these and what they need; all if empty.
+        spread: as of `run_study`.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
@@ -101,6 +105,10 @@ def reproduced(study: Study, stages: Sequence[str] = ()) -> Iterator[None]:
     parameters = study_parameters(study)
     with only_writer(Path(".workspaces") / study.profile, locks=study.checkout / ".workspaces"):
         prepare_workspace(study, parameters)
+        for line in mend_leftovers(study.workspace):
+            print(line, flush=True)
+        if spread:
+            spread(study)
         reproduce(study, stages)
         yield
 
@@ -165,8 +173,6 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
     Raises:
         UserError: a stage failed, or DVC is at work there.
     """
-    for line in mend_leftovers(study.workspace):
-        print(line, flush=True)
     status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")

@@ -1,17 +1,20 @@
 """Stages at the same time, each in a clone of the commit; the checkout ends as after a `dvc repro`."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from people import message, selectq
+from small_checkout import write_checkout
 from trivial_pipeline import FEW, STAGE, Repository, set_parameter
 
 from selectq.team.fanout import dependencies, run_all
 from selectq.team.job import Job, Outcome
 
-TEMPLATE = Job("", "repository", "commit", "folder", "", {}, 1, False)
+TEMPLATE = Job("", "repository", "commit", "folder", {}, {}, 1, False)
 
 MEETING = """
 import os, time
@@ -62,6 +65,70 @@ def test_independent_stages_run_at_the_same_time(work: Repository, monkeypatch: 
     assert work.repro() == set(), "one lock, in the checkout, answers for everything"
     assert work.git("rev-parse", "HEAD") == head, "no job commits"
     assert not [path for path in (work.root / ".workspaces/fanout").iterdir() if path.is_dir()], "no clone is left"
+
+
+PAIR = """
+stages:
+  pair:
+    matrix:
+      name: [dw, clf]
+    cmd: python stages/pair.py models/quantized/${item.name}.safetensors
+    deps: [stages/pair.py]
+    params: [seed]
+    outs: ["models/quantized/${item.name}.safetensors"]
+  table:
+    cmd: python stages/table.py
+    deps: [stages/table.py, models/quantized/dw.safetensors, models/quantized/clf.safetensors]
+    outs: [results/table2.md]
+"""
+
+MEMBER = f"""
+import sys
+import yaml
+{MEETING}
+seed = yaml.safe_load(Path("params.yaml").read_text())["seed"]
+Path(sys.argv[1]).parent.mkdir(parents=True, exist_ok=True)
+Path(sys.argv[1]).write_text(f"seed {{seed}}, {{os.environ['OMP_NUM_THREADS']}} threads")
+with open(os.environ["MEETING"] + "/runs", "a") as runs:
+    print(sys.argv[1], file=runs)
+"""
+
+TABLE = """
+from pathlib import Path
+Path("results").mkdir(exist_ok=True)
+Path("results/table2.md").write_text(Path("models/quantized/dw.safetensors").read_text())
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A checkout whose pipeline is two stages that wait for each other, and one behind them; committed."""
+    profile = {"profiles/some.yaml": "seed: 7\n"}
+    write_checkout(tmp_path / "own", {"dvc.yaml": PAIR, "stages/pair.py": MEMBER, "stages/table.py": TABLE, **profile})
+    (tmp_path / "meeting").mkdir()
+    own = Repository(tmp_path / "own")
+    monkeypatch.setitem(own.environment, "MEETING", str(tmp_path / "meeting"))
+    own.git("init", "--quiet")
+    own.git("add", "--all")
+    own.git("commit", "--quiet", "--message", "all")
+    return own
+
+
+def test_study_runs_independent_stages_at_the_same_time(checkout: Repository) -> None:
+    said = selectq(checkout, "study", "some", "--jobs", "2")
+    assert "[2/3] done: pair@" in said and "done: table" in said
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    made = f"seed 7, {threads} threads"
+    assert checkout.read(".workspaces/some/models/quantized/clf.safetensors") == made
+    assert checkout.read(".workspaces/some/results/table2.md") == made
+    assert len((checkout.root.parent / "meeting/runs").read_text().split()) == 2, "the workspace found what had run"
+    assert checkout.git("status", "--porcelain", "--", "dvc.yaml", "params.yaml", "stages") == ""
+
+
+def test_study_whose_code_is_not_committed_is_refused(checkout: Repository) -> None:
+    checkout.write("stages/table.py", "")
+    refusal = "error: not committed: stages/table.py; jobs run the commit, so commit first"
+    assert message(checkout, "study", "some", "--jobs", "2") == refusal
 
 
 @pytest.mark.slow

@@ -3,9 +3,10 @@
 `dvc repro` runs one stage after another. Here every stage runs as a job of its own in a clone of the commit, as soon as
 the stages that it depends on are done; what it wrote reaches the others through the cache (on one machine) or the
 remote (on many). No job commits anything: in the end one `dvc repro` in the checkout finds every stage's outputs in the
-cache and writes one lock.
+cache and writes one lock. A study's jobs have the study's parameters written over the commit's.
 """
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -14,14 +15,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from selectq.errors import UserError
+from selectq.params.load import PARAMS_FILE
+from selectq.study import Study
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
-from selectq.team.job import Job, Outcome
+from selectq.team.job import Job, Outcome, work
+from selectq.team.leftovers import LOCK_FILE
 from selectq.team.share import share
 
 Engine = Callable[[Job], Outcome]
 """Does a job somewhere and waits for it; called from many threads."""
 
 WORKERS = Path(".workspaces") / "fanout"
+SETTINGS = ".dvc/config.local"
 COMMITTED = ("params.yaml", "dvc.yaml", "stages", "src")
 
 
@@ -39,7 +44,33 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
     """
     if template.push:
         share(checkout)  # what has run already is not to run again elsewhere
-    upstream = dependencies(ask_dvc(checkout, "dag", "--dot"))
+    run_stages(checkout, engine, jobs, template)
+    if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
+        raise UserError("the checkout could not be brought to the jobs' result, see above")
+
+
+def spread_study(study: Study, jobs: int) -> None:
+    """Run a prepared study's stages on this machine, `jobs` at a time, each with its share of the cores.
+
+    What they made is in the cache, where `dvc repro` in the workspace finds it.
+
+    Raises:
+        UserError: code or parameters are not committed, or stages failed (the others have run).
+    """
+    written = (study.workspace / name for name in (PARAMS_FILE, LOCK_FILE))
+    files = {path.name: path.read_text(encoding="utf-8") for path in written if path.exists()}
+    template = local_template(study.checkout, max(1, (os.cpu_count() or 1) // jobs))
+    folder = str(Path(template.folder) / study.profile)
+    run_stages(study.workspace, work, jobs, dataclasses.replace(template, files=template.files | files, folder=folder))
+
+
+def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> None:
+    """Run every stage of the pipeline in `workspace`, `jobs` at a time, each as `template`.
+
+    Raises:
+        UserError: stages failed (the others have run); the ends of their logs are printed.
+    """
+    upstream = dependencies(ask_dvc(workspace, "dag", "--dot"))
     outcomes = run_all(upstream, engine, jobs, template)
     failed = [outcome for outcome in outcomes.values() if not outcome.done]
     for outcome in failed:
@@ -48,8 +79,6 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
         left = len(upstream) - len(outcomes)
         names = ", ".join(outcome.stage for outcome in failed)
         raise UserError(f"failed: {names} (logs above); {left} stages that need them were left; run again to go on")
-    if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
-        raise UserError("the checkout could not be brought to the jobs' result, see above")
 
 
 def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, template: Job) -> dict[str, Outcome]:
@@ -110,7 +139,7 @@ def local_template(checkout: Path, threads: int) -> Job:
         repository=str(checkout.resolve()),
         commit=committed_head(checkout),
         folder=str((checkout / WORKERS).resolve()),
-        settings=f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n",
+        files={SETTINGS: f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n"},
         environment=_own(stage_environment(checkout)),
         threads=threads,
         push=False,
@@ -122,13 +151,13 @@ def remote_template(checkout: Path, repository: str, folder: str, threads: int) 
 
     It reaches the remote with the checkout's own settings (`.dvc/config.local`).
     """
-    settings = checkout / ".dvc" / "config.local"
+    settings = checkout / SETTINGS
     return Job(
         stage="",
         repository=repository,
         commit=committed_head(checkout),
         folder=folder,
-        settings=settings.read_text(encoding="utf-8") if settings.exists() else "",
+        files={SETTINGS: settings.read_text(encoding="utf-8")} if settings.exists() else {},
         environment={},
         threads=threads,
         push=True,

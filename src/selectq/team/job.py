@@ -23,7 +23,7 @@ class Job:
         repository: what `git clone` takes.
         commit: what is run.
         folder: where clones are made.
-        settings: the text of the clone's `.dvc/config.local`.
+        files: texts that are written over the clone's files, by path; DVC's settings, `.dvc/config.local`, for one.
         environment: variables for DVC and the stage, beside those of the machine.
         threads: how many the stage may use.
         push: whether what is needed comes from the remote and outputs go there; else both are in a shared cache.
@@ -33,7 +33,7 @@ class Job:
     repository: str
     commit: str
     folder: str
-    settings: str
+    files: dict[str, str]
     environment: dict[str, str]
     threads: int
     push: bool
@@ -73,7 +73,8 @@ def _clone(job: Job, clone: Path, log: IO[str]) -> bool:
         return False
     if not _run(job, ["git", "checkout", "--quiet", "--detach", job.commit], clone, log):
         return False
-    write_bytes(clone / ".dvc" / "config.local", job.settings.encode())
+    for path, text in job.files.items():
+        write_bytes(clone / path, text.encode())
     return True
 
 
