@@ -118,6 +118,16 @@ def test_second_run_and_second_workspace_train_nothing_again(checkout: Path, cap
     assert len(_runs()) == 1, "restored from the cache that the workspaces share"
 
 
+def test_kept_lock_of_another_machine_hides_nothing_that_ran_here(checkout: Path) -> None:
+    run_study(checkout, "digits", keep=True)
+    theirs = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
+    theirs["stages"]["train"]["outs"][0]["md5"] = "0" * 32
+    Path("results/same").mkdir()
+    Path("results/same/dvc.lock").write_text(yaml.safe_dump(theirs))
+    run_study(checkout, "same", keep=False)
+    assert len(_runs()) == 1, "found in the run cache, not in the lock"
+
+
 def test_stages_run_under_this_python_and_find_data_from_any_folder(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,9 +166,10 @@ def test_first_lock_is_the_workspaces_then_the_kept_one_then_the_checkouts(check
     parameters = study_parameters(own)
     for folder in (own.checkout, own.results, own.workspace):
         folder.mkdir(exist_ok=True, parents=True)
-        (folder / "dvc.lock").write_text(f"lock of {folder}")
+        text = f"# of {folder}\nstages: {{}}\n"
+        (folder / "dvc.lock").write_text(text)
         prepare_workspace(own, parameters)
-        assert lock.read_text() == f"lock of {folder}"
+        assert lock.read_text() == text
         lock.unlink()
 
 

@@ -81,7 +81,7 @@ def _fanout(arguments: argparse.Namespace) -> None:
         template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
         fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
     else:
-        fanout.fan_out(checkout, job.work, arguments.jobs, fanout.local_template(checkout, arguments.threads))
+        fanout.fan_out(checkout, job.work, arguments.jobs, fanout.local_template(checkout, checkout, arguments.threads))
 
 
 def _merge_lock(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
+from selectq.team.servable_lock import servable_lock
 
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
@@ -153,14 +154,15 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     """
     for source in SOURCES:
         mirror(study.checkout / source, study.workspace / source)
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {ask_dvc(study.checkout, 'cache', 'dir')}\n"
+    cache = ask_dvc(study.checkout, "cache", "dir")
+    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
     write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
-    locks = [folder / LOCK_FILE for folder in (study.workspace, study.results, study.checkout)]
-    lock = next((path for path in locks if path.exists()), None)
-    if lock:
-        write_bytes(study.workspace / LOCK_FILE, lock.read_bytes())
+    own = study.workspace / LOCK_FILE
+    lock = next((path for path in (study.results / LOCK_FILE, study.checkout / LOCK_FILE) if path.exists()), None)
+    if lock and not own.exists():
+        write_bytes(own, servable_lock(lock, study.checkout / cache).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:

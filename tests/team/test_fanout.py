@@ -1,10 +1,12 @@
 """Stages at the same time, each in a clone of the commit; the checkout ends as after a `dvc repro`."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from people import message, selectq
@@ -123,6 +125,21 @@ def test_study_runs_independent_stages_at_the_same_time(checkout: Repository) ->
     assert checkout.read(".workspaces/some/results/table2.md") == made
     assert len((checkout.root.parent / "meeting/runs").read_text().split()) == 2, "the workspace found what had run"
     assert checkout.git("status", "--porcelain", "--", "dvc.yaml", "params.yaml", "stages") == ""
+
+
+def test_lock_of_another_machine_makes_no_stage_run_twice(checkout: Repository) -> None:
+    runs = checkout.root.parent / "meeting/runs"
+    selectq(checkout, "fanout", "--jobs", "2")
+    theirs = yaml.safe_load(checkout.read("dvc.lock"))
+    for stage in theirs["stages"].values():
+        stage["outs"][0]["md5"] = "0" * 32
+    checkout.write("dvc.lock", yaml.safe_dump(theirs))
+    shutil.rmtree(checkout.root / ".dvc/cache")
+    shutil.rmtree(checkout.root / "models")
+    runs.unlink()
+    selectq(checkout, "fanout", "--jobs", "2")
+    assert len(runs.read_text().split()) == 2
+    assert checkout.repro() == set()
 
 
 def test_study_whose_code_is_not_committed_is_refused(checkout: Repository) -> None:

@@ -6,7 +6,6 @@ remote (on many). No job commits anything: in the end one `dvc repro` in the che
 cache and writes one lock. A study's jobs have the study's parameters written over the commit's.
 """
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -15,11 +14,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from selectq.errors import UserError
+from selectq.files import write_bytes
 from selectq.params.load import PARAMS_FILE
 from selectq.study import Study
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.job import Job, Outcome, work
 from selectq.team.leftovers import LOCK_FILE
+from selectq.team.servable_lock import servable_lock
 from selectq.team.share import share
 
 Engine = Callable[[Job], Outcome]
@@ -45,6 +46,8 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
     if template.push:
         share(checkout)  # what has run already is not to run again elsewhere
     run_stages(checkout, engine, jobs, template)
+    if LOCK_FILE in template.files:
+        write_bytes(checkout / LOCK_FILE, template.files[LOCK_FILE].encode())
     if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
         raise UserError("the checkout could not be brought to the jobs' result, see above")
 
@@ -57,11 +60,8 @@ def spread_study(study: Study, jobs: int) -> None:
     Raises:
         UserError: code or parameters are not committed, or stages failed (the others have run).
     """
-    written = (study.workspace / name for name in (PARAMS_FILE, LOCK_FILE))
-    files = {path.name: path.read_text(encoding="utf-8") for path in written if path.exists()}
-    template = local_template(study.checkout, max(1, (os.cpu_count() or 1) // jobs))
-    folder = str(Path(template.folder) / study.profile)
-    run_stages(study.workspace, work, jobs, dataclasses.replace(template, files=template.files | files, folder=folder))
+    template = local_template(study.checkout, study.workspace, max(1, (os.cpu_count() or 1) // jobs))
+    run_stages(study.workspace, work, jobs, template)
 
 
 def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> None:
@@ -131,15 +131,25 @@ def _git(checkout: Path, *arguments: str) -> str:
     return answer.stdout.rstrip()
 
 
-def local_template(checkout: Path, threads: int) -> Job:
-    """A job on this machine: a clone that shares the checkout's cache."""
+def local_template(checkout: Path, workspace: Path, threads: int) -> Job:
+    """A job on this machine: a clone that shares the checkout's cache, with the parameters and the lock of `workspace`.
+
+    That is a study's, or the checkout itself.
+    """
     cache = (checkout / ask_dvc(checkout, "cache", "dir")).resolve()
+    files = {
+        SETTINGS: f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n",
+        str(PARAMS_FILE): (workspace / PARAMS_FILE).read_text(encoding="utf-8"),
+    }
+    lock = workspace / LOCK_FILE
+    if lock.exists():
+        files[LOCK_FILE] = servable_lock(lock, cache)
     return Job(
         stage="",
         repository=str(checkout.resolve()),
         commit=committed_head(checkout),
-        folder=str((checkout / WORKERS).resolve()),
-        files={SETTINGS: f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n"},
+        folder=str((checkout / WORKERS / workspace.relative_to(checkout).name).resolve()),
+        files=files,
         environment=_own(stage_environment(checkout)),
         threads=threads,
         push=False,
