@@ -19,7 +19,7 @@ from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
-from selectq.team.servable_lock import servable_lock
+from selectq.team.servable_lock import had_from_cache, servable_lock
 
 SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
 """What a workspace takes from the checkout as it is."""
@@ -162,7 +162,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     own = study.workspace / LOCK_FILE
     lock = next((path for path in (study.results / LOCK_FILE, study.checkout / LOCK_FILE) if path.exists()), None)
     if lock and not own.exists():
-        write_bytes(own, servable_lock(lock, study.checkout / cache).encode())
+        write_bytes(own, servable_lock(lock, had_from_cache(study.checkout / cache, lock.parent)).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from people import message, selectq
 from small_checkout import write_checkout
 from trivial_pipeline import FEW, STAGE, Repository, set_parameter
 
-from selectq.team.fanout import dependencies, run_all
+from selectq.team.fanout import dependencies, remote_template, run_all
 from selectq.team.job import Job, Outcome
 
 TEMPLATE = Job("", "repository", "commit", "folder", {}, {}, 1, False)
@@ -90,7 +90,7 @@ import yaml
 {MEETING}
 seed = yaml.safe_load(Path("params.yaml").read_text())["seed"]
 Path(sys.argv[1]).parent.mkdir(parents=True, exist_ok=True)
-Path(sys.argv[1]).write_text(f"seed {{seed}}, {{os.environ['OMP_NUM_THREADS']}} threads")
+Path(sys.argv[1]).write_text(f"{{Path(sys.argv[1]).stem}}: seed {{seed}}, threads {{os.environ['OMP_NUM_THREADS']}}")
 with open(os.environ["MEETING"] + "/runs", "a") as runs:
     print(sys.argv[1], file=runs)
 """
@@ -98,7 +98,7 @@ with open(os.environ["MEETING"] + "/runs", "a") as runs:
 TABLE = """
 from pathlib import Path
 Path("results").mkdir(exist_ok=True)
-Path("results/table2.md").write_text(Path("models/quantized/dw.safetensors").read_text())
+Path("results/table2.md").write_text("of " + Path("models/quantized/dw.safetensors").read_text())
 """
 
 
@@ -120,9 +120,8 @@ def test_study_runs_independent_stages_at_the_same_time(checkout: Repository) ->
     said = selectq(checkout, "study", "some", "--jobs", "2")
     assert "[2/3] done: pair@" in said and "done: table" in said
     threads = max(1, (os.cpu_count() or 1) // 2)
-    made = f"seed 7, {threads} threads"
-    assert checkout.read(".workspaces/some/models/quantized/clf.safetensors") == made
-    assert checkout.read(".workspaces/some/results/table2.md") == made
+    assert checkout.read(".workspaces/some/models/quantized/clf.safetensors") == f"clf: seed 7, threads {threads}"
+    assert checkout.read(".workspaces/some/results/table2.md") == f"of dw: seed 7, threads {threads}"
     assert len((checkout.root.parent / "meeting/runs").read_text().split()) == 2, "the workspace found what had run"
     assert checkout.git("status", "--porcelain", "--", "dvc.yaml", "params.yaml", "stages") == ""
 
@@ -140,6 +139,17 @@ def test_lock_of_another_machine_makes_no_stage_run_twice(checkout: Repository) 
     selectq(checkout, "fanout", "--jobs", "2")
     assert len(runs.read_text().split()) == 2
     assert checkout.repro() == set()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_jobs_get_the_lock_of_what_cache_or_remote_hold(checkout: Repository, shared: bool) -> None:
+    selectq(checkout, "fanout")
+    checkout.dvc("remote", "add", "--default", "team", str(checkout.root.parent / "remote"))
+    if shared:
+        assert checkout.dvc("push", "pair@dw").returncode == 0
+    shutil.rmtree(checkout.root / ".dvc/cache")
+    template = remote_template(checkout.root, "repository", "folder", 1)
+    assert set(yaml.safe_load(template.files["dvc.lock"])["stages"]) == ({"pair@dw"} if shared else set())
 
 
 def test_study_whose_code_is_not_committed_is_refused(checkout: Repository) -> None:

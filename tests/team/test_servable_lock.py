@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from selectq.errors import UserError
-from selectq.team.servable_lock import servable_lock
+from selectq.team.servable_lock import had_from_cache, servable_lock
 from selectq.team.verify import object_path
 
 ABSENT = "0" * 32
@@ -31,7 +31,7 @@ def write_lock(folder: Path, outs: dict[str, list[dict[str, str]]]) -> Path:
 
 
 def stages_left(lock: Path, cache: Path) -> set[str]:
-    document = yaml.safe_load(servable_lock(lock, cache))
+    document = yaml.safe_load(servable_lock(lock, had_from_cache(cache, lock.parent)))
     assert document["schema"] == "2.0"
     return set(document["stages"])
 
@@ -63,11 +63,11 @@ def test_output_that_lies_there_needs_no_cache(tmp_path: Path) -> None:
 
 def test_lock_of_which_nothing_is_left_out_stays_as_it_is(tmp_path: Path) -> None:
     lock = write_lock(tmp_path, {"one": [{"path": "a", "md5": keep(tmp_path, "a")}]})
-    assert servable_lock(lock, tmp_path) == lock.read_text()
+    assert servable_lock(lock, had_from_cache(tmp_path, lock.parent)) == lock.read_text()
 
 
 def test_lock_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     lock.write_text("stages: [")
     with pytest.raises(UserError, match=r"dvc\.lock line 1"):
-        servable_lock(lock, tmp_path)
+        servable_lock(lock, had_from_cache(tmp_path, lock.parent))

@@ -20,8 +20,8 @@ from selectq.study import Study
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.job import Job, Outcome, work
 from selectq.team.leftovers import LOCK_FILE
-from selectq.team.servable_lock import servable_lock
-from selectq.team.share import share
+from selectq.team.servable_lock import had_from_cache, had_from_remote, servable_lock
+from selectq.team.share import default_remote, share
 
 Engine = Callable[[Job], Outcome]
 """Does a job somewhere and waits for it; called from many threads."""
@@ -143,7 +143,7 @@ def local_template(checkout: Path, workspace: Path, threads: int) -> Job:
     }
     lock = workspace / LOCK_FILE
     if lock.exists():
-        files[LOCK_FILE] = servable_lock(lock, cache)
+        files[LOCK_FILE] = servable_lock(lock, had_from_cache(cache, workspace))
     return Job(
         stage="",
         repository=str(checkout.resolve()),
@@ -160,14 +160,21 @@ def remote_template(checkout: Path, repository: str, folder: str, threads: int) 
     """A job on some machine: a clone of `repository` that pulls what it needs from the remote, and pushes its outputs.
 
     It reaches the remote with the checkout's own settings (`.dvc/config.local`).
+
+    Raises:
+        UserError: there is no remote, or it does not answer.
     """
-    settings = checkout / SETTINGS
+    default_remote(checkout)
+    settings, lock = checkout / SETTINGS, checkout / LOCK_FILE
+    files = {SETTINGS: settings.read_text(encoding="utf-8")} if settings.exists() else {}
+    if lock.exists():
+        files[LOCK_FILE] = servable_lock(lock, had_from_remote(checkout))
     return Job(
         stage="",
         repository=repository,
         commit=committed_head(checkout),
         folder=folder,
-        files={SETTINGS: settings.read_text(encoding="utf-8")} if settings.exists() else {},
+        files=files,
         environment={},
         threads=threads,
         push=True,

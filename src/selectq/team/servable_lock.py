@@ -1,41 +1,62 @@
 """`dvc.lock` without what cannot be had.
 
-Where a stage's inputs are those of the lock, DVC looks for the outputs that the lock names and for no others: if no
-cache holds them, as after another machine's run, it runs the stage, although its run cache may hold what this machine
-made of the same inputs. Without the stage's entry it looks there.
+Where a stage's inputs are those of the lock, DVC looks for the outputs that the lock names and for no others: if they
+are nowhere, as after another machine's run, it runs the stage, although its run cache may hold what was made elsewhere
+of the same inputs. Without the stage's entry it looks there.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from selectq.params.load import read_yaml
+from selectq.team.dvc import ask_dvc
 from selectq.team.verify import DIRECTORY, file_md5, object_path
 
+Out = Mapping[str, str]
+"""An output of a stage, as the lock has it: path, md5."""
 
-def servable_lock(lock: Path, cache: Path) -> str:
-    """The text of a lock, without the stages one of whose outputs is neither in the cache nor where the lock lies.
+
+def servable_lock(lock: Path, can_be_had: Callable[[Out], bool]) -> str:
+    """The text of a lock, without the stages one of whose outputs cannot be had.
 
     Raises:
         UserError: the lock cannot be read.
     """
     document = read_yaml(lock)
     stages: dict[str, Any] = document["stages"]
-
-    def can_be_had(out: dict[str, str]) -> bool:
-        path = lock.parent / out["path"]
-        return _holds(cache, out) or (path.is_file() and file_md5(path) == out["md5"])
-
     held = {name: stage for name, stage in stages.items() if all(map(can_be_had, stage.get("outs", [])))}
     written: str = yaml.safe_dump({**document, "stages": held}, sort_keys=False)
     return lock.read_text(encoding="utf-8") if held == stages else written
 
 
-def _holds(cache: Path, out: dict[str, str]) -> bool:
-    path = object_path(cache, out["md5"])
+def had_from_cache(cache: Path, workspace: Path) -> Callable[[Out], bool]:
+    """Whether an output is in the cache, or as the lock says in the workspace."""
+
+    def can_be_had(out: Out) -> bool:
+        path = workspace / out["path"]
+        return _holds(cache, out["md5"]) or (path.is_file() and file_md5(path) == out["md5"])
+
+    return can_be_had
+
+
+def had_from_remote(checkout: Path) -> Callable[[Out], bool]:
+    """Whether an output is in the checkout's cache or on its remote, which is asked once.
+
+    Raises:
+        UserError: the remote does not answer.
+    """
+    status: dict[str, Any] = json.loads(ask_dvc(checkout, "data", "status", "--json", "--not-in-remote"))
+    nowhere = {path.rstrip("/") for path in {*status.get("not_in_cache", [])} & {*status.get("not_in_remote", [])}}
+    return lambda out: out["path"] not in nowhere
+
+
+def _holds(cache: Path, md5: str) -> bool:
+    path = object_path(cache, md5)
     if not path.is_file():
         return False
-    listed = json.loads(path.read_text(encoding="utf-8")) if out["md5"].endswith(DIRECTORY) else []
-    return all(object_path(cache, entry["md5"]).is_file() for entry in listed)
+    listed = json.loads(path.read_text(encoding="utf-8")) if md5.endswith(DIRECTORY) else []
+    return all(_holds(cache, entry["md5"]) for entry in listed)
