@@ -72,7 +72,7 @@ def _plots_page(arguments: argparse.Namespace) -> None:
 
 
 def _fanout(arguments: argparse.Namespace) -> None:
-    from selectq.team import fanout, job  # noqa: PLC0415
+    from selectq.team import fanout  # noqa: PLC0415
 
     checkout = _checkout()
     if arguments.engine == "ray":
@@ -81,7 +81,11 @@ def _fanout(arguments: argparse.Namespace) -> None:
         template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
         fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
     else:
-        fanout.fan_out(checkout, job.work, arguments.jobs, fanout.local_template(checkout, checkout, arguments.threads))
+        from selectq.team.local_engine import local_engine  # noqa: PLC0415
+
+        template = fanout.local_template(checkout, checkout, arguments.threads)
+        with local_engine() as engine:
+            fanout.fan_out(checkout, engine, arguments.jobs, template)
 
 
 def _merge_lock(arguments: argparse.Namespace) -> None:

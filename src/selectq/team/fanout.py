@@ -9,7 +9,7 @@ cache and writes one lock. A study's jobs have the study's parameters written ov
 import os
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -18,13 +18,11 @@ from selectq.files import write_bytes
 from selectq.params.load import PARAMS_FILE
 from selectq.study import Study
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
-from selectq.team.job import Job, Outcome, work
+from selectq.team.job import Engine, Job, Outcome
 from selectq.team.leftovers import LOCK_FILE
+from selectq.team.local_engine import local_engine
 from selectq.team.servable_lock import had_from_cache, had_from_remote, servable_lock
 from selectq.team.share import default_remote, share
-
-Engine = Callable[[Job], Outcome]
-"""Does a job somewhere and waits for it; called from many threads."""
 
 WORKERS = Path(".workspaces") / "fanout"
 SETTINGS = ".dvc/config.local"
@@ -61,7 +59,8 @@ def spread_study(study: Study, jobs: int) -> None:
         UserError: code or parameters are not committed, or stages failed (the others have run).
     """
     template = local_template(study.checkout, study.workspace, max(1, (os.cpu_count() or 1) // jobs))
-    run_stages(study.workspace, work, jobs, template)
+    with local_engine() as engine:
+        run_stages(study.workspace, engine, jobs, template)
 
 
 def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> None:
@@ -85,7 +84,8 @@ def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, templat
     """Do every stage's job once those it depends on are done; the outcomes, without stages behind a failed one."""
     outcomes: dict[str, Outcome] = {}
     running: dict[Future[Outcome], str] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         while True:
             done = {stage for stage, outcome in outcomes.items() if outcome.done}
             started = {*outcomes, *running.values()}
@@ -98,6 +98,8 @@ def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, templat
                 outcomes[stage] = future.result()
                 said = "done" if outcomes[stage].done else "FAILED"
                 print(f"[{len(outcomes)}/{len(upstream)}] {said}: {stage}", flush=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # whoever is interrupted here begins no further job
 
 
 def dependencies(dot: str) -> dict[str, set[str]]:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -52,8 +53,23 @@ class Outcome:
     log: str
 
 
-def work(job: Job) -> Outcome:
-    """Do a job, its log in `<folder>/<stage>.log`; a command that fails ends it."""
+Engine = Callable[[Job], Outcome]
+"""Does a job somewhere and waits for it; called from many threads."""
+
+Run = Callable[[list[str], Path, Mapping[str, str], IO[str]], int]
+"""Runs a command in a folder and an environment, its output going to a file; its exit status."""
+
+
+def run_to_its_end(command: list[str], folder: Path, environment: Mapping[str, str], log: IO[str]) -> int:
+    """As `Run`."""
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+    )
+    return ran.returncode
+
+
+def work(job: Job, run: Run = run_to_its_end) -> Outcome:
+    """Do a job by `run`, its log in `<folder>/<stage>.log`; a command that fails ends it."""
     pulling = ["--pull", "--allow-missing"] if job.push else []
     pushing = [[*COMMAND, "push", "--run-cache", job.stage]] if job.push else []
     folder = Path(job.folder)
@@ -62,25 +78,22 @@ def work(job: Job) -> Outcome:
     with tempfile.TemporaryDirectory(prefix=f"{job.stage}-", dir=folder, ignore_cleanup_errors=True) as scratch:
         clone = Path(scratch) / "clone"
         with log.open("w", encoding="utf-8") as to:
-            done = _clone(job, clone, to) and all(
-                _run(job, command, clone, to) for command in ([*COMMAND, "repro", *pulling, job.stage], *pushing)
+            done = _clone(job, clone, to, run) and all(
+                run(command, clone, _environment(job), to) == 0
+                for command in ([*COMMAND, "repro", *pulling, job.stage], *pushing)
             )
     return Outcome(job.stage, done, "\n".join(log.read_text(encoding="utf-8").rstrip().splitlines()[-LOG_LINES:]))
 
 
-def _clone(job: Job, clone: Path, log: IO[str]) -> bool:
-    if not _run(job, ["git", "clone", "--quiet", "--no-checkout", job.repository, str(clone)], clone.parent, log):
-        return False
-    if not _run(job, ["git", "checkout", "--quiet", "--detach", job.commit], clone, log):
+def _clone(job: Job, clone: Path, log: IO[str], run: Run) -> bool:
+    cloning = ["git", "clone", "--quiet", "--no-checkout", job.repository, str(clone)]
+    checking_out = ["git", "checkout", "--quiet", "--detach", job.commit]
+    if run(cloning, clone.parent, _environment(job), log) or run(checking_out, clone, _environment(job), log):
         return False
     for path, text in job.files.items():
         write_bytes(clone / path, text.encode())
     return True
 
 
-def _run(job: Job, command: list[str], folder: Path, log: IO[str]) -> bool:
-    environment = {**os.environ, **job.environment, "OMP_NUM_THREADS": str(job.threads)}
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
-    )
-    return ran.returncode == 0
+def _environment(job: Job) -> dict[str, str]:
+    return {**os.environ, **job.environment, "OMP_NUM_THREADS": str(job.threads)}

@@ -5,8 +5,7 @@ import logging
 import socket
 
 from selectq.errors import UserError
-from selectq.team.fanout import Engine
-from selectq.team.job import Job, Outcome, work
+from selectq.team.job import Engine, Job, Outcome, work
 
 RETRIES = 3
 """How often a job is given to another worker when the one that had it died."""

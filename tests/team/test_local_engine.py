@@ -1,0 +1,60 @@
+"""Jobs on this machine end with the command that started them."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from people import wait_for
+from small_checkout import write_checkout
+from trivial_pipeline import SELECTQ, Repository
+
+STAGES = """
+stages:
+  each:
+    matrix:
+      name: [a, b, c, d]
+    cmd: python stages/wait.py ${item.name}
+    deps: [stages/wait.py]
+    outs: ["models/${item.name}"]
+"""
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+Path(os.environ["STARTED"], sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["fanout"], ["study", "some"]])
+def test_ending_the_command_ends_its_jobs_and_begins_no_other(tmp_path: Path, arguments: list[str]) -> None:
+    own, started = Repository(tmp_path / "own"), tmp_path / "started"
+    started.mkdir()
+    write_checkout(own.root, {"dvc.yaml": STAGES, "stages/wait.py": WAITING, "profiles/some.yaml": "seed: 7\n"})
+    own.git("init", "--quiet")
+    own.git("add", "--all")
+    own.git("commit", "--quiet", "--message", "all")
+    command = [str(SELECTQ), *arguments, "--jobs", "2"]
+    environment = {**own.environment, "STARTED": str(started)}
+    with subprocess.Popen(command, cwd=own.root, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: len([path for path in started.iterdir() if path.read_text()]) == 2, "two jobs")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    pids = [int(path.read_text()) for path in started.iterdir()]
+    assert len(pids) == 2, "a job began after the end"
+    wait_for(lambda: not any(map(_runs, pids)), "the end of both stages")
+    left = [path for path in (own.root / ".workspaces/fanout").rglob("clone") if path.is_dir()]
+    assert not left, "clones are left"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
