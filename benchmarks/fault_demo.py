@@ -21,8 +21,9 @@ from selectq.errors import UserError
 from selectq.files import sha256, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml
 from selectq.study import LOCK_FILE, SOURCES, Study, mirror, prepare_workspace, study_parameters
+from selectq.team.cache import OBJECTS
 from selectq.team.dvc import COMMAND, ask_dvc, stage_environment
-from selectq.team.verify import OBJECTS, examine, locked_outputs
+from selectq.team.verify import examine, locked_outputs
 
 PROFILE = "faults"
 FEW_IMAGES: dict[str, Any] = {"calibration": {"images": 64}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from fault_demo import Demo, Traces
 from fault_trials import MissedError, NotSurvivedError, Site, last_line, wait_until_gone
 
-from selectq.team.verify import OBJECTS
+from selectq.team.cache import OBJECTS
 
 DISK_BYTES = 2**30
 DAY_S = 86_400

@@ -15,8 +15,8 @@ from costs import CHECKOUT, MEASURE
 
 from selectq.errors import UserError
 from selectq.params.load import read_yaml
+from selectq.team.cache import file_md5
 from selectq.team.dvc import COMMAND
-from selectq.team.verify import file_md5
 
 TRAIN_IMAGES, TEST_IMAGES = 1_281_167, 50_000
 CLASSES = 1000

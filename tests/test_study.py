@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import wait_until_gone
 from small_checkout import REAL, write_checkout
 
 from selectq.errors import UserError
@@ -269,7 +270,7 @@ def test_ending_the_command_ends_the_stage(checkout: Path) -> None:
         stage = int(_wait_for_line(Path(os.environ["RUNS"])))
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
-        _wait_until_gone(stage)
+        wait_until_gone(stage)
     run_again = Study(checkout, "digits")
     Path("stages/train.py").write_text(TRAIN)
     run_study(checkout, run_again.profile, keep=False)
@@ -299,14 +300,3 @@ def _wait_for_line(path: Path) -> str:
             return path.read_text()
         time.sleep(0.05)
     raise TimeoutError(path)
-
-
-def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    raise TimeoutError(f"process {pid} goes on")

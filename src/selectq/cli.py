@@ -13,7 +13,6 @@ from selectq.stage import run
 
 if TYPE_CHECKING:
     from selectq.programs.images import ToPixels
-    from selectq.study import Study
 
 
 def main() -> None:
@@ -30,15 +29,10 @@ def _checkout() -> Path:
 
 def _study(arguments: argparse.Namespace) -> None:
     from selectq.study import run_study  # noqa: PLC0415
-
-    spread = partial(_spread, jobs=arguments.jobs) if arguments.jobs > 1 else None
-    run_study(_checkout(), arguments.profile, arguments.keep, spread)
-
-
-def _spread(study: "Study", jobs: int) -> None:
     from selectq.team.fanout import spread_study  # noqa: PLC0415
 
-    spread_study(study, jobs)
+    spread = partial(spread_study, jobs=arguments.jobs) if arguments.jobs > 1 else None
+    run_study(_checkout(), arguments.profile, arguments.keep, spread)
 
 
 def _search(arguments: argparse.Namespace) -> None:

@@ -101,7 +101,7 @@ def reproduced(
         spread: as of `run_study`.
 
     Raises:
-        UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
+        UserError: no such profile, bad parameters, no DVC or one at work, a study under way, or a stage that failed.
     """
     parameters = study_parameters(study)
     with only_writer(Path(".workspaces") / study.profile, locks=study.checkout / ".workspaces"):
@@ -173,7 +173,7 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
         stages: run these and what they need; all if empty.
 
     Raises:
-        UserError: a stage failed, or DVC is at work there.
+        UserError: a stage failed.
     """
     status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:

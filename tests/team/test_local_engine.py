@@ -1,12 +1,12 @@
 """Jobs on this machine end with the command that started them."""
 
-import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from people import wait_for
+from processes import wait_until_gone
 from small_checkout import write_checkout
 from trivial_pipeline import SELECTQ, Repository
 
@@ -47,14 +47,7 @@ def test_ending_the_command_ends_its_jobs_and_begins_no_other(tmp_path: Path, ar
             process.kill()
     pids = [int(path.read_text()) for path in started.iterdir()]
     assert len(pids) == 2, "a job began after the end"
-    wait_for(lambda: not any(map(_runs, pids)), "the end of both stages")
+    for pid in pids:
+        wait_until_gone(pid)
     left = [path for path in (own.root / ".workspaces/fanout").rglob("clone") if path.is_dir()]
     assert not left, "clones are left"
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

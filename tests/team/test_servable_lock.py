@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from selectq.errors import UserError
+from selectq.team.cache import object_path
 from selectq.team.servable_lock import had_from_cache, servable_lock
-from selectq.team.verify import object_path
 
 ABSENT = "0" * 32
 
@@ -51,6 +51,12 @@ def test_folder_is_held_with_all_its_files(tmp_path: Path) -> None:
     outs = {"whole": [{"path": "x", "md5": whole}], "broken": [{"path": "y", "md5": broken}]}
     outs["unlisted"] = [{"path": "z", "md5": f"{ABSENT}.dir"}]
     assert stages_left(write_lock(tmp_path, outs), tmp_path) == {"whole"}
+
+
+def test_folder_whose_list_is_damaged_is_left_to_dvc(tmp_path: Path) -> None:
+    listed = keep(tmp_path, "[]", ".dir")
+    object_path(tmp_path, listed).write_text("[{")
+    assert stages_left(write_lock(tmp_path, {"one": [{"path": "x", "md5": listed}]}), tmp_path) == {"one"}
 
 
 def test_output_that_lies_there_needs_no_cache(tmp_path: Path) -> None:

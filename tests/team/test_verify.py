@@ -7,7 +7,7 @@ import pytest
 from people import selectq
 from trivial_pipeline import Repository
 
-from selectq.team.verify import file_md5, object_path
+from selectq.team.cache import file_md5, object_path
 
 MODEL = "models/quantized/dw.safetensors"
 LISTED = "models/int8/dw/file.txt"

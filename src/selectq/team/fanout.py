@@ -44,7 +44,7 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
     if template.push:
         share(checkout)  # what has run already is not to run again elsewhere
     run_stages(checkout, engine, jobs, template)
-    if LOCK_FILE in template.files:
+    if LOCK_FILE in template.files:  # so that `dvc repro` finds what the jobs made
         write_bytes(checkout / LOCK_FILE, template.files[LOCK_FILE].encode())
     if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
         raise UserError("the checkout could not be brought to the jobs' result, see above")

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from selectq.params.load import read_yaml
+from selectq.team.cache import DIRECTORY, file_md5, listed_files, object_path
 from selectq.team.dvc import ask_dvc
-from selectq.team.verify import DIRECTORY, file_md5, object_path
 
 Out = Mapping[str, str]
 """An output of a stage, as the lock has it: path, md5."""
@@ -55,8 +55,6 @@ def had_from_remote(checkout: Path) -> Callable[[Out], bool]:
 
 
 def _holds(cache: Path, md5: str) -> bool:
-    path = object_path(cache, md5)
-    if not path.is_file():
-        return False
-    listed = json.loads(path.read_text(encoding="utf-8")) if md5.endswith(DIRECTORY) else []
-    return all(_holds(cache, entry["md5"]) for entry in listed)
+    """A folder whose list is damaged counts as held: that it is not is for DVC to see."""
+    files = [of_file for _, of_file in listed_files(cache, md5)] if md5.endswith(DIRECTORY) else []
+    return all(object_path(cache, each).is_file() for each in (md5, *files))

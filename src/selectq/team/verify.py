@@ -1,6 +1,5 @@
 """Reading everything that DVC keeps, to find what no longer is what its name says: DVC itself trusts its cache."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from selectq.errors import UserError
 from selectq.files import written_whole
 from selectq.params.load import read_yaml
 from selectq.progress import progress
+from selectq.team.cache import DIRECTORY, OBJECTS, file_md5, listed_files, object_md5, object_path
 from selectq.team.dvc import ask_dvc
 from selectq.team.leftovers import mend_leftovers
 
-OBJECTS = Path("files") / "md5"
-DIRECTORY = ".dir"
 READ_ONLY = 0o444
 
 
@@ -80,10 +78,10 @@ def examine(cache: Path, outputs: list[Output], changed: set[Path]) -> Findings:
     present = [output for output in outputs if output.path.is_file()]
     files = [*objects, *(output.path for output in present)]
     hashes = {path: file_md5(path) for path in progress(files, len(files), "verify", unit="file")}
-    damaged = [path for path in objects if hashes[path] != _name(path)]
+    damaged = [path for path in objects if hashes[path] != object_md5(path)]
     differing = [output for output in present if hashes[output.path] != output.md5]
     return Findings(
-        objects={path: [output for output in outputs if output.md5 == _name(path)] for path in damaged},
+        objects={path: [output for output in outputs if output.md5 == object_md5(path)] for path in damaged},
         outputs=[output for output in differing if not {output.path, *output.path.parents} & changed],
         changed=[output for output in differing if {output.path, *output.path.parents} & changed],
         checked=len(hashes),
@@ -125,33 +123,11 @@ def locked_outputs(checkout: Path, cache: Path) -> Iterator[Output]:
             path, md5 = checkout / out["path"], out["md5"]
             yield Output(path, md5.removesuffix(DIRECTORY), name)
             if md5.endswith(DIRECTORY):
-                yield from (Output(path / file, of_file, name) for file, of_file in _listed(cache, md5))
-
-
-def _listed(cache: Path, md5: str) -> Iterator[tuple[str, str]]:
-    """The files of a folder, and their hashes, as its object in the cache lists them; none if that is damaged."""
-    path = object_path(cache, md5)
-    if path.is_file() and file_md5(path) == _name(path):
-        yield from ((entry["relpath"], entry["md5"]) for entry in json.loads(path.read_text(encoding="utf-8")))
-
-
-def object_path(cache: Path, md5: str) -> Path:
-    """Where the cache keeps the object with this hash."""
-    return cache / OBJECTS / md5[:2] / md5[2:]
-
-
-def file_md5(path: Path) -> str:
-    """The MD5 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _name(path: Path) -> str:
-    return path.parent.name + path.name.removesuffix(DIRECTORY)
+                yield from (Output(path / file, of_file, name) for file, of_file in listed_files(cache, md5))
 
 
 def _names_a_hash(path: Path) -> bool:
-    name = _name(path)
+    name = object_md5(path)
     return len(name) == 32 and set(name) <= set("0123456789abcdef")
 
 
