@@ -51,15 +51,18 @@ class Cifar10Config(Config):
 
 @dataclass(frozen=True)
 class ImageFolderConfig(Config):
-    """A tar, zip or folder of `train/<class>/*` and `test/<class>/*`; at least one hash is needed.
+    """A tar, zip or folder of `train/<class>/**`, `test/<class>/**` and perhaps `val/<class>/**`; at least one hash is
+    needed.
 
-    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders.
+    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders. Images that cannot be read are
+    left out with `skip_bad`, and end the download without.
     """
 
     source: str
     archive_sha256: str | None
     pixels_sha256: str | None
     image_size: Annotated[int, Between(8, 512)]
+    skip_bad: bool
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,13 @@ class DigitsConfig(Config):
 
 @dataclass(frozen=True)
 class DataConfig(Config):
-    """Which images, and how many of the training images are held out for every selection."""
+    """Which images, and how many of the training images are held out for every selection.
+
+    `validation_images` is null where the source has validation images of its own, in `val/`.
+    """
 
     name: Literal["cifar10", "imagefolder", "digits"]
-    validation_images: Count
+    validation_images: Count | None
     split_seed: Seed
     cifar10: Cifar10Config
     imagefolder: ImageFolderConfig
