@@ -7,7 +7,6 @@ A difference counts from the margin on (`statistics.margin_points`), and a state
 - Otherwise it is unclear. So a configuration is ahead of another exactly if the other falls short of it.
 """
 
-import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -24,21 +23,26 @@ class Gap:
         points: the difference: negative is a loss.
         low, high: the interval.
         seeds: how many trainings of each the interval is over; of one, it is over the choice of the test images alone.
-        freedom: degrees of freedom of the interval (Student); infinite, it is a normal one.
-        confidence: of the interval.
+        image_error: the standard error for the choice of the test images, in points.
+        seed_error: that of the mean over the seeds, 0 of one.
     """
 
     points: float
     low: float
     high: float
     seeds: int
-    freedom: float = math.inf
-    confidence: float = 0.95
+    image_error: float = 0.0
+    seed_error: float = 0.0
+
+
+def bound_of(relation: Relation, margin: float) -> float:
+    """The gap, in points, above or below which a relation begins."""
+    return margin if relation == "is ahead" else -margin
 
 
 def judge(gap: Gap, relation: Relation, margin: float) -> Verdict:
     """Whether a configuration stands to its reference as is said; `margin` in points. See the module's rule."""
-    bound = margin if relation == "is ahead" else -margin
+    bound = bound_of(relation, margin)
     above, below = gap.low > bound, gap.high < bound
     if relation == "falls short":
         above, below = below, above
