@@ -7,7 +7,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
+from selectq.data.augment import EVALUATION_BATCH, image_batches
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import level_histograms, require_convolutions
@@ -38,7 +38,7 @@ def main() -> None:
     with only_writer(output):
         device = choose_device()
         test = read_dataset(IMAGES).to(device).test
-        sample = normalise(test.sample(params.drift.histogram_images, params.seed).images)
+        sample = test.sample(params.drift.histogram_images, params.seed)
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         original = read_parent(PARENT, params.range_skew, params.seed)
         parent = fold_parent(equivalent_parent(original, checkpoint.repairs), device)
@@ -48,7 +48,7 @@ def main() -> None:
         spread = test.part(evenly(len(test), params.drift.images))
         batches = progress(image_batches(spread), -(-len(spread) // EVALUATION_BATCH), f"{name}: drift")
         drift = measure_drift(parent, quantized, batches, partial(quantized_forward, device=device))
-        histograms = level_histograms(quantized, params.drift.inspect, sample)
+        histograms = level_histograms(quantized, params.drift.inspect, image_batches(sample))
         drift.insert(0, "config", name)
         histograms.insert(0, "config", name)
         write_csv(output, drift)
