@@ -6,7 +6,7 @@ import pytest
 
 from selectq.claims.recommendations import ALL_SITUATIONS, README_SITUATIONS, Situation, recommendations
 from selectq.claims.settings import SKEWED, W4A4, W4A4_LONGER, Measured, Setting, read_settings
-from selectq.commands.claims import with_table
+from selectq.commands.claims import with_results
 from selectq.errors import UserError
 
 
@@ -40,8 +40,8 @@ def test_readme_has_about_six_rows_of_all(runs: dict[Setting, Measured]) -> None
     assert set(README_SITUATIONS) < set(ALL_SITUATIONS)
 
 
-def test_table_is_put_between_its_lines() -> None:
+def test_results_are_put_between_their_lines() -> None:
     readme = "a\n<!-- results -->\nold\n<!-- /results -->\nb\n"
-    assert with_table(readme, ["| x |", "| y |"]) == "a\n<!-- results -->\n| x |\n| y |\n<!-- /results -->\nb\n"
+    assert with_results(readme, ["| x |", "| y |"]) == "a\n<!-- results -->\n| x |\n| y |\n<!-- /results -->\nb\n"
     with pytest.raises(UserError, match="no lines <!-- results"):
-        with_table("a\n<!-- results -->\nb\n", [])
+        with_results("a\n<!-- results -->\nb\n", [])

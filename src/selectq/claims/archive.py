@@ -11,6 +11,7 @@ COPIED = (
     "params.yaml",
     "results/table1.csv",
     "results/table2.csv",
+    "results/table2.md",
     "results/paired.csv",
     "results/contrasts.csv",
     "results/methods.csv",

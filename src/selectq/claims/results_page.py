@@ -1,11 +1,12 @@
 """`docs/results.md`: the text of `results.md` beside this file, its figures and findings from the archived studies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 import pandas as pd
 
+from selectq.claims.in_short import in_short
 from selectq.claims.page import Judged, reading_rules
 from selectq.claims.paper_claims import (
     BEATS_FULL,
@@ -35,7 +36,6 @@ from selectq.claims.settings import (
     PLAIN,
     PRETRAINED,
     RANDOM_LAYERS,
-    SETTINGS,
     SKEWED,
     SKEWED_PRETRAINED,
     W4A4,
@@ -66,7 +66,7 @@ WIDTH_COLUMNS = {"weight_bits": str, "activation_bits": str, "epochs": str, "val
 
 Runs = Mapping[Setting, Measured]
 
-TEMPLATE = Path(__file__).with_name("results.md")
+TEXT = Path(__file__).with_name("results.md")
 
 HARMLESS = 0.5
 """Points that a mistake may cost and still be named harmless."""
@@ -104,37 +104,9 @@ def results_page(checkout: Path, runs: Runs, judged: Judged) -> str:
         "rates": rates_table(searches),
     }
     text = {name: "\n".join(lines) for name, lines in parts.items()}
-    text["harmless_flaws"] = _harmless(audit)
-    figures = (
-        _verdict_figures(runs, judged) | _image_figures(runs) | _other_figures(runs) | search_figures(searches, runs)
-    )
-    return rewrapped(TEMPLATE.read_text(encoding="utf-8").format(**text, **figures))
-
-
-def _verdict_figures(runs: Runs, judged: Judged) -> dict[str, str]:
-    """In how many settings something holds, and the figures that belong beside it."""
-
-    def tally(claim: Claim, group: Sequence[Setting], verdict: Verdict = "holds") -> str:
-        verdicts = [answer.verdict for setting, answer in judged[claim].items() if setting in group]
-        return f"{verdicts.count(verdict)} of {len(verdicts)} settings"
-
-    gaps = [runs[setting].gap("channel_repaired") for setting in judged[PTQ_KEEPS_UP] if setting in EIGHT_BITS]
-    leads = [f"{setting.short} {answer.ours[0]}" for setting, answer in judged[PTQ_BEATS_QAT].items()]
-    return {
-        "margin": f"{runs[PLAIN].margin:g}",
-        "ptq_keeps_up_8": tally(PTQ_KEEPS_UP, EIGHT_BITS),
-        "losses_8": str(sum(gap.high < 0 for gap in gaps) or "none"),
-        "most_lost": f"{-min(gap.low for gap in gaps):.2f}",
-        "ptq_beats_qat": tally(PTQ_BEATS_QAT, EIGHT_BITS),
-        "ptq_leads": ", ".join(leads),
-        "skewed_epochs": str(runs[SKEWED].candidate("dwpw_asym").epochs),
-        "ptq_keeps_up_4": tally(PTQ_KEEPS_UP, FOUR_BITS),
-        "qat_helps_4": tally(PTQ_LIKE_QAT, FOUR_BITS, "fails"),
-        "qat_keeps_up_4": tally(CLOSES_GAP, FOUR_BITS),
-        "beats_full": tally(BEATS_FULL, SETTINGS),
-        "beats_full_asym": tally(BEATS_FULL_ASYM, SETTINGS),
-        "like_full_asym": tally(LIKE_FULL_ASYM, SETTINGS),
-    }
+    text |= {"harmless_flaws": _harmless(audit), "in_short": in_short(runs, judged).rstrip()}
+    figures = _image_figures(runs) | _other_figures(runs) | search_figures(searches, runs)
+    return rewrapped(TEXT.read_text(encoding="utf-8").format(**text, **figures))
 
 
 def _image_figures(runs: Runs) -> dict[str, str]:

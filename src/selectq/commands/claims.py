@@ -1,7 +1,9 @@
 """`selectq claims`: the pages that the archived studies in `results/` are written up in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from selectq.claims.in_short import in_short
 from selectq.claims.page import claims_page, judge_claims
 from selectq.claims.recommendations import README_SITUATIONS, recommendations
 from selectq.claims.results_page import results_page
@@ -10,14 +12,14 @@ from selectq.errors import UserError
 from selectq.files import write_bytes
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-"""Lines of README between which its table stands."""
+"""Lines of README between which its table and the findings stand."""
 
 
 def run_claims(checkout: Path) -> None:
     """Write the pages, and print their names.
 
     Raises:
-        UserError: a study in `results/` is damaged or lacks what a claim asks, or README has no place for its table.
+        UserError: a study in `results/` is damaged or lacks what a claim asks, or README has no place for them.
     """
     for name, text in written_pages(checkout).items():
         write_bytes(checkout / name, text.encode())
@@ -36,18 +38,20 @@ def written_pages(checkout: Path) -> dict[str, str]:
     return {
         "results/claims.md": claims_page(runs, judged),
         "docs/results.md": results_page(checkout, runs, judged),
-        "README.md": with_table(readme, recommendations(runs, README_SITUATIONS)),
+        "README.md": with_results(
+            readme, [*recommendations(runs, README_SITUATIONS), "", in_short(runs, judged).rstrip()]
+        ),
     }
 
 
-def with_table(readme: str, table: list[str]) -> str:
-    """README with another table.
+def with_results(readme: str, lines: Sequence[str]) -> str:
+    """README with other results.
 
     Raises:
-        UserError: it has no place for one.
+        UserError: it has no place for them.
     """
     before, begin, rest = readme.partition(f"{BEGIN}\n")
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise UserError(f"README.md: no lines {BEGIN} and {END}, between which the table of results stands; add them")
-    return "".join([before, begin, *(f"{line}\n" for line in table), end, after])
+        raise UserError(f"README.md: no lines {BEGIN} and {END}, between which the results stand; add them")
+    return "".join([before, begin, *(f"{line}\n" for line in lines), end, after])
