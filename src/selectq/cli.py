@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
-    claims = commands.add_parser("claims", help="put the runs in results/ beside the paper's claims, results/claims.md")
+    claims = commands.add_parser("claims", help="write results/claims.md, docs/results.md and README's table")
     claims.set_defaults(command=_claims)
     return parser
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from selectq.claims.archive import archive_study
 from selectq.errors import UserError
-from selectq.files import only_writer, write_bytes
+from selectq.files import only_writer, read_json, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
@@ -34,11 +35,10 @@ SOURCES = (
 )
 """What a workspace takes from the checkout as it is."""
 
-KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml")
-"""What `--keep` takes from a workspace: the small files that say what was run and what came out."""
-
 TABLE = "results/table2.md"
+VERDICT = "results/verdict"
 REPORT = "results/report.html"
+PROGRAMS = "models/int8"
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,20 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     study = Study(checkout, profile)
     with reproduced(study, jobs=jobs):
         if keep:
-            keep_results(study)
-    print((study.workspace / TABLE).read_text(encoding="utf-8"))
-    print(f"report: {study.workspace / REPORT}")
+            archive_study(study.workspace, study.results)
+    print_result(study)
     if keep:
         print(f"kept:   {study.results}{os.sep}")
+
+
+def print_result(study: Study) -> None:
+    """Print Table 2, the verdict, and where the report and the recommended model are."""
+    print((study.workspace / TABLE).read_text(encoding="utf-8"))
+    print((study.workspace / f"{VERDICT}.md").read_text(encoding="utf-8"))
+    print(f"report: {study.workspace / REPORT}")
+    best = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
+    if best:
+        print(f"model:  {study.workspace / PROGRAMS / best / f'{best}.onnx'}")
 
 
 @contextmanager
@@ -185,13 +194,6 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
     status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
-
-
-def keep_results(study: Study) -> None:
-    """Copy tables, the plots' data and parameters to `results/<profile>/`."""
-    for pattern in KEPT:
-        for path in sorted(study.workspace.glob(pattern)):
-            write_bytes(study.results / path.name, path.read_bytes())
 
 
 def mirror(source: Path, target: Path) -> None:

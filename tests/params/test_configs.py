@@ -106,6 +106,11 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "qat.dw.weights.bits: {'stem': 8} has no width for `all`; write one beside those of single kinds",
         ),
         (
+            "audit.activations.bits",
+            {"all": 8, "stem": 8},
+            "audit.activations.bits: {'all': 8, 'stem': 8}; allowed here: one width for all, 2 to 8",
+        ),
+        (
             "qat.dw.weights.bits",
             {"all": 4, "pool": 8},
             f"qat.dw.weights.bits.pool: no such kind; allowed: all, {KINDS.removesuffix(', batchnorm')}",

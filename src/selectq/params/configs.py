@@ -191,7 +191,7 @@ class WeightScheme(Config):
         return hash((write_bits(self.bits), self.granularity))
 
     def of(self, kind: str) -> "WeightScheme":
-        """That of the layers of one kind, of one width."""
+        """The scheme of the layers of one kind: a single width."""
         return replace(self, bits=width_of(self.bits, kind))
 
 
@@ -210,7 +210,7 @@ class ActivationScheme(Config):
         return hash((write_bits(self.bits), self.symmetric))
 
     def of(self, kind: str) -> "ActivationScheme":
-        """That of what one kind of place stores, of one width."""
+        """The scheme of what the layers of one kind store: a single width."""
         return replace(self, bits=width_of(self.bits, kind))
 
 
@@ -367,6 +367,8 @@ class AuditConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.activations.bits, int):
+            raise UserError(f"activations.bits: {self.activations.bits!r}; allowed here: one width for all, 2 to 8")
         names = [field.name for field in fields(AuditFlaws)]
         for index, combination in enumerate(self.combined):
             alone = {name: [combination[name]] if name in combination else [] for name in names}

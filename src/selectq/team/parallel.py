@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from selectq.errors import UserError
@@ -40,24 +41,29 @@ def _failure(folder: Path, stages: Iterable[str], environment: Mapping[str, str]
 
 
 def _repro(folder: Path, stages: Iterable[str], environment: Mapping[str, str]) -> None:
-    status = run_dvc(folder, ("--wait-for-lock", "repro", *stages), environment)
+    # Single items: else DVC also checks what they depend on, and fails where another process reads that.
+    status = run_dvc(folder, ("--wait-for-lock", "repro", "--single-item", *stages), environment)
     if status:
         raise UserError(f"dvc repro {' '.join(stages)} failed (exit status {status}), see above")
 
 
 def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
-    """What all configurations need, and the stages that belong to one of them, or to none, and need no other.
+    """What all configurations need, and the stages that belong to one of them, or to none and need none; each in order.
 
     Args:
         upstream: stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`.
     """
-    own = {stage: stage.partition("@")[2] for stage in upstream if "@" in stage}
-    trunk = {needed for stage in own for needed in upstream[stage]} - own.keys()
+    order = list(TopologicalSorter(upstream).static_order())
+    own = {stage: stage.partition("@")[2] for stage in order if "@" in stage}
+    trunk: set[str] = set()
+    for stage in reversed(order):
+        if stage in own or stage in trunk:
+            trunk |= upstream[stage] - own.keys()
     branches: dict[str, list[str]] = {}
-    for stage, needed in upstream.items():
-        if stage in own or (stage not in trunk and needed <= trunk):
+    for stage in order:
+        if stage in own or (stage not in trunk and upstream[stage] <= trunk):
             branches.setdefault(own.get(stage, stage), []).append(stage)
-    return sorted(trunk), list(branches.values())
+    return [stage for stage in order if stage in trunk], list(branches.values())
 
 
 def dependencies(dot: str) -> dict[str, set[str]]:
