@@ -267,6 +267,7 @@ def test_bad_parameter_anywhere_is_refused_by_every_stage(workspace: Workspace) 
         ({"finetune": {"nesterov": True, "momentum": 0.0}}, "finetune."),
         ({"qat": {"dw": {"scope": ["features.99"]}}}, "qat.dw.scope: 'features.99'"),
         ({"finetune": {"batch_size": 1000}}, "batch_size: 1000"),
+        ({"drift": {"histogram_images": 13}}, "drift.histogram_images: 13 (there are 12 test images)"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused_before_any_work(
@@ -279,7 +280,7 @@ def test_parameters_that_cannot_work_are_refused_before_any_work(
 @slow
 def test_missing_images_are_refused(workspace: Workspace) -> None:
     (workspace.folder / "data/images.safetensors").unlink()
-    assert "data/images.safetensors: not a readable selectq file" in workspace.refusal("finetune_fp32")
+    assert "data/images.safetensors: no packed images" in workspace.refusal("finetune_fp32")
 
 
 @slow
@@ -288,20 +289,3 @@ def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> No
     (workspace.folder / "models").mkdir()
     (workspace.folder / "models/fp32.safetensors").write_bytes(content[: len(content) // 2])
     assert "models/fp32.safetensors: not a readable selectq file" in workspace.refusal("ptq", "--name", "tensor")
-
-
-@slow
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"inspect": ["features.14.conv.1"]}, "drift.inspect: 'features.14.conv.1' is no convolution; allowed: "),
-        ({"histogram_images": 13}, "13"),
-    ],
-)
-def test_drift_s_own_parameters_are_refused_before_its_pass(
-    changes: dict[str, object], message: str, chain: Workspace, tmp_path: Path
-) -> None:
-    workspace = Workspace(tmp_path)
-    workspace.write({"drift": changes})
-    shutil.copytree(chain.folder / "models", tmp_path / "models")
-    assert message in workspace.refusal("drift", "--name", "tensor")

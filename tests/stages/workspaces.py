@@ -22,7 +22,7 @@ SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2, "precision": "float32"},
     "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_batchnorm")},
     "calibration_sweep": {"images": [8, 24], "estimators": ["minmax", "mse"], "evaluation_images": 12},
-    "drift": {"histogram_images": 4, "cause_images": 4},
+    "drift": {"images": 12, "histogram_images": 4, "cause_images": 4},
     "audit": {
         "images": 12,
         **CALIBRATION,
