@@ -212,7 +212,7 @@ def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
 @slow
 def test_two_runs_write_the_same_bytes(chain: Workspace, tmp_path: Path) -> None:
     again = Workspace(tmp_path / "another" / "folder").write()
-    run_chain(again)
+    run_chain(again.run_anew)
     found, expected = again.outputs(), chain.outputs()
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
