@@ -2,9 +2,9 @@
 
     python tests/mutations/run.py [NAME ...] [--again] [--jobs 2]
 
-Each mutant of `mutants.py` is planted in a private copy of the checkout, where the tests that should notice it run until
-one fails. First they all run without a mutant, and must pass. What `results.csv` has already is left out, so that a
-stopped run goes on where it was; `--again` repeats it. All mutants take about half an hour on two cores.
+Each mutant of `mutants.py` is planted in a private copy of the checkout, where the tests that should notice it run
+until one fails. First these tests run on the code as it is, and must pass. A mutant with a row in `results.csv` is left
+out, so that a stopped run goes on where it was; `--again` repeats it. All mutants take about an hour on two cores.
 """
 
 import argparse
@@ -25,13 +25,23 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from mutants import CHECKOUT, MUTANTS, Mutant
 from mutant_results import read_results, write_results
+from mutants import CHECKOUT, MUTANTS, Mutant
 
 TIMEOUT = 300
-"""Seconds for the tests of one mutant: what hangs a test is noticed, too."""
+"""Seconds for the tests of one mutant: what makes a test hang is noticed, too."""
 
-HEAVY = ("torch", "torchvision", "torch.export", "onnx", "onnxruntime", "pandas", "scipy.stats", "sklearn.datasets", "PIL")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "torch.export",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "scipy.stats",
+    "sklearn.datasets",
+    "PIL",
+)
 """Packages that nearly all tests import: here once, and each mutant's process begins as a copy of this one."""
 
 _fork = multiprocessing.get_context("fork")
@@ -40,7 +50,7 @@ _fork = multiprocessing.get_context("fork")
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants; without, all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants, in quotes; without one, all")
     parser.add_argument("--again", action="store_true", help="those with a result, too")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     options = parser.parse_args()
@@ -72,12 +82,12 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def require_passing(tests: Sequence[str], copy: Path) -> None:
-    """Exit unless these tests pass without a mutant."""
+    """Exit unless these tests pass on the code as it is."""
     for test in tests:
         trial = Trial.begin((test,), copy)
         trial.process.join(TIMEOUT)
         if failed := trial.end():
-            sys.exit(f"error: {failed} fails without any mutant")
+            sys.exit(f"error: {failed} fails on the code as it is")
 
 
 def plant(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[tuple[Mutant, str]]:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from mutants import CHECKOUT, MUTANTS
 from mutant_results import read_results
+from mutants import CHECKOUT, MUTANTS
 
 
 def test_every_fault_can_still_be_planted() -> None:

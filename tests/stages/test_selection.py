@@ -52,9 +52,7 @@ def without(table: bytes, column: str) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(table)).drop(columns=column)
 
 
-def test_other_test_images_change_nothing_but_what_is_measured_on_them(
-    plain: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_other_test_images_change_nothing_but_what_is_measured_on_them(plain: dict[str, bytes], tmp_path: Path) -> None:
     dataset = packed_images()
     found = outputs(tmp_path, dataclasses.replace(dataset, test=others(dataset.test, seed=7)))
     changed = {name for name in plain if found[name] != plain[name]}

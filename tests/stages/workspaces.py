@@ -133,10 +133,9 @@ def _run_script(script: Path, arguments: tuple[str, ...], folder: Path, errors: 
     """Run in the copied process: the script as the main program, in `folder`."""
     os.chdir(folder)
     os.environ["SELECTQ_DEVICE"] = "cpu"
-    said = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    sys.stdout, sys.stderr = open(os.devnull, "w"), os.fdopen(2, "w", buffering=1)  # pytest had put its own there
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest had put its own there
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     with warnings.catch_warnings(action="ignore"):  # tests make errors of them
