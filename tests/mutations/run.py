@@ -153,7 +153,7 @@ def run_tests(tests: Sequence[str], copy: Path, failed: Connection) -> None:
     for name in ("mutants", "mutant_results"):
         sys.modules.pop(name)
     first = FirstFailure()
-    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[first])
+    status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests], plugins=[first])
     failed.send(first.name or ("" if status == 0 else f"pytest's exit status {int(status)}"))
     failed.close()
     os._exit(0)

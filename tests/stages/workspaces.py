@@ -24,7 +24,12 @@ SHORT: dict[str, Any] = {
     "model": {"stem_stride": 2},
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2, "precision": "float32"},
     "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_repaired")},
-    "calibration_sweep": {"images": [8, 24], "estimators": ["minmax", "mse"], "evaluation_images": 12},
+    "calibration_sweep": {
+        "names": ["tensor"],
+        "images": [8, 24],
+        "estimators": ["minmax", "mse"],
+        "evaluation_images": 12,
+    },
     "drift": {"histogram_images": 4, "cause_images": 4},
     "audit": {
         "images": 12,
