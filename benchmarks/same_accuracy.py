@@ -1,7 +1,7 @@
 """The kernels' accuracies beside the plain modules', seed by seed: `make bench-accuracy`.
 
-The parameters of the CIFAR-10 study, cut down: 10,000 training images, the others of the training split held out, a stem
-of stride 2, a few epochs of FP32 at a lower rate and one of full QAT. Needs the images (SELECTQ_DATA). Writes
+The parameters of the CIFAR-10 study, cut down: 10,000 training images, the others of the training split held out, a
+stem of stride 2, a few epochs of FP32 at a lower rate and one of full QAT. Needs the images (SELECTQ_DATA). Writes
 `accuracy_<hardware>_<versions>.csv`.
 """
 

@@ -57,11 +57,6 @@ _SELECTION = [
         "stages/ptq.py",
         "stages/test_selection.py",
         ("PTQ's validation accuracy is of test images", "device), dataset.validation,", "device), dataset.test,"),
-        (
-            "PTQ quantizes a network calibrated on its test images",
-            "network = quantize_repaired(parent, dataset, ",
-            "network = quantize_repaired(parent, __import__('dataclasses').replace(dataset, train=dataset.test), ",
-        ),
     ),
     *_of(
         "selection",
@@ -85,11 +80,6 @@ _SELECTION = [
             "batches_and_forward(network, dataset.train, config",
             "batches_and_forward(network, dataset.validation, config",
         ),
-        (
-            "QAT learns from test images",
-            "batches_and_forward(network, dataset.train, config",
-            "batches_and_forward(network, dataset.test, config",
-        ),
     ),
     *_of(
         "selection",
@@ -100,7 +90,6 @@ _SELECTION = [
             "AugmentedImages(dataset.train,",
             "AugmentedImages(dataset.validation,",
         ),
-        ("FP32 training learns from test images", "AugmentedImages(dataset.train,", "AugmentedImages(dataset.test,"),
         (
             "FP32 logits are of validation images",
             'predict_logits(model, dataset.test, "test")',
@@ -159,17 +148,10 @@ _AUGMENTATION = [
         ),
         ("crops move along the diagonal alone", "columns = offsets[1]", "columns = offsets[0]"),
         ("holes are off their centre", ".floor() - size // 2", ".floor() - size"),
-        ("holes are black", "[:, None], PIXEL_ZERO_POINT)", "[:, None], 0)"),
-        ("pixels are centred on another level", "PIXEL_ZERO_POINT = 128", "PIXEL_ZERO_POINT = 127"),
         (
             "the last batch is incomplete",
             "range(0, len(split) - batch_size + 1, batch_size)",
             "range(0, len(split), batch_size)",
-        ),
-        (
-            "the order ignores the seed",
-            "order = torch.randperm(len(split), generator=generator)",
-            "order = torch.randperm(len(split))",
         ),
         ("labels stand in another order", "split.labels[chosen]", "split.labels[chosen.sort().values]"),
         ("processes that train together augment alike", "generator).of(share)", "generator).of(slice(0, len(chosen)))"),
@@ -189,13 +171,6 @@ _AUGMENTATION = [
             "self._seed * 100_003 + index % self.count",
             "self._seed * 100_003 + index",
         ),
-        ("cached augmentations are one and the same", "index % self.count)", "self.count)"),
-        (
-            "the order of cached images ignores the seed",
-            "order = torch.randperm(len(self._split), generator=generator)",
-            "order = torch.randperm(len(self._split))",
-        ),
-        ("images smaller than a batch pass", "if len(split) < batch_size:", "if len(split) < 1:"),
         (
             "cached images keep the labels of others",
             "return self._split.labels[chosen]",
@@ -222,7 +197,6 @@ _AUGMENTATION = [
         "src/selectq/training/features.py",
         "training/test_batches.py",
         ("features of the first view serve all epochs", "view = index % self._views.count", "view = 0"),
-        ("features lose their zero point", "float().sub_(zero_point).mul_(scale)", "float().mul_(scale)"),
     ),
 ]
 
@@ -242,7 +216,6 @@ _TRAINING = [
             "torch.manual_seed(epoch_seed * workers.count + workers.rank)",
             "torch.manual_seed(0)",
         ),
-        ("dropout is not seeded", "    torch.manual_seed(epoch_seed * workers.count + workers.rank)  # dropout\n", ""),
         ("validation is in training mode", "        network.eval()\n        validation", "        validation"),
         (
             "the trained network is left in training mode",
@@ -250,7 +223,6 @@ _TRAINING = [
             "    return history",
         ),
         ("the rate changes once an epoch", "plan.schedule(now)", "plan.schedule(epoch)"),
-        ("gradients add up over steps", "        optimizer.zero_grad(set_to_none=True)\n", ""),
         ("labels are not smoothed", "label_smoothing=plan.label_smoothing)", "label_smoothing=0.0)"),
         ("the loss of a batch counts once", "loss.detach() * len(labels)", "loss.detach()"),
         (
@@ -267,7 +239,6 @@ _TRAINING = [
         "src/selectq/training/evaluate.py",
         "training/test_evaluate.py",
         ("the loss is that of a batch", 'reduction="sum"', 'reduction="mean"'),
-        ("accuracy is a share", "return 100.0 * (logits.argmax(1)", "return (logits.argmax(1)"),
     ),
     *_of(
         "training",
@@ -286,7 +257,6 @@ _TRAINING = [
             "torch.optim.Adam(parameters, lr=config.lr, weight_decay=training.weight_decay",
             "torch.optim.Adam(parameters, lr=config.lr, weight_decay=0.0",
         ),
-        ("QAT has no momentum", "momentum=training.momentum", "momentum=0.0"),
         (
             "ranges follow the data for a step too long",
             "= epoch < self._training.range_epochs",
@@ -303,19 +273,9 @@ _TRAINING = [
             "quantize_repaired(parent, dataset, retraining.start, seed + 1)",
         ),
         (
-            "QAT begins without the algorithms asked for",
-            "self.training.calibration, self.training.repairs)",
-            "self.training.calibration, ())",
-        ),
-        (
             "features are cached for other scopes",
             "return learning <= {id(parameter)",
             "return learning >= {id(parameter)",
-        ),
-        (
-            "QAT trains all layers",
-            "freeze_outside(network, scope), config, training)",
-            "list(network.parameters()), config, training)",
         ),
     ),
     *_of(
@@ -328,9 +288,7 @@ _TRAINING = [
             "(rises & self._rose) | (falls & self._fell)",
         ),
         ("oscillation is counted from the first epoch", "self._last_epoch = epochs - 1", "self._last_epoch = 0"),
-        ("a rest makes a rise forgotten", "self._rose = rises | (self._rose & ~moves)", "self._rose = rises"),
         ("frozen layers are counted", "if layer.weight.requires_grad]", "]"),
-        ("oscillation is a share", 'table[f"{what}_pct"] = 100 * table[what]', 'table[f"{what}_pct"] = table[what]'),
     ),
     *_of(
         "schedules",
@@ -348,7 +306,6 @@ _TRAINING = [
             "warmup(cosine(config.lr, config.epochs), training.warmup_epochs)",
             "cosine(config.lr, config.epochs)",
         ),
-        ("every schedule is a cosine", "schedules[config.schedule]", 'schedules["cosine"]'),
     ),
     *_of(
         "resume",
@@ -362,7 +319,6 @@ _TRAINING = [
         ("a state is taken for other images", "files = [*inputs, *sorted(code)]", "files = [*sorted(code)]"),
         ("a state is taken for other code", "files = [*inputs, *sorted(code)]", "files = [*inputs]"),
         ("a state is taken for another torch", "repr(parameters), torch.__version__,", "repr(parameters),"),
-        ("a state is taken for other parameters", "parts = [repr(parameters), ", "parts = ["),
         ("states of other runs are thrown away", 'f"{self._stem}-*.safetensors"', 'f"{self._stem}*.safetensors"'),
         ("a finished run leaves its state", "            path.unlink()\n", "            pass\n"),
     ),
@@ -374,11 +330,6 @@ _TRAINING = [
         ("gradients are added up", "gradient in gradients])) / self.count", "gradient in gradients]))"),
         ("the narrowest range wins", "dist.ReduceOp.MAX", "dist.ReduceOp.MIN"),
         ("running variances are biased", "variance * (count / (count - 1))", "variance"),
-        (
-            "variances are each process's own",
-            "variance = _SumOverWorkers.apply(centred.square().mean((0, 2, 3)), self._workers) / count",
-            "variance = centred.square().mean((0, 2, 3))",
-        ),
         ("uneven shares pass", "if batch_size % self.count:", "if False:"),
     ),
 ]
@@ -390,23 +341,12 @@ _QUANTIZATION = [
         "quantization/test_fake_quantize.py quantization/test_scales.py quantization/test_quantizers.py",
         ("weights reach -128", "return Grid(-largest, largest)", "return Grid(-largest - 1, largest)"),
         ("biases use all of int32", "BIAS_GRID = Grid(-(2**30), 2**30)", "BIAS_GRID = Grid(-(2**31), 2**31 - 1)"),
-        ("biases have 16 bits", "BIAS_GRID = Grid(-(2**30), 2**30)", "BIAS_GRID = Grid(-(2**15), 2**15)"),
         (
             "levels are rounded down",
             "torch.mul(x, scale.reciprocal()).round_()",
             "torch.mul(x, scale.reciprocal()).floor_()",
         ),
         ("saturated values keep their gradient", "ctx.grid.quant_max + 0.5)", "ctx.grid.quant_max * 2.0)"),
-        (
-            "a symmetric range is off its middle",
-            "return 2 ** (_width(scheme) - 1)\n",
-            "return 2 ** (_width(scheme) - 1) - 1\n",
-        ),
-        (
-            "activations never reach the last level",
-            "return Grid(0, 2 ** _width(scheme) - 1)",
-            "return Grid(0, 2 ** _width(scheme) - 2)",
-        ),
     ),
     *_of(
         "scales",
@@ -417,13 +357,7 @@ _QUANTIZATION = [
         ("a zero point leaves the grid", ".round().clamp(grid.quant_min, grid.quant_max)", ".round()"),
         ("a bias overflows its levels", "bias_magnitude / (input_scale * BIAS_GRID.quant_max)", "bias_magnitude * 0"),
         ("of biases of one tensor, the first alone fits", "magnitude.amax(0, keepdim=True)", "magnitude[:1]"),
-        (
-            "products meet rounding ties",
-            "denominator = 2 * ((largest - 1) / 2).floor() + 1",
-            "denominator = largest.floor()",
-        ),
         ("sums meet rounding ties", "(2 * ((scale / unit - 1) / 2).ceil() + 1) * unit", "(scale / unit).ceil() * unit"),
-        ("per tensor is per channel", 'keep = 1 if scheme.granularity == "channel" else 0', "keep = 1"),
         (
             "a dead channel's scale is 0",
             ".clamp(min=SMALLEST_SCALE)\n\n\ndef activation_scale",
@@ -438,11 +372,6 @@ _QUANTIZATION = [
             "all at once, of biases of one tensor the mean fits",
             "torch.stack([bias.abs().amax() for bias in biases])",
             "torch.stack([bias.abs().mean() for bias in biases])",
-        ),
-        (
-            "all at once, sums are summands",
-            "torch.where(self._is_sum, odd_multiple_of_unit(free, unit), scale)",
-            "scale",
         ),
         (
             "all at once, one scheme serves all layers",
@@ -460,11 +389,6 @@ _QUANTIZATION = [
             "high\n\n    def estimate",
         ),
         (
-            "moving averages are extremes",
-            "torch.lerp(self.high, high, self.config.averaging)",
-            "torch.maximum(self.high, high)",
-        ),
-        (
             "a percentile is cut at each end",
             "tail = (1 - self.config.percentile / 100) / 2",
             "tail = 1 - self.config.percentile / 100",
@@ -477,11 +401,6 @@ _QUANTIZATION = [
             "scheme.of(place.kind))\n    for index",
             "scheme.of('all'))\n    for index",
         ),
-        (
-            "the network keeps its estimators",
-            "        place.activation = FloatActivation(place.bounds)\n",
-            "        pass\n",
-        ),
     ),
     *_of(
         "quantization",
@@ -492,7 +411,6 @@ _QUANTIZATION = [
             "torch.stack([*lows, *highs]).clamp(bounds.low, bounds.high)",
             "torch.stack([*lows, *highs])",
         ),
-        ("a batch is followed in every step", "            quantizer.seen = None\n", "            pass\n"),
         ("ranges are watched in evaluation", "if self.training and self.observing:", "if self.observing:"),
         (
             "levels behind a ReLU lie below zero",
@@ -509,11 +427,6 @@ _QUANTIZATION = [
             "mixed activation widths are one",
             "ActivationQuantizer(scheme.activations.of(place.kind), place",
             'ActivationQuantizer(scheme.activations.of("all"), place',
-        ),
-        (
-            "sums are quantized as their summands",
-            "kind = SumQuantizer if isinstance(place, FusedBlock) else SummandQuantizer",
-            "kind = SummandQuantizer",
         ),
     ),
     *_of(
@@ -542,18 +455,12 @@ _QUANTIZATION = [
             "parameter.requires_grad_(True)",
         ),
         ("a sum's range is frozen", "producer = producers.get(place.name, place)", "producer = place"),
-        ("parameters are counted as tensors", "return sum(parameter.numel() for", "return sum(1 for"),
     ),
     *_of(
         "quantization",
         "src/selectq/quantization/controls.py",
         "quantization/test_controls.py",
         ("a control may be the scope itself", ' and {f"{name}.weight" for name in chosen} != own', ""),
-        (
-            "a control loses its classifier",
-            "return [(*names, *last) for names in found]",
-            "return [(*names,) for names in found]",
-        ),
         ("controls ignore their seed", "random.Random(seed)", "random.Random(0)"),
     ),
     *_of(
@@ -562,7 +469,6 @@ _QUANTIZATION = [
         "models/test_range_skew.py",
         ("a skew changes the function", "    norm.bias.mul_(factors)\n", ""),
         ("skews ignore their seed", "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)"),
-        ("factors are not log-normal", "torch.exp(sigma * torch.randn(", "torch.exp(sigma * torch.rand("),
     ),
 ]
 
@@ -573,7 +479,6 @@ _MODELS = [
         "models/test_mobilenetv2.py",
         ("dropout is torchvision's", ", dropout=config.dropout)", ")"),
         ("the stem halves the images", "stride = (config.stem_stride, config.stem_stride)", "stride = (2, 2)"),
-        ("expansions are projections", '"projection" if module is block.conv[-2] else "expansion"', '"projection"'),
         ("ReLU6 stays", 'if config.activation == "relu":', "if False:"),
     ),
     *_of(
@@ -615,16 +520,6 @@ _MEASUREMENTS = [
             "for start in range(0, len(pixels), BATCH)]",
             "for start in range(0, len(pixels) - BATCH + 1, BATCH)]",
         ),
-        (
-            "errors add up from layer to layer",
-            "        return values\n\n    handles",
-            "        return output\n\n    handles",
-        ),
-        (
-            "a form is compared with the first alone",
-            "in combinations(logits, 2):",
-            "in list(combinations(logits, 2))[: len(logits) - 1]:",
-        ),
     ),
     *_of(
         "parity",
@@ -645,11 +540,6 @@ _MEASUREMENTS = [
             'if layer["steps"] > tolerance.layer_steps:',
             'if layer["steps"] >= tolerance.layer_steps:',
         ),
-        (
-            "flips that are allowed are refused",
-            'if pair["flipped_pct"] > tolerance.flipped_pct:',
-            'if pair["flipped_pct"] >= tolerance.flipped_pct:',
-        ),
     ),
     *_of(
         "confusion",
@@ -660,7 +550,6 @@ _MEASUREMENTS = [
             "np.bincount(classes * true + predicted",
             "np.bincount(classes * predicted + true",
         ),
-        ("correct images are those of the class", "return self.counts.diagonal()", "return self.counts.sum(axis=1)"),
     ),
     *_of(
         "drift",
@@ -675,11 +564,6 @@ _MEASUREMENTS = [
             "drift leaves out what does not fill 64 values",
             "(sums + torch.linalg.vector_norm(values[whole:]).double().square()).item()",
             "sums.item()",
-        ),
-        (
-            "drift is of the last batch",
-            "self.difference += sum_of_squares(reference.values - other)",
-            "self.difference = sum_of_squares(reference.values - other)",
         ),
     ),
     *_of(
@@ -696,7 +580,6 @@ _MEASUREMENTS = [
             "x.clamp((grid.quant_min - zero_point) * scale,",
             "x.clamp(grid.quant_min * scale,",
         ),
-        ("a sum adds one summand", "unit.activation(read[0] + read[1])", "unit.activation(read[0] + read[0])"),
     ),
     *_of(
         "audit",
@@ -733,21 +616,11 @@ _STATISTICS = [
             'binomtest(pair.only_config_right, differing, 0.5, "less")',
         ),
         (
-            "McNemar's test counts all images",
-            "binomtest(pair.only_config_right, differing, 0.5)",
-            "binomtest(pair.only_config_right, pair.images, 0.5)",
-        ),
-        (
             "the bootstrap's interval is too narrow",
             "[(1 - confidence) / 2, (1 + confidence) / 2]",
             "[1 - confidence, confidence]",
         ),
         ("the bootstrap is not seeded", "np.random.default_rng(seed)", "np.random.default_rng()"),
-        (
-            "gaps have the other sign",
-            "return 100 * (self.only_config_right - self.only_reference_right) / self.images",
-            "return 100 * (self.only_reference_right - self.only_config_right) / self.images",
-        ),
         ("a loss of the whole margin is none", "return low > -margin_points", "return low >= -margin_points"),
     ),
     *_of(
@@ -756,7 +629,6 @@ _STATISTICS = [
         "statistics/test_seeds.py",
         ("the spread over seeds is biased", "ddof=1", "ddof=0"),
         ("Student's degrees of freedom are the seeds", "len(values) - 1) * spread", "len(values)) * spread"),
-        ("the interval of a mean is that of a value", " / np.sqrt(len(values))", ""),
     ),
     *_of(
         "statistics",
@@ -803,7 +675,6 @@ _DATA = [
             "chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]",
             "chosen = torch.randint(len(self), (count,), generator=torch.Generator().manual_seed(seed))",
         ),
-        ("a sample smaller than asked for passes", "if count > len(self):", "if False:"),
     ),
     *_of(
         "data",
@@ -816,7 +687,6 @@ _DATA = [
         "src/selectq/data/fetch.py",
         "data/test_fetch.py",
         ("a hash is not compared", "if not found.startswith(checksum.hexdigest.lower()):", "if False:"),
-        ("a broken download is kept", "if received < expected:", "if False:"),
         (
             "downloads are used without a hash",
             "for folder in [*folders, DOWNLOADS] if checksum else folders:",
@@ -854,7 +724,6 @@ _PARAMETERS = [
             "if not bounds.low < value < bounds.high:",
         ),
         ("unknown keys pass", "            if name not in _names(cls):\n", "            if False:\n"),
-        ("true is a number", "not (isinstance(value, bool) and kind is not bool)", "True"),
     ),
     *_of(
         "parameters",
@@ -862,7 +731,6 @@ _PARAMETERS = [
         "params/test_load.py",
         ("a key may be written twice", "                if key in seen:\n", "                if False:\n"),
         ("null removes nothing", "            merged[key] = _REMOVED\n", "            merged[key] = merged[key]\n"),
-        ("aliases pass", "if self.check_event(yaml.AliasEvent):", "if False:"),
     ),
     *_of(
         "parameters",
@@ -875,16 +743,10 @@ _PARAMETERS = [
             "if len({*self.repeat.seeds}) != len(",
         ),
         (
-            "a skew behind ReLU6 passes",
-            'asked = [f"range_skew: {self.range_skew}"] if self.range_skew else []',
-            "asked = []",
-        ),
-        (
             "a configuration that is not converted passes",
             '            if name not in self.convert:\n                raise UserError(f"convert: {name} is missing',
             '            if False:\n                raise UserError(f"convert: {name} is missing',
         ),
-        ("Nesterov without momentum passes", "if self.nesterov and not self.momentum:", "if False:"),
     ),
 ]
 
@@ -896,8 +758,6 @@ _FILES = [
         ("a failed write leaves its rest", "        partial.unlink(missing_ok=True)\n", "        pass\n"),
         ("two may write at once", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
         ("nan is written as JSON", "sort_keys=True, allow_nan=False)", "sort_keys=True)"),
-        ("JSON keys stand in the order of the code", "indent=2, sort_keys=True, allow_nan", "indent=2, allow_nan"),
-        ("tables are not rounded", "table.round(digits).to_csv", "table.to_csv"),
     ),
     *_of(
         "files",
@@ -934,7 +794,6 @@ _PROGRAMS = [
         "src/selectq/export/onnx_program.py",
         "export/test_onnx_program.py",
         ("4-bit weights are stored as 8", "<= INT4_BITS:", "< INT4_BITS:"),
-        ("files keep the exporter's notes", "    _strip(model)\n", ""),
         ("weights share their zero points", "    _give_weights_own_zero_points(model.graph)\n", ""),
     ),
     *_of(
@@ -949,13 +808,11 @@ _PROGRAMS = [
         "programs/test_torch_archive.py",
         ("a pickled weight passes", 'payload["use_pickle"] is not False or not', "not"),
         ("any operator passes", 'if key == "target" and value not in OPERATORS:', "if False:"),
-        ("any expression passes", 'if key == "expr_str" and not SYMBOL.fullmatch(value):', "if False:"),
     ),
     *_of(
         "programs",
         "src/selectq/programs/sizes.py",
         "programs/test_sizes.py",
-        ("biases are counted as weights", "WEIGHTS if len(tensor.dims) > 1 else BIASES", "WEIGHTS"),
         (
             "4-bit weights are counted as graph",
             "levels.add(stored_as.get(node.input[0], node.input[0]))",
@@ -972,18 +829,12 @@ _PROGRAMS = [
             "self._was_written(layer) or",
         ),
         ("kernels keep the scales of moved neighbours", " or layer in moved or source in moved:", ":"),
-        (
-            "kernels add no residual",
-            "self._stored(block, x + y) if block.residual",
-            "self._stored(block, y) if block.residual",
-        ),
     ),
     *_of(
         "team",
         "src/selectq/team/merge_lock.py",
         "team/test_merge_lock.py",
         ("a merge keeps our side of a dispute", "if left != right and before not in (left, right):", "if False:"),
-        ("a merge keeps what nobody changed", "chosen = right if left == before else left", "chosen = left"),
     ),
     *_of(
         "team",
