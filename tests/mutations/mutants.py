@@ -45,6 +45,18 @@ def _of(kind: str, file: str, tests: str, *edits: tuple[str, str, str]) -> list[
     return [Mutant(kind, name, file, old, new, paths) for name, old, new in edits]
 
 
+_LOOP = " ".join(
+    f"training/test_loop.py::test_{name}"
+    for name in (
+        "order_and_dropout_are_the_seed_s_and_each_epoch_s_own",
+        "every_step_has_the_rate_of_its_fractional_epoch",
+        "reported_loss_and_accuracy_are_those_of_the_epoch",
+        "smoothed_labels_are_those_of_training_alone",
+        "network_ruined_by_the_last_step_is_not_passed_on",
+        "fp32_overfits_one_batch",
+    )
+)
+
 _SELECTION = [
     *_of(
         "selection",
@@ -204,7 +216,7 @@ _TRAINING = [
     *_of(
         "training",
         "src/selectq/training/loop.py",
-        "training/test_loop.py training/test_resume.py",
+        f"{_LOOP} training/test_resume.py::test_resumed_run_repeats_no_epoch",
         (
             "every epoch has the same order",
             "plan.seed * 100_003 + epoch, plan.workers",
@@ -310,7 +322,10 @@ _TRAINING = [
     *_of(
         "resume",
         "src/selectq/training/resume.py",
-        "training/test_resume.py",
+        "training/test_resume.py::test_key_is_of_the_code_and_of_torch"
+        " training/test_resume.py::test_key_is_of_parameters_and_inputs"
+        " training/test_resume.py::test_states_of_other_parameters_are_left_alone_until_the_run_is_done"
+        " training/test_resume.py::test_resumed_run_equals_an_uninterrupted_one",
         (
             "the optimiser's state is forgotten",
             'if name.startswith("optimizer."):',
@@ -799,7 +814,7 @@ _PROGRAMS = [
     *_of(
         "export",
         "src/selectq/export/describe.py",
-        "export",
+        "export/test_formats.py::test_description_is_complete",
         ("a description counts one scale", "weight_scales=len(scales)", "weight_scales=1"),
     ),
     *_of(
