@@ -35,7 +35,7 @@ def main() -> None:
     params = load_params()
     with only_writer(RESULTS):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
-        evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.convert)
+        evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.calibration_sweep.names)
         latency, paper = latency_points(LATENCIES), read_paper()
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.regime)

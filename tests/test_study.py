@@ -1,7 +1,6 @@
 """`selectq study`, on a pipeline of two trivial stages."""
 
 import contextlib
-import copy
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from small_checkout import REAL, write_checkout
 
 from selectq.errors import UserError
 from selectq.files import only_writer
-from selectq.study import Study, find_checkout, keep_results, prepare_workspace, run_study, study_parameters
+from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
 from selectq.team import dvc
 
 PIPELINE = """
@@ -119,12 +118,11 @@ def test_second_run_and_second_workspace_train_nothing_again(checkout: Path, cap
     assert len(_runs()) == 1, "restored from the cache that the workspaces share"
 
 
-def test_kept_lock_of_another_machine_hides_nothing_that_ran_here(checkout: Path) -> None:
-    run_study(checkout, "digits", keep=True)
-    theirs = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
+def test_lock_of_another_machine_hides_nothing_that_ran_here(checkout: Path) -> None:
+    run_study(checkout, "digits", keep=False)
+    theirs = yaml.safe_load(Path(".workspaces/digits/dvc.lock").read_text())
     theirs["stages"]["train"]["outs"][0]["md5"] = "0" * 32
-    Path("results/same").mkdir()
-    Path("results/same/dvc.lock").write_text(yaml.safe_dump(theirs))
+    Path("dvc.lock").write_text(yaml.safe_dump(theirs))
     run_study(checkout, "same", keep=False)
     assert len(_runs()) == 1, "found in the run cache, not in the lock"
 
@@ -146,30 +144,18 @@ def test_stages_run_under_this_python_and_find_data_from_any_folder(
 def test_keep_copies_what_is_small_to_results(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run_study(checkout, "digits", keep=True)
     kept = sorted(path.name for path in Path("results/digits").iterdir())
-    assert kept == ["drift.csv", "dvc.lock", "params.yaml", "report.html", "summary.json", "table2.md"]
+    assert kept == ["drift.csv", "params.yaml", "report.html", "summary.json", "table2.md"]
     assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
 
 
-def test_kept_lock_holds_the_studys_own_stages_alone(checkout: Path) -> None:
-    run_study(checkout, "digits", keep=True)
-    own = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
-    other = {**own, "stages": {**own["stages"], "qat@gone": copy.deepcopy(own["stages"]["train"])}}
+def test_first_lock_is_the_workspaces_then_the_checkouts(checkout: Path) -> None:
     study = Study(checkout, "digits")
-    (study.workspace / "dvc.lock").write_text(yaml.safe_dump(other))
-    keep_results(study)
-    assert own["stages"].keys() == {"train", "table"}
-    assert yaml.safe_load(Path("results/digits/dvc.lock").read_text()) == own
-
-
-def test_first_lock_is_the_workspaces_then_the_kept_one_then_the_checkouts(checkout: Path) -> None:
-    own = Study(checkout, "digits")
-    lock = own.workspace / "dvc.lock"
-    parameters = study_parameters(own)
-    for folder in (own.checkout, own.results, own.workspace):
+    lock, parameters = study.workspace / "dvc.lock", study_parameters(study)
+    for folder in (study.checkout, study.workspace):
         folder.mkdir(exist_ok=True, parents=True)
         text = f"# of {folder}\nstages: {{}}\n"
         (folder / "dvc.lock").write_text(text)
-        prepare_workspace(own, parameters)
+        prepare_workspace(study, parameters)
         assert lock.read_text() == text
         lock.unlink()
 

@@ -5,7 +5,6 @@ What a command needs is imported when it is asked for: a command that needs no t
 
 import argparse
 import signal
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,8 @@ def _checkout() -> Path:
 
 def _study(arguments: argparse.Namespace) -> None:
     from selectq.study import run_study  # noqa: PLC0415
-    from selectq.team.fanout import spread_study  # noqa: PLC0415
 
-    spread = partial(spread_study, jobs=arguments.jobs) if arguments.jobs > 1 else None
-    run_study(_checkout(), arguments.profile, arguments.keep, spread)
+    run_study(_checkout(), arguments.profile, arguments.keep, arguments.jobs)
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -148,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
     study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
     study.add_argument(
-        "--jobs", metavar="N", type=_positive, default=1, help="stages at a time, sharing the cores (default 1)"
+        "--jobs", metavar="N", type=_positive, default=1, help="configurations at a time, sharing the cores (default 1)"
     )
     study.set_defaults(command=_study)
     search = commands.add_parser("search", help="what the validation images say of a profile's configurations")

@@ -6,7 +6,7 @@ restored, not run again. Parameters therefore stay free of paths that differ bet
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,19 @@ from selectq.files import only_writer, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
 from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
+from selectq.team.parallel import repro_in_parallel
 from selectq.team.servable_lock import had_from_cache, servable_lock
 
-SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
+SOURCES = (
+    "dvc.yaml",
+    "pyproject.toml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/plots",
+    "benchmarks/results",
+    "stages",
+    "src",
+)
 """What a workspace takes from the checkout as it is."""
 
 KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml")
@@ -67,20 +77,20 @@ def find_checkout() -> Path:
     raise UserError(f"{here} is not in a checkout of selectq: no dvc.yaml with profiles/ here or above")
 
 
-def run_study(checkout: Path, profile: str, keep: bool, spread: Callable[[Study], None] | None = None) -> None:
-    """Run the pipeline under a profile, and print Table 2 and the report's path.
+def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
+    """Run the pipeline under a profile; print Table 2, the verdict, and the paths of the report and the model.
 
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile: the stem of a file in `profiles/`.
         keep: also copy the tables to `results/<profile>/`.
-        spread: runs the prepared study's stages beforehand, at the same time, and leaves what they made in the cache.
+        jobs: how many configurations are worked on at a time, each with its share of the cores.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
     study = Study(checkout, profile)
-    with reproduced(study, spread=spread):
+    with reproduced(study, jobs=jobs):
         if keep:
             keep_results(study)
     print((study.workspace / TABLE).read_text(encoding="utf-8"))
@@ -90,15 +100,13 @@ def run_study(checkout: Path, profile: str, keep: bool, spread: Callable[[Study]
 
 
 @contextmanager
-def reproduced(
-    study: Study, stages: Sequence[str] = (), spread: Callable[[Study], None] | None = None
-) -> Iterator[None]:
+def reproduced(study: Study, stages: Sequence[str] = (), jobs: int = 1) -> Iterator[None]:
     """Run the pipeline in the study's workspace, which nobody else runs in before the block ends.
 
     Args:
         study: of a checkout's profile.
         stages: run these and what they need; all if empty.
-        spread: as of `run_study`.
+        jobs: as of `run_study`.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC or one at work, a study under way, or a stage that failed.
@@ -108,8 +116,8 @@ def reproduced(
         prepare_workspace(study, parameters)
         for line in mend_leftovers(study.workspace):
             print(line, flush=True)
-        if spread:
-            spread(study)
+        if jobs > 1:
+            repro_in_parallel(study.workspace, jobs, stage_environment(study.checkout))
         reproduce(study, stages)
         yield
 
@@ -159,10 +167,9 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
     write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
-    own = study.workspace / LOCK_FILE
-    lock = next((path for path in (study.results / LOCK_FILE, study.checkout / LOCK_FILE) if path.exists()), None)
-    if lock and not own.exists():
-        write_bytes(own, servable_lock(lock, had_from_cache(study.checkout / cache, lock.parent)).encode())
+    own, lock = study.workspace / LOCK_FILE, study.checkout / LOCK_FILE
+    if lock.exists() and not own.exists():
+        write_bytes(own, servable_lock(lock, had_from_cache(study.checkout / cache, study.checkout)).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:
@@ -181,17 +188,10 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
 
 
 def keep_results(study: Study) -> None:
-    """Copy tables, report, the plots' data and parameters to `results/<profile>/`, and of the lock the study's stages.
-
-    The workspace's lock began as another study's, and DVC forgets no stage that it once held.
-    """
+    """Copy tables, the plots' data and parameters to `results/<profile>/`."""
     for pattern in KEPT:
         for path in sorted(study.workspace.glob(pattern)):
             write_bytes(study.results / path.name, path.read_bytes())
-    lock = read_yaml(study.workspace / LOCK_FILE)
-    names = ask_dvc(study.workspace, "stage", "list", "--name-only").split()
-    lock["stages"] = {name: lock["stages"][name] for name in names}
-    write_bytes(study.results / LOCK_FILE, yaml.safe_dump(lock, sort_keys=False).encode())
 
 
 def mirror(source: Path, target: Path) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.stats import mannwhitneyu, spearmanr
 
 from selectq.claims.regimes import Measured
-from selectq.claims.verdicts import Gap, Relation, Verdict, judge, judge_all
 from selectq.statistics.answers import REFERENCE
+from selectq.statistics.verdicts import Gap, Relation, Verdict, judge, judge_all
 
 LEVEL = 0.05
 """Of the tests that are not about accuracies."""
@@ -76,7 +76,7 @@ class DriftEnds:
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
         last = float(_block_drift(measured, self.config)["drift"].iloc[-1])
-        return Answer(f"{last:.3f}", "holds" if abs(last - self.near) <= self.near / 10 else "does not hold")
+        return Answer(f"{last:.3f}", "holds" if abs(last - self.near) <= self.near / 10 else "fails")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class FileShrinks:
         """See `Question`."""
         before, after = (measured.figure(name, "size_mb") for name in (REFERENCE, self.config))
         text = f"{before:.2f} MB to {after:.2f} MB, {before / after:.2f} x"
-        return Answer(text, "holds" if before / after >= self.factor else "does not hold")
+        return Answer(text, "holds" if before / after >= self.factor else "fails")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class RetrainsLess:
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
         ours = measured.figure(self.config, "params_retrained_pct")
-        return Answer(f"{ours:.2f} %", "holds" if ours < self.share else "does not hold")
+        return Answer(f"{ours:.2f} %", "holds" if ours < self.share else "fails")
 
 
 def write_gap(gap: Gap) -> str:
@@ -174,5 +174,5 @@ def _own_errors(measured: Measured, config: str) -> pd.DataFrame:
 
 def _one_sided(direction: float, p_value: float) -> Verdict:
     if p_value >= LEVEL:
-        return "cannot tell"
-    return "holds" if direction > 0 else "does not hold"
+        return "unclear"
+    return "holds" if direction > 0 else "fails"

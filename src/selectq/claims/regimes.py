@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 from torchvision.models import MobileNetV2
 
-from selectq.claims.verdicts import Gap
 from selectq.errors import UserError
 from selectq.params.configs import QatConfig
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.statistics.answers import REFERENCE
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS
+from selectq.statistics.verdicts import Gap
 from selectq.tables.evidence import CAUSE_COLUMNS, DRIFT_COLUMNS, read_table
 
 ENOUGH_SEEDS = 3

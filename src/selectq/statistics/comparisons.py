@@ -95,10 +95,14 @@ def find_full(configuration: Configuration, configurations: Sequence[Configurati
 
     Of several, the one whose scheme has most in common with the configuration's; of equals, the first.
     """
-    if configuration.method != "qat" or configuration.experiment.scope == "all":
+    if not configuration.scope or _retrains_all(configuration):
         return None
-    candidates = [one for one in configurations if one.experiment.scope == "all" and _bits(one) == _bits(configuration)]
+    candidates = [one for one in configurations if _retrains_all(one) and _bits(one) == _bits(configuration)]
     return max(candidates, key=lambda one: _in_common(one, configuration), default=None)
+
+
+def _retrains_all(configuration: Configuration) -> bool:
+    return "all" in configuration.scope
 
 
 def _bits(configuration: Configuration) -> tuple[str, str]:
