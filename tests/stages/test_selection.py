@@ -23,7 +23,7 @@ CHANGES = {
     "calibration_sweep": {"names": ["channel"], "images": [24]},
     "audit": {"flaws": {"calibration_images": [], "statistics_batches": [2], "range_skew": []}},
 }
-FP32, CHOSEN_BY = "metrics/fp32.json", "metrics/calibration.csv"
+FP32, CHOSEN_BY = "metrics/fp32.json", "metrics/calibration/channel.csv"
 
 
 def others(split: Split, seed: int) -> Split:
@@ -37,7 +37,7 @@ def outputs(folder: Path, dataset: Dataset) -> dict[str, bytes]:
     write_dataset(folder / "data/images.safetensors", dataset)
     workspace.run("finetune_fp32")
     workspace.run("ptq", "--name", "channel")
-    workspace.run("calibration")
+    workspace.run("calibration", "--name", "channel")
     workspace.run("qat", "--name", "dw")
     workspace.run("qat", "--name", "clf")
     return workspace.outputs()

@@ -113,11 +113,15 @@ class Workspace:
 
     def refusal(self, stage: str, *arguments: str) -> str:
         """The one line with which a stage must refuse to run."""
+        (line,) = self.failure(stage, *arguments)
+        return line
+
+    def failure(self, stage: str, *arguments: str) -> list[str]:
+        """What a stage that must end with a user's mistake says, line by line; the last one is the error."""
         status, errors = self._run_in_a_copy_of_this_process(stage, *arguments)
-        assert status == 2, errors
-        lines = errors.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("error: "), errors
-        return lines[0].removeprefix("error: ")
+        *lines, error = errors.splitlines()
+        assert status == 2 and error.startswith("error: "), errors
+        return [*lines, error.removeprefix("error: ")]
 
     def _run_in_a_copy_of_this_process(self, stage: str, *arguments: str) -> tuple[int | None, str]:
         """Exit status, and what was said on stderr. This process has torch loaded: a new one would take seconds to."""
@@ -153,10 +157,8 @@ def run_chain(run: Callable[..., str]) -> None:
     run("ranges")
     run("audit")
     run("ptq", "--name", "tensor")
-    run("calibration")
+    run("calibration", "--name", "tensor")
     run("qat", "--name", "dw")
     run("convert", "--name", "dw")
-    run("parity", "--name", "dw")
     run("drift", "--name", "tensor")
     run("drift", "--name", "dw")
-    run("causes", "--name", "dw")
