@@ -158,15 +158,13 @@ def rounded_from(figure: str, value: str) -> bool:
 
 
 def values_of(labels: list[str], file: Path) -> list[str]:
-    """All that stands in the rows of a CSV in which some cell begins with each label; of faults, the rows' sums."""
+    """All that stands in the rows of a CSV in which some cell begins with each label."""
     with file.open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
     if labels[0].startswith("Ours"):
         return [row["ours"] for row in rows if "ours" in row]
     for label in labels:
         rows = [row for row in rows if any(cell.replace("`", "").startswith(label) for cell in row.values())]
-    if rows and "trials" in rows[0]:
-        return [str(sum(int(row[column]) for row in rows)) for column in ("trials", "survived")]
     return [value for row in rows for value in row.values()]
 
 
