@@ -7,15 +7,10 @@ import pytest
 from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.page import Judged, judge_claims
 from selectq.claims.paper_claims import CLAIMS, GROUPS, GROWS, TELLS
-from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting, read_settings
+from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting
 from selectq.commands.claims import written_pages
 
 Runs = dict[Setting, Measured]
-
-
-@pytest.fixture(scope="module")
-def runs(checkout: Path) -> Runs:
-    return read_settings(checkout)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +19,8 @@ def judged(runs: Runs) -> Judged:
 
 
 @pytest.fixture(scope="module")
-def pages(checkout: Path) -> dict[str, str]:
-    return written_pages(checkout)
+def pages(checkout: Path, runs: Runs) -> dict[str, str]:
+    return written_pages(checkout, runs)
 
 
 @pytest.mark.parametrize("name", ["results/claims.md", "docs/results.md", "README.md"])
