@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from selectq.errors import UserError
 from selectq.files import only_writer, write_bytes
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
+from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
 from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.servable_lock import had_from_cache, servable_lock
@@ -158,7 +156,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     local = settings({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
-    write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
+    write_bytes(study.workspace / PARAMS_FILE, (header + write_yaml(parameters)).encode())
     own = study.workspace / LOCK_FILE
     lock = next((path for path in (study.results / LOCK_FILE, study.checkout / LOCK_FILE) if path.exists()), None)
     if lock and not own.exists():
@@ -191,7 +189,7 @@ def keep_results(study: Study) -> None:
     lock = read_yaml(study.workspace / LOCK_FILE)
     names = ask_dvc(study.workspace, "stage", "list", "--name-only").split()
     lock["stages"] = {name: lock["stages"][name] for name in names}
-    write_bytes(study.results / LOCK_FILE, yaml.safe_dump(lock, sort_keys=False).encode())
+    write_bytes(study.results / LOCK_FILE, write_yaml(lock).encode())
 
 
 def mirror(source: Path, target: Path) -> None:
