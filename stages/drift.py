@@ -7,7 +7,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from selectq.data.augment import normalise, shown_batches
+from selectq.data.augment import image_batches, shown_batches
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.drift.causes import measure_causes
@@ -50,8 +50,8 @@ def main() -> None:
         )
         causes_sample = test.sample(params.drift.cause_images, params.seed)
         causes = measure_causes(parent, quantized, shown_batches(causes_sample, f"{name}: causes"))
-        sample = normalise(test.sample(params.drift.histogram_images, params.seed).images)
-        histograms = level_histograms(quantized, params.drift.inspect, sample)
+        sample = test.sample(params.drift.histogram_images, params.seed)
+        histograms = level_histograms(quantized, params.drift.inspect, image_batches(sample))
         for table in (drift, causes, histograms):
             table.insert(0, "config", name)
         write_csv(output, drift)
