@@ -25,6 +25,7 @@ WRITTEN = {
     "metrics/audit.csv",
     "metrics/calibration/tensor.csv",
     "metrics/causes/dw.csv",
+    "metrics/causes/tensor.csv",
     "metrics/channel_ranges.csv",
     "metrics/drift/dw.csv",
     "metrics/drift/dw.histograms.csv",
