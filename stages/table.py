@@ -9,6 +9,7 @@ from pathlib import Path
 from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.stale import drop_others
 from selectq.statistics.rows import with_written_p
 from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper, read_audit
 from selectq.tables.configurations import list_configurations
@@ -35,6 +36,11 @@ def main() -> None:
     params = load_params()
     with only_writer(RESULTS):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
+        for folder in ("simulated", "int8", "parity", "drift", "causes"):
+            drop_others(METRICS / folder, params.convert)
+        drop_others(METRICS / "learning", ["fp32", *params.qat])
+        drop_others(METRICS / "oscillation", params.qat)
+        drop_others(METRICS / "calibration", params.calibration_sweep.names)
         evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.calibration_sweep.names)
         latency, paper = latency_points(LATENCIES), read_paper()
         rows1 = table1(configurations, evidence, paper)

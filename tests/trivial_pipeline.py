@@ -43,7 +43,9 @@ FEW = _with_few_configurations(PARAMETERS)
 STAGE = """
 import json, sys, uuid
 from pathlib import Path
-from selectq.stage import run
+from selectq.stage import refuse_unless_it_may_run, run
+
+refuse_unless_it_may_run()
 
 def main():
     content = uuid.uuid4().hex  # something new, so that every change spreads, and work done twice shows

@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from selectq.claims.archive import archive_study
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
-from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
+from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel
 from selectq.team.servable_lock import had_from_cache, servable_lock
@@ -171,14 +169,14 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     """
     for source in SOURCES:
         mirror(study.checkout / source, study.workspace / source)
-    cache = ask_dvc(study.checkout, "cache", "dir")
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
+    cache = cache_folder(study.checkout)
+    local = settings({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
-    write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
+    write_bytes(study.workspace / PARAMS_FILE, (header + write_yaml(parameters)).encode())
     own, lock = study.workspace / LOCK_FILE, study.checkout / LOCK_FILE
     if lock.exists() and not own.exists():
-        write_bytes(own, servable_lock(lock, had_from_cache(study.checkout / cache, study.checkout)).encode())
+        write_bytes(own, servable_lock(lock, had_from_cache(cache, study.checkout)).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:

@@ -85,30 +85,6 @@ def test_missing_file(missing: str, run_folder: Path, params: Params) -> None:
     assert str(refusal.value).endswith("; run the stage that writes it")
 
 
-def test_files_of_a_removed_configuration_are_named_together(run_folder: Path, params: Params) -> None:
-    metrics = run_folder / "metrics"
-    kept = (
-        "causes/old.csv",
-        "drift/old.csv",
-        "drift/old.histograms.csv",
-        "int8/old.confusion.csv",
-        "int8/old.json",
-        "learning/old.csv",
-        "oscillation/old.csv",
-        "parity/old.csv",
-        "parity/old.layers.csv",
-        "parity/old.json",
-        "simulated/old.json",
-    )
-    stale = [metrics / name for name in kept]
-    for path in stale:
-        path.write_text("whatever it holds")
-    with pytest.raises(UserError) as refusal:
-        read(run_folder, params)
-    named = ", ".join(map(str, stale))
-    assert str(refusal.value) == f"{named}: of no configuration in params.yaml; delete, or put the configuration back"
-
-
 def test_run_without_retraining_has_no_oscillation(run_folder: Path, params: Params) -> None:
     metrics, results = run_folder / "metrics", run_folder / "results"
     for path in metrics.glob("*/*"):
@@ -119,12 +95,6 @@ def test_run_without_retraining_has_no_oscillation(run_folder: Path, params: Par
         write_csv(results / f"{name}.csv", table[table["config"].isin(params.ptq)])
     found = read_evidence(metrics, results, params.ptq, [], list(params.ptq)).oscillation
     assert found.empty and list(found)[:2] == ["config", "layer"]
-
-
-def test_learning_curve_of_a_ptq_configuration_is_stale(run_folder: Path, params: Params) -> None:
-    (run_folder / "metrics" / "learning" / "tensor.csv").write_text("")
-    with pytest.raises(UserError, match=r"learning/tensor\.csv: of no configuration"):
-        read(run_folder, params)
 
 
 @pytest.mark.parametrize(

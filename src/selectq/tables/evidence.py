@@ -11,7 +11,6 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
-from selectq.stale import refuse_stale
 from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 
 Percent = Annotated[float, Between(0, 100)]
@@ -220,20 +219,9 @@ def read_evidence(
         calibrated: names of those that were calibrated in several ways.
 
     Raises:
-        UserError: a file is missing, damaged or incomplete, or belongs to a configuration that is no longer there.
+        UserError: a file is missing, damaged or incomplete.
     """
     quantized, trained = (*ptq, *qat), ("fp32", *qat)
-    refuse_stale(
-        [
-            *(root / "simulated" / f"{name}.json" for name in quantized),
-            *(root / "int8" / f"{name}.{suffix}" for name in quantized for suffix in ("json", "confusion.csv")),
-            *(root / "parity" / f"{name}.{suffix}" for name in quantized for suffix in ("json", "csv", "layers.csv")),
-            *(root / "learning" / f"{name}.csv" for name in trained),
-            *(root / "drift" / f"{name}.{suffix}" for name in quantized for suffix in ("csv", "histograms.csv")),
-            *(root / "causes" / f"{name}.csv" for name in quantized),
-            *(root / "oscillation" / f"{name}.csv" for name in qat),
-        ]
-    )
     programs = {name: read_program_evidence(root, name) for name in quantized}
     return Evidence(
         fp32=read_metrics(root / "fp32.json", Fp32Metrics),
