@@ -11,8 +11,8 @@ from selectq.params.configs import CalibrationConfig, Params
 from selectq.params.load import load_params
 
 SPLITS = ("train", "validation", "test")
-BATCH = 250
-"""Images in one of the batches that `audit.flaws.statistics_batches` counts."""
+CALIBRATION_BATCH = 250
+"""Images at a time in the audit, whose `statistics_batches` counts batches."""
 
 
 class Count(NamedTuple):
@@ -102,8 +102,16 @@ def _of_the_audit(params: Params) -> Iterator[Count]:
     for number, images in enumerate(audit.flaws.calibration_images):
         yield Count(f"audit.flaws.calibration_images[{number}]", images, "train")
     for number, batches in enumerate(audit.flaws.statistics_batches):
-        yield Count(f"audit.flaws.statistics_batches[{number}], of {BATCH} images", batches * BATCH, "train")
+        yield Count(
+            f"audit.flaws.statistics_batches[{number}], of {CALIBRATION_BATCH} images",
+            batches * CALIBRATION_BATCH,
+            "train",
+        )
     for number, flaws in enumerate(audit.combined):
         key = f"audit.combined[{number}]"
         yield Count(f"{key}.calibration_images", flaws.get("calibration_images", 0), "train")
-        yield Count(f"{key}.statistics_batches, of {BATCH} images", flaws.get("statistics_batches", 0) * BATCH, "train")
+        yield Count(
+            f"{key}.statistics_batches, of {CALIBRATION_BATCH} images",
+            flaws.get("statistics_batches", 0) * CALIBRATION_BATCH,
+            "train",
+        )
