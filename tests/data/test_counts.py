@@ -50,30 +50,29 @@ LARGE = {
 def test_count_larger_than_its_split_is_named(key: str, document: dict[str, Any]) -> None:
     size = SIZES[LARGE[key]]
     check_counts(changed(document, key, size), SIZES)
-    with pytest.raises(UserError, match=rf"{key}: {size + 1:,} \(there are {size:,} [a-z]+ images\)"):
+    with pytest.raises(UserError, match=rf": of {size:,} [a-z]+ images {key}: {size + 1:,}$"):
         check_counts(changed(document, key, size + 1), SIZES)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("calibration_sweep.images", [128, 10_001], "calibration_sweep.images[1]: 10,001 "),
-        ("audit.flaws.calibration_images", [1, 10_001], "audit.flaws.calibration_images[1]: 10,001 "),
-        ("audit.flaws.statistics_batches", [40, 41], "audit.flaws.statistics_batches[1], of 250 images: 10,250 "),
-        ("audit.combined", [{"calibration_images": 10_001}], "audit.combined[0].calibration_images: 10,001 "),
+        ("calibration_sweep.images", [128, 10_001], "calibration_sweep.images[1]: 10,001"),
+        ("audit.flaws.calibration_images", [1, 10_001], "audit.flaws.calibration_images[1]: 10,001"),
+        ("audit.flaws.statistics_batches", [40, 41], "audit.flaws.statistics_batches[1], of 250 images: 10,250"),
+        ("audit.combined", [{"calibration_images": 10_001}], "audit.combined[0].calibration_images: 10,001"),
         ("audit.combined", [{"statistics_batches": 41}], "audit.combined[0].statistics_batches, of 250 images: 10,250"),
     ],
 )
 def test_count_in_a_list_is_named(key: str, value: Any, named: str, document: dict[str, Any]) -> None:
     with pytest.raises(UserError) as refusal:
         check_counts(changed(document, key, value), SIZES)
-    assert str(refusal.value).startswith(f"more images are asked for than there are: {named}")
-    assert ";" not in str(refusal.value)
+    assert str(refusal.value) == f"more images are asked for than there are: of 10,000 training images {named}"
 
 
 def test_calibration_images_are_of_the_split_that_is_named(document: dict[str, Any]) -> None:
     params = changed(document, "ptq.channel.calibration", {"split": "validation", "images": 2_001})
-    with pytest.raises(UserError, match=r"ptq\.channel\.calibration\.images: 2,001 \(there are 2,000 validation"):
+    with pytest.raises(UserError, match=r"of 2,000 validation images ptq\.channel\.calibration\.images: 2,001$"):
         check_counts(params, SIZES)
 
 
@@ -83,7 +82,7 @@ def test_all_are_named_at_once(document: dict[str, Any]) -> None:
         check_counts(params, dict.fromkeys(SIZES, 0))
     assert "\n" not in str(refusal.value)
     for count in counted(params):
-        assert (f"{count.key}: {count.images:,} " in str(refusal.value)) == (count.images > 0)
+        assert (f"{count.key}: {count.images:,}" in str(refusal.value)) == (count.images > 0)
 
 
 def test_committed_counts_fit_the_digits(document: dict[str, Any]) -> None:
@@ -104,7 +103,7 @@ def test_parameters_are_read_with_the_sizes_of_the_packed_file(
     write_dataset(Path("images"), Dataset(**splits, classes=("a",), origin={}))
     assert split_sizes(Path("images")) == {"train": 600, "validation": 200, "test": 449}
     Path("params.yaml").write_text(yaml.safe_dump(document))
-    with pytest.raises(UserError, match=r"drift\.images: 450 \(there are 449 test images\)"):
+    with pytest.raises(UserError, match=r"of 449 test images .*drift\.images: 450"):
         load_checked_params(Path("images"))
 
 

@@ -295,8 +295,10 @@ def test_images_in_two_splits_or_classes_are_told(here: Path, capsys: pytest.Cap
     files["train/bird/cat.png"] = files["train/cat/1.png"]
     load_dataset(trusted(pack_zip(here / "i.zip", files)), [])
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert any("1 images are in one split" in line and "test/dog/again.bmp" in line for line in lines)
-    assert any("train/cat/1.png" in line and "train/bird/cat.png" in line for line in lines if "one class" in line)
+    assert any("two splits: 1, such as" in line and "test/dog/again.bmp" in line for line in lines)
+    assert any(
+        "train/cat/1.png" in line and "train/bird/cat.png" in line for line in lines if "two classes: 1," in line
+    )
 
 
 def test_images_that_stand_once_give_no_warning(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def read_folder(folder: Path, limits: Limits, left_out: LeftOut) -> Iterator[Fil
     meter = _Meter(folder.name, limits)
     pending = [folder]
     while pending:
-        for path in pending.pop().iterdir():
+        for path in sorted(pending.pop().iterdir()):
             inside = PurePosixPath(path.relative_to(folder).as_posix())
             if _of_the_system(inside):
                 continue

@@ -53,13 +53,13 @@ def check_counts(params: Params, sizes: Mapping[str, int]) -> None:
     Raises:
         UserError: all keys that ask for too many, each with its value and the number of images there.
     """
-    excessive = [
-        f"{count.key}: {count.images:,} (there are {sizes[count.split]:,} {_NAMES[count.split]} images)"
-        for count in dict.fromkeys(counted(params))
-        if count.images > sizes[count.split]
-    ]
-    if excessive:
-        raise UserError(f"more images are asked for than there are: {'; '.join(excessive)}")
+    asked: dict[str, list[str]] = {}
+    for count in dict.fromkeys(counted(params)):
+        if count.images > sizes[count.split]:
+            asked.setdefault(count.split, []).append(f"{count.key}: {count.images:,}")
+    if asked:
+        listed = [f"of {sizes[split]:,} {_NAMES[split]} images {', '.join(keys)}" for split, keys in asked.items()]
+        raise UserError(f"more images are asked for than there are: {'; '.join(listed)}")
 
 
 _NAMES = {"train": "training", "validation": "validation", "test": "test"}

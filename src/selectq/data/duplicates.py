@@ -18,16 +18,16 @@ class Placed(NamedTuple):
 def describe_duplicates(images: Iterable[Placed]) -> list[str]:
     """A line for what is in two splits and one for what is in two classes, with the first examples; none if nothing."""
     first: dict[bytes, Placed] = {}
-    found: dict[str, list[str]] = {"split": [], "class": []}
+    found: dict[str, list[str]] = {"splits": [], "classes": []}
     for image in images:
         known = first.setdefault(image.digest, image)
         pair = f"{known.name} and {image.name}"
         if known.split != image.split:
-            found["split"].append(f"{pair} ({known.split}, {image.split})")
+            found["splits"].append(f"{pair} ({known.split}, {image.split})")
         if known.label != image.label:
-            found["class"].append(pair)
+            found["classes"].append(pair)
     return [
-        f"{len(pairs):,} images are in one {what} and, with the same pixels, in another: {_listed(pairs)}"
+        f"images with the same pixels in two {what}: {len(pairs):,}, such as {_listed(pairs)}"
         for what, pairs in found.items()
         if pairs
     ]
