@@ -96,6 +96,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "model.stage_strides[6]: 3 is out of range; allowed: 1 to 2",
         ),
         ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),
+        ("drift.inspect", ["x"], "drift.inspect: 'x' is no convolution; allowed: such as features.14.conv.1.0"),
         ("qat.dw.weights.bits", 9, "qat.dw.weights.bits: 9 is out of range; allowed: 2 to 8"),
         ("qat.dw.activations.bits", 1, "qat.dw.activations.bits: 1 is out of range; allowed: 2 to 8"),
         ("qat.dw.weights.bits", None, "qat.dw.weights.bits: None is not a whole number"),

@@ -40,6 +40,9 @@ MODULE_NAMES = (
 )
 """torchvision's names of the modules that hold parameters."""
 
+CONVOLUTION_NAMES = r"features\.(0|18)\.0|features\.1\.conv\.(0\.0|1)|features\.([2-9]|1[0-7])\.conv\.([01]\.0|2)"
+"""And of the convolutions among them."""
+
 
 @dataclass(frozen=True)
 class Cifar10Config(Config):
@@ -329,6 +332,12 @@ class DriftConfig(Config):
     inspect: tuple[str, ...]
     histogram_images: Count
     cause_images: Count
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.inspect:
+            if not re.fullmatch(CONVOLUTION_NAMES, name):
+                raise UserError(f"inspect: {name!r} is no convolution; allowed: such as features.14.conv.1.0")
 
 
 @dataclass(frozen=True)
