@@ -2,26 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PIP := $(BIN)/python -m pip install --quiet --editable
 # A process of one thread for each core, up to as many as 16 GB hold; the tests of a file share what they set up.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth faults clean
+.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 clean
 
 help:
-	@echo "make demo                     the paper's story on handwritten digits, in some ten minutes"
-	@echo "make study PROFILE=x          the same pipeline under profiles/x.yaml; with KEEP=1 its tables are kept in results/x/,"
-	@echo "                              with JOBS=4 four stages run at a time, each with a quarter of the cores"
+	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
+	@echo "make test                     the fast tests; make test-all: the slow ones too"
+	@echo "make study PROFILE=x          the same pipeline under profiles/x.yaml, in .workspaces/x/; with KEEP=1 its tables"
+	@echo "                              are kept in results/x/, with JOBS=4 four configurations run at a time"
 	@echo "make share                    push everything that ran to the team's remote; make fetch: get it, without training"
 	@echo "make verify                   hash the cache and all outputs, and name what is damaged"
-	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make lint                     style and types"
 	@echo "make bench                    speed, memory and start-up against the usual loops, and where a step's time goes"
 	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
-	@echo "make bench-growth             what DVC and the report cost at 10 to 1,000 configurations, and ImageNet by numbers"
-	@echo "make faults                   kill, fill, damage and mislead the demo some 300 times, and count what it survives"
-	@echo "make setup                    .venv with the pinned packages (the others do this themselves)"
+	@echo "make setup                    .venv with what the demo needs (the other targets add what they need)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
 setup: $(READY)
@@ -32,7 +31,7 @@ $(READY): pyproject.toml
 		|| { echo "error: '$(PYTHON)' is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up .venv (torch is a large download the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[pipeline,remotes,fanout,executorch,weights,dev]'
+	@$(PIP) '.[pipeline]'
 	@if git rev-parse --git-dir > /dev/null 2>&1; then \
 		git config merge.selectq-lock.driver '.venv/bin/selectq merge-lock %O %A %B'; \
 		git config merge.selectq-written.driver true; \
@@ -40,46 +39,46 @@ $(READY): pyproject.toml
 	@$(BIN)/selectq plots-page
 	@touch $@
 
-demo: PROFILE := digits
-demo: study
+# What further targets need: .venv/.ready-x has the extra x of pyproject.toml.
+$(READY)-%: $(READY)
+	@$(PIP) '.[$*]'
+	@touch $@
 
-study: $(READY)
+demo: $(READY)
+	@$(BIN)/selectq study demo --jobs "$(or $(JOBS),2)"
+
+study: $(READY) $(READY)-executorch
 	@test -n "$(PROFILE)" || { echo "error: which profile? make study PROFILE=x, one of:" $(basename $(notdir $(wildcard profiles/*.yaml))) >&2; exit 2; }
 	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep) $(if $(JOBS),--jobs "$(JOBS)")
 
-share fetch verify: $(READY)
+share fetch: $(READY) $(READY)-remotes
 	@$(BIN)/selectq $@
 
-test: $(READY)
+verify: $(READY)
+	@$(BIN)/selectq $@
+
+test: $(READY)-dev
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY)
+test-slow: $(READY)-dev
 	$(PYTEST) -m slow
 
 test-all: test test-slow
 
-lint: $(READY)
+lint: $(READY)-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(READY)
-	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+bench: $(READY)-bench
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/profile_steps.py
 
 bench-accuracy: $(READY)
 	$(BIN)/python benchmarks/same_accuracy.py
 
-bench-int8: $(READY)
-	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+bench-int8: $(READY)-bench
 	$(BIN)/python benchmarks/bench_int8.py
-
-bench-growth: $(READY)
-	$(BIN)/python benchmarks/pipeline_growth.py
-
-faults: $(READY)
-	$(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

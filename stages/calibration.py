@@ -22,29 +22,31 @@ from selectq.training.simulation import quantized_forward
 
 IMAGES = Path("data/images.safetensors")
 PARENT = Path("models/fp32.safetensors")
-OUTPUT = Path("metrics/calibration.csv")
 COLUMNS = ["config", "granularity", "estimator", "images", "validation_top1", "test_top1"]
 
 
 def main() -> None:
     """Run the stage."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="a configuration listed under calibration_sweep in params.yaml")
+    name: str = parser.parse_args().name
     params = load_params()
-    sweep, rows = params.calibration_sweep, []
-    with only_writer(OUTPUT):
+    choose(dict.fromkeys(params.calibration_sweep.names), name, "calibration_sweep.names")
+    config, sweep, rows = params.ptq[name], params.calibration_sweep, []
+    output = Path(f"metrics/calibration/{name}.csv")
+    with only_writer(output):
         device = choose_device()
         dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
         splits = [split.sample(sweep.evaluation_images, params.seed) for split in (dataset.validation, dataset.test)]
-        for name, estimator, images in product(sweep.names, sweep.estimators, sweep.images):
-            config = choose(params.ptq, name, "ptq")
+        for estimator, images in product(sweep.estimators, sweep.images):
             calibration = dataclasses.replace(config.calibration, estimator=estimator, images=images)
             changed = dataclasses.replace(config, calibration=calibration)
             forward = quantized_forward(quantize_repaired(parent, dataset, changed, params.seed), device)
             label = f"{name}, {estimator}, {images} images"
             accuracies = [evaluate(forward, split, label)["top1"] for split in splits]
             rows.append((name, config.weights.granularity, estimator, images, *accuracies))
-        write_csv(OUTPUT, pd.DataFrame(rows, columns=COLUMNS), digits=4)
+        write_csv(output, pd.DataFrame(rows, columns=COLUMNS), digits=4)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Convert a quantized network to integer programs, one file for each format."""
+"""Convert a quantized network to integer programs, measure them, and hold all backends to the same predictions."""
 
 import _src  # noqa: F401
 
@@ -6,17 +6,25 @@ import _src  # noqa: F401
 import argparse
 from pathlib import Path
 
+import torch
+
+from selectq.confusion import Confusion, count_confusion
+from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.files import only_writer
+from selectq.files import only_writer, write_csv, write_json, write_tensors
 from selectq.params.load import choose, load_params
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs
+from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
+from selectq.parity.forms import program_forms, reference_form, simulation_form
+from selectq.parity.gate import hold_to_tolerance
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
+from selectq.training.device import choose_device
 
 IMAGES = Path("data/images.safetensors")
-PROGRAMS = Path("models/int8")
 
 
 def main() -> None:
@@ -26,15 +34,39 @@ def main() -> None:
     name: str = parser.parse_args().name
     params = load_params()
     choose(dict.fromkeys(params.convert), name, "convert")
-    folder = PROGRAMS / name
-    with only_writer(folder):
+    folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
+    choose_device()  # for its side effect: freed memory is kept, and passes over the images are faster
+    with only_writer(metrics):
+        dataset = read_dataset(IMAGES)
+        test, classes = dataset.test, dataset.classes
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
-        manifest = describe_program(checkpoint, read_dataset(IMAGES).test.images.shape[-1])
         reference = to_reference(checkpoint.network)
+        manifest = describe_program(checkpoint, test.images.shape[-1])
         for ending in params.formats:
-            path = folder / f"{name}.{ending}"
-            write_program(path, reference, manifest)
-            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+            write_program(folder / f"{name}.{ending}", reference, manifest)
+        programs = program_forms(folder, name, params.formats, reference)
+        forms = [simulation_form(checkpoint.network), reference_form(reference), *programs]
+
+        pixels, labels = test.images.numpy(), test.labels.numpy()
+        shipped = all_logits(next(form for form in forms if form.name == SHIPPED), pixels, name)
+        counts = count_confusion(labels, shipped.argmax(1), len(classes))
+        compared = evenly(len(test), params.parity.images)
+        others = {form.name: all_logits(form, pixels[compared], name) for form in forms if form.name != SHIPPED}
+        pairs = compare_pairs(name, others | {SHIPPED: shipped[compared]}, labels[compared])
+        layers = compare_layers(name, reference, forms, pixels[evenly(len(test), params.parity.layer_images)])
+
+        answers = {"logits": torch.from_numpy(shipped)}
+        write_tensors(Path(f"models/logits/{name}.safetensors"), answers, {"config": name, "split": "test"})
+        write_csv(Path(f"metrics/parity/{name}.csv"), pairs)
+        write_csv(Path(f"metrics/parity/{name}.layers.csv"), layers)
+        write_json(Path(f"metrics/parity/{name}.json"), parity_metrics(pairs, layers))
+        write_csv(Path(f"metrics/int8/{name}.confusion.csv"), confusion_metrics(name, Confusion(classes, counts)))
+        write_json(metrics, program_metrics(folder, checkpoint.scheme, shipped, labels))
+        hold_to_tolerance(name, pairs, layers, params.parity)
+        flipped, steps = pairs["flipped_pct"].max(), layers["steps"].max()
+        print(
+            f"{name}: {len(forms)} backends, at most {flipped:.2f} % of predictions flipped, {steps} steps at a layer"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure where a network's quantization changes the activations; writes drift and histograms of levels as CSV."""
+"""Measure where quantization changes the activations, and the causes of every layer's error; writes CSV files."""
 
 import _src  # noqa: F401
 
@@ -7,15 +7,15 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from selectq.data.augment import EVALUATION_BATCH, image_batches, normalise
+from selectq.data.augment import image_batches, shown_batches
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
+from selectq.drift.causes import measure_causes
 from selectq.drift.distributions import level_histograms, require_convolutions
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
 from selectq.params.load import choose, load_params
-from selectq.progress import progress
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
 from selectq.quantization.repairs.repaired import equivalent_parent
@@ -38,7 +38,6 @@ def main() -> None:
     with only_writer(output):
         device = choose_device()
         test = read_dataset(IMAGES).to(device).test
-        sample = normalise(test.sample(params.drift.histogram_images, params.seed).images)
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         original = read_parent(PARENT, params.range_skew, params.seed)
         parent = fold_parent(equivalent_parent(original, checkpoint.repairs), device)
@@ -46,13 +45,18 @@ def main() -> None:
         quantized = checkpoint.network.to(device)
 
         spread = test.part(evenly(len(test), params.drift.images))
-        batches = progress(image_batches(spread), -(-len(spread) // EVALUATION_BATCH), f"{name}: drift")
-        drift = measure_drift(parent, quantized, batches, partial(quantized_forward, device=device))
-        histograms = level_histograms(quantized, params.drift.inspect, sample)
-        drift.insert(0, "config", name)
-        histograms.insert(0, "config", name)
+        drift = measure_drift(
+            parent, quantized, shown_batches(spread, f"{name}: drift"), partial(quantized_forward, device=device)
+        )
+        causes_sample = test.sample(params.drift.cause_images, params.seed)
+        causes = measure_causes(parent, quantized, shown_batches(causes_sample, f"{name}: causes"))
+        sample = test.sample(params.drift.histogram_images, params.seed)
+        histograms = level_histograms(quantized, params.drift.inspect, image_batches(sample))
+        for table in (drift, causes, histograms):
+            table.insert(0, "config", name)
         write_csv(output, drift)
         write_csv(Path(f"metrics/drift/{name}.histograms.csv"), histograms, digits=8)
+        write_csv(Path(f"metrics/causes/{name}.csv"), causes, digits=8)
 
 
 if __name__ == "__main__":

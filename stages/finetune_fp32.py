@@ -66,6 +66,7 @@ def main() -> None:
             "data": f"{dataset.origin['name']} {dataset.origin['source']}",
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "size_bytes": CHECKPOINT.stat().st_size,
+            "torch": torch.__version__,
         }
         write_json(METRICS, metrics)
         state.discard()

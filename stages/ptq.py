@@ -6,6 +6,8 @@ import _src  # noqa: F401
 import argparse
 from pathlib import Path
 
+import torch
+
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
 from selectq.models.parent import read_parent
@@ -44,6 +46,7 @@ def main() -> None:
                 "validation_top1": round(validation["top1"], 4),
                 "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
                 "params_retrained": 0,
+                "torch": torch.__version__,
             },
         )
         print(f"{name}: simulated top-1 {validation['top1']:.2f} % on the validation images")

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json
@@ -59,6 +60,7 @@ def main() -> None:
                 "validation_top1": round(history[-1]["top1"], 4),
                 "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
                 "params_retrained": count_parameters(parent.model, scope),
+                "torch": torch.__version__,
             },
         )
         state.discard()

@@ -6,13 +6,12 @@ import _src  # noqa: F401
 import argparse
 from pathlib import Path
 
-from selectq.data.augment import EVALUATION_BATCH, image_batches
+from selectq.data.augment import shown_batches
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
 from selectq.params.load import load_params
-from selectq.progress import progress
 from selectq.quantization.post_training import fold_parent
 from selectq.stage import run
 from selectq.training.device import choose_device
@@ -30,8 +29,7 @@ def main() -> None:
         device = choose_device()
         test = read_dataset(IMAGES).to(device).test
         parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
-        batches = progress(image_batches(test), -(-len(test) // EVALUATION_BATCH), "channel ranges")
-        write_csv(OUTPUT, channel_ranges(parent, params.drift.inspect, batches))
+        write_csv(OUTPUT, channel_ranges(parent, params.drift.inspect, shown_batches(test, "channel ranges")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each stage of dvc.yaml uses, by the imports of its script; `python tests/pipeline_deps.py` prints the lists."""
+"""What each stage of dvc.yaml uses, by the imports of its script."""
 
 import ast
 import itertools
@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 CANNOT_CHANGE_AN_OUTPUT = (
-    "src/selectq/params/",
     "src/selectq/errors.py",
     "src/selectq/stage.py",
     "src/selectq/progress.py",
@@ -26,7 +25,7 @@ class Stage:
 
     command: str
     dependencies: list[str]
-    parameters: list[str]
+    parameters: list[str]  # of params.yaml
     outputs: list[str]
     repeated_over: str | None
 
@@ -77,7 +76,8 @@ def _stage(body: dict[str, Any]) -> Stage:
     values = body.get("foreach") or next(iter(body.get("matrix", {}).values()), None)
     over = values.removeprefix("${").removesuffix("}").partition(".")[0] if values else None
     body = body.get("do", body)
-    return Stage(body["cmd"], body["deps"], body.get("params", []), output_paths(body), over)
+    parameters = [entry for entry in body.get("params", []) if isinstance(entry, str)]
+    return Stage(body["cmd"], body["deps"], parameters, output_paths(body), over)
 
 
 def output_paths(body: dict[str, Any]) -> list[str]:
@@ -122,18 +122,3 @@ def _module(root: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ModuleNotFoundError(name)
-
-
-def main() -> None:
-    """Print the lists to paste into dvc.yaml."""
-    checkout = Path(__file__).resolve().parents[1]
-    for name, stage in read_stages(checkout).items():
-        print(f"{name}:")
-        if (checkout / stage.script).exists():
-            print("\n".join(f"  - {path}" for path in used_sources(checkout, stage.script)))
-        else:
-            print(f"  ({stage.script} does not exist)")
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ FILES = {
 
 def write_checkout(root: Path, files: Mapping[str, str]) -> None:
     """Write these files below `root`, and what every checkout has; parameters are the project's unless given."""
-    for name in ("params.yaml", ".dvcignore", ".dvc/config"):
+    for name in ("params.yaml", "pyproject.toml", ".dvcignore", ".dvc/config"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REAL / name, root / name)
     for name, content in {**FILES, **files}.items():

@@ -1,7 +1,6 @@
 """`selectq study`, on a pipeline of two trivial stages."""
 
 import contextlib
-import copy
 import os
 import signal
 import subprocess
@@ -15,9 +14,10 @@ import yaml
 from processes import wait_until_gone
 from small_checkout import REAL, write_checkout
 
+from selectq import study
 from selectq.errors import UserError
 from selectq.files import only_writer
-from selectq.study import Study, find_checkout, keep_results, prepare_workspace, run_study, study_parameters
+from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
 from selectq.team import dvc
 
 PIPELINE = """
@@ -36,7 +36,8 @@ stages:
     outs:
       - results/table2.md: {cache: false}
       - results/report.html: {cache: false}
-      - plots/drift.csv: {cache: false}
+      - results/verdict.md: {cache: false}
+      - results/verdict.json: {cache: false}
 """
 
 TRAIN = """
@@ -52,9 +53,10 @@ Path("models/weights.txt").write_text("weights")
 TABLE = """
 from pathlib import Path
 
-for name in ("metrics/summary.json", "results/table2.md", "results/report.html", "plots/drift.csv"):
+for name in ("metrics/summary.json", "results/table2.md", "results/verdict.md", "results/report.html"):
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text(f"this is {name}")
+Path("results/verdict.json").write_text('{"recommended": "dw"}')
 """
 
 
@@ -94,7 +96,13 @@ def test_study_runs_in_its_workspace_and_prints_the_table(checkout: Path, capfd:
     assert _files(checkout) == before
     out = capfd.readouterr().out
     assert "Running stage 'train'" in out
-    assert out.endswith("this is results/table2.md\nreport: .workspaces/digits/results/report.html\n")
+    said = out[out.index("this is results/table2.md") :].splitlines()
+    assert said == [
+        "this is results/table2.md",
+        "this is results/verdict.md",
+        "report: .workspaces/digits/results/report.html",
+        "model:  .workspaces/digits/models/int8/dw/dw.onnx",
+    ]
     assert yaml.safe_load(Path(".workspaces/digits/params.yaml").read_text())["seed"] == 7
     assert not Path(".workspaces/digits/src/selectq/__pycache__").exists()
 
@@ -119,12 +127,11 @@ def test_second_run_and_second_workspace_train_nothing_again(checkout: Path, cap
     assert len(_runs()) == 1, "restored from the cache that the workspaces share"
 
 
-def test_kept_lock_of_another_machine_hides_nothing_that_ran_here(checkout: Path) -> None:
-    run_study(checkout, "digits", keep=True)
-    theirs = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
+def test_lock_of_another_machine_hides_nothing_that_ran_here(checkout: Path) -> None:
+    run_study(checkout, "digits", keep=False)
+    theirs = yaml.safe_load(Path(".workspaces/digits/dvc.lock").read_text())
     theirs["stages"]["train"]["outs"][0]["md5"] = "0" * 32
-    Path("results/same").mkdir()
-    Path("results/same/dvc.lock").write_text(yaml.safe_dump(theirs))
+    Path("dvc.lock").write_text(yaml.safe_dump(theirs))
     run_study(checkout, "same", keep=False)
     assert len(_runs()) == 1, "found in the run cache, not in the lock"
 
@@ -143,29 +150,20 @@ def test_stages_run_under_this_python_and_find_data_from_any_folder(
     assert folders.split(os.pathsep) == [str(root), str(root / "stages" / "images"), "/elsewhere"]
 
 
-def test_keep_copies_what_is_small_to_results(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_keep_archives_the_small_tables(
+    checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived = []
+    monkeypatch.setattr(study, "archive_study", lambda *folders: archived.append(folders))
     run_study(checkout, "digits", keep=True)
-    kept = sorted(path.name for path in Path("results/digits").iterdir())
-    assert kept == ["drift.csv", "dvc.lock", "params.yaml", "report.html", "summary.json", "table2.md"]
+    assert archived == [(Path(".workspaces/digits"), Path("results/digits"))]
     assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
 
 
-def test_kept_lock_holds_the_studys_own_stages_alone(checkout: Path) -> None:
-    run_study(checkout, "digits", keep=True)
-    own = yaml.safe_load(Path("results/digits/dvc.lock").read_text())
-    other = {**own, "stages": {**own["stages"], "qat@gone": copy.deepcopy(own["stages"]["train"])}}
-    study = Study(checkout, "digits")
-    (study.workspace / "dvc.lock").write_text(yaml.safe_dump(other))
-    keep_results(study)
-    assert own["stages"].keys() == {"train", "table"}
-    assert yaml.safe_load(Path("results/digits/dvc.lock").read_text()) == own
-
-
-def test_first_lock_is_the_workspaces_then_the_kept_one_then_the_checkouts(checkout: Path) -> None:
+def test_first_lock_is_the_workspaces_then_the_checkouts(checkout: Path) -> None:
     own = Study(checkout, "digits")
-    lock = own.workspace / "dvc.lock"
-    parameters = study_parameters(own)
-    for folder in (own.checkout, own.results, own.workspace):
+    lock, parameters = own.workspace / "dvc.lock", study_parameters(own)
+    for folder in (own.checkout, own.workspace):
         folder.mkdir(exist_ok=True, parents=True)
         text = f"# of {folder}\nstages: {{}}\n"
         (folder / "dvc.lock").write_text(text)

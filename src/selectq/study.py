@@ -6,27 +6,37 @@ restored, not run again. Parameters therefore stay free of paths that differ bet
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from selectq.claims.archive import archive_study
 from selectq.errors import UserError
-from selectq.files import only_writer, write_bytes
+from selectq.files import only_writer, read_json, write_bytes
 from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
-from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
+from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
+from selectq.team.parallel import repro_in_parallel
 from selectq.team.servable_lock import had_from_cache, servable_lock
 
-SOURCES = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots", "benchmarks/results", "stages", "src")
+SOURCES = (
+    "dvc.yaml",
+    "pyproject.toml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/plots",
+    "benchmarks/results",
+    "stages",
+    "src",
+)
 """What a workspace takes from the checkout as it is."""
 
-KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml")
-"""What `--keep` takes from a workspace: the small files that say what was run and what came out."""
-
 TABLE = "results/table2.md"
+VERDICT = "results/verdict"
 REPORT = "results/report.html"
+PROGRAMS = "models/int8"
 
 
 @dataclass(frozen=True)
@@ -65,38 +75,45 @@ def find_checkout() -> Path:
     raise UserError(f"{here} is not in a checkout of selectq: no dvc.yaml with profiles/ here or above")
 
 
-def run_study(checkout: Path, profile: str, keep: bool, spread: Callable[[Study], None] | None = None) -> None:
-    """Run the pipeline under a profile, and print Table 2 and the report's path.
+def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
+    """Run the pipeline under a profile; print Table 2, the verdict, and the paths of the report and the model.
 
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile: the stem of a file in `profiles/`.
         keep: also copy the tables to `results/<profile>/`.
-        spread: runs the prepared study's stages beforehand, at the same time, and leaves what they made in the cache.
+        jobs: how many configurations are worked on at a time, each with its share of the cores.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
     study = Study(checkout, profile)
-    with reproduced(study, spread=spread):
+    with reproduced(study, jobs=jobs):
         if keep:
-            keep_results(study)
-    print((study.workspace / TABLE).read_text(encoding="utf-8"))
-    print(f"report: {study.workspace / REPORT}")
+            archive_study(study.workspace, study.results)
+    print_result(study)
     if keep:
         print(f"kept:   {study.results}{os.sep}")
 
 
+def print_result(study: Study) -> None:
+    """Print Table 2, the verdict, and where the report and the recommended model are."""
+    print((study.workspace / TABLE).read_text(encoding="utf-8"))
+    print((study.workspace / f"{VERDICT}.md").read_text(encoding="utf-8"))
+    print(f"report: {study.workspace / REPORT}")
+    best = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
+    if best:
+        print(f"model:  {study.workspace / PROGRAMS / best / f'{best}.onnx'}")
+
+
 @contextmanager
-def reproduced(
-    study: Study, stages: Sequence[str] = (), spread: Callable[[Study], None] | None = None
-) -> Iterator[None]:
+def reproduced(study: Study, stages: Sequence[str] = (), jobs: int = 1) -> Iterator[None]:
     """Run the pipeline in the study's workspace, which nobody else runs in before the block ends.
 
     Args:
         study: of a checkout's profile.
         stages: run these and what they need; all if empty.
-        spread: as of `run_study`.
+        jobs: as of `run_study`.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC or one at work, a study under way, or a stage that failed.
@@ -106,8 +123,8 @@ def reproduced(
         prepare_workspace(study, parameters)
         for line in mend_leftovers(study.workspace):
             print(line, flush=True)
-        if spread:
-            spread(study)
+        if jobs > 1:
+            repro_in_parallel(study.workspace, jobs, stage_environment(study.checkout))
         reproduce(study, stages)
         yield
 
@@ -157,10 +174,9 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
     write_bytes(study.workspace / PARAMS_FILE, (header + write_yaml(parameters)).encode())
-    own = study.workspace / LOCK_FILE
-    lock = next((path for path in (study.results / LOCK_FILE, study.checkout / LOCK_FILE) if path.exists()), None)
-    if lock and not own.exists():
-        write_bytes(own, servable_lock(lock, had_from_cache(cache, lock.parent)).encode())
+    own, lock = study.workspace / LOCK_FILE, study.checkout / LOCK_FILE
+    if lock.exists() and not own.exists():
+        write_bytes(own, servable_lock(lock, had_from_cache(cache, study.checkout)).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:
@@ -176,20 +192,6 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
     status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
-
-
-def keep_results(study: Study) -> None:
-    """Copy tables, report, the plots' data and parameters to `results/<profile>/`, and of the lock the study's stages.
-
-    The workspace's lock began as another study's, and DVC forgets no stage that it once held.
-    """
-    for pattern in KEPT:
-        for path in sorted(study.workspace.glob(pattern)):
-            write_bytes(study.results / path.name, path.read_bytes())
-    lock = read_yaml(study.workspace / LOCK_FILE)
-    names = ask_dvc(study.workspace, "stage", "list", "--name-only").split()
-    lock["stages"] = {name: lock["stages"][name] for name in names}
-    write_bytes(study.results / LOCK_FILE, write_yaml(lock).encode())
 
 
 def mirror(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from selectq.data.labelled import Source
 from selectq.errors import UserError
 from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 
-NO_FOLDER = ImageFolderConfig("", None, None, 32)
+NO_FOLDER = ImageFolderConfig("", None, None, 32, skip_bad=False)
 
 
 def config(archive: Path, *mirrors: str) -> DataConfig:

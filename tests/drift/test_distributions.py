@@ -48,7 +48,7 @@ def test_channel_ranges_by_brute_force() -> None:
 @pytest.mark.parametrize("config", SCHEMES)
 def test_histograms_by_brute_force(config: str) -> None:
     network, images = quantized(SCHEMES[config]), float_images(12, seed=3)
-    table = level_histograms(network, LAYERS, images)
+    table = level_histograms(network, LAYERS, images.split(5))
     assert set(table.layer) == set(LAYERS)
     for name in LAYERS:
         rows = table[(table.layer == name) & (table.tensor == "activation")]
@@ -63,7 +63,7 @@ def test_histograms_by_brute_force(config: str) -> None:
 @pytest.mark.parametrize("config", SCHEMES)
 def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
     chosen: Scheme = SCHEMES[config]
-    table = level_histograms(quantized(chosen), LAYERS, float_images(12, seed=3))
+    table = level_histograms(quantized(chosen), LAYERS, [float_images(12, seed=3)])
     sums = table.groupby(["layer", "tensor"]).share.sum()
     assert len(sums) == 4 and sums.to_numpy() == pytest.approx(1.0)
     for name, kind in zip(LAYERS, ("depthwise", "projection"), strict=True):
@@ -76,7 +76,7 @@ def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
 
 def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
     depthwise = LAYERS[:1]
-    table = level_histograms(quantized(SCHEMES["symmetric"]), depthwise, float_images(12, seed=3))
+    table = level_histograms(quantized(SCHEMES["symmetric"]), depthwise, [float_images(12, seed=3)])
     assert table[table.tensor == "activation"].level.min() == 128
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selectq.errors import UserError
 from selectq.kernels import build
 from selectq.kernels.build import KernelsUnavailableError, load_kernels
 from selectq.kernels.quantized_step import QuantizedStep
@@ -22,6 +23,20 @@ def test_no_compiler_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(KernelsUnavailableError, match=r"^there is no C\+\+ compiler 'no-such-compiler'; install g\+\+"):
         load_kernels(*QuantizedStep.SOURCES)
+
+
+def test_switched_off_is_a_reason_and_compiles_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.SWITCH, "off")
+    with pytest.raises(KernelsUnavailableError, match=r"^SELECTQ_KERNELS=off$"):
+        load_kernels(*QuantizedStep.SOURCES)
+    assert not empty_cache.exists()
+
+
+def test_switch_says_on_or_off_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.SWITCH, "0")
+    with pytest.raises(UserError, match=r"^SELECTQ_KERNELS: '0'; allowed: on, off$") as caught:
+        load_kernels(*QuantizedStep.SOURCES)
+    assert not isinstance(caught.value, KernelsUnavailableError)  # which would train on, silently obeying
 
 
 def test_failing_compiler_is_a_reason_and_leaves_nothing(

@@ -95,11 +95,6 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             [1, 2, 2, 2, 1, 2, 3],
             "model.stage_strides[6]: 3 is out of range; allowed: 1 to 2",
         ),
-        (
-            "model.weights",
-            "mine.safetensors",
-            "model.weights_sha256: None is not the sha256 (64 hex digits) of the weights",
-        ),
         ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),
         ("qat.dw.weights.bits", 9, "qat.dw.weights.bits: 9 is out of range; allowed: 2 to 8"),
         ("qat.dw.activations.bits", 1, "qat.dw.activations.bits: 1 is out of range; allowed: 2 to 8"),
@@ -109,6 +104,11 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "qat.dw.weights.bits",
             {"stem": 8},
             "qat.dw.weights.bits: {'stem': 8} has no width for `all`; write one beside those of single kinds",
+        ),
+        (
+            "audit.activations.bits",
+            {"all": 8, "stem": 8},
+            "audit.activations.bits: {'all': 8, 'stem': 8}; allowed here: one width for all, 2 to 8",
         ),
         (
             "qat.dw.weights.bits",
@@ -261,15 +261,16 @@ def test_relu6_does_not_go_with_equalisation(document: dict[str, Any]) -> None:
         validate(document, "p")
 
 
-@pytest.mark.parametrize("digest", [None, "ab12", "g" * 64])
-def test_weights_file_needs_its_hash(document: dict[str, Any], digest: str | None) -> None:
+@pytest.mark.parametrize("digest", ["ab12", "g" * 64])
+def test_hash_of_weights_is_one(document: dict[str, Any], digest: str) -> None:
     document["model"] |= {"weights": "mine.safetensors", "weights_sha256": digest}
     with pytest.raises(
         UserError, match=r"model\.weights_sha256: .* is not the sha256 \(64 hex digits\) of the weights$"
     ):
         validate(document, "p")
-    document["model"]["weights_sha256"] = "0" * 64
-    assert validate(document, "p").model.weights == "mine.safetensors"
+    for allowed in ("0" * 64, None):
+        document["model"]["weights_sha256"] = allowed
+        assert validate(document, "p").model.weights == "mine.safetensors"
 
 
 def test_scope_takes_module_names(document: dict[str, Any]) -> None:

@@ -6,23 +6,40 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selectq.params.configs import StatisticsConfig
+from selectq.params.configs import (
+    ActivationScheme,
+    CalibrationConfig,
+    PtqConfig,
+    QatConfig,
+    Repair,
+    StatisticsConfig,
+    WeightScheme,
+)
 from selectq.statistics.answers import Answers, Right
 from selectq.statistics.comparisons import contrast_table, find_full, method_table, paired_table, seed_table
 from selectq.statistics.paired import holm
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
-from selectq.tables.configurations import Configuration, Experiment
+from selectq.tables.configurations import Configuration, list_configurations
 
 SETTINGS = StatisticsConfig(
     confidence=0.95, resamples=2_000, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
 )
+Algorithms = tuple[Repair, ...]
+CALIBRATION = CalibrationConfig("train", 128, "minmax", 99.99, 0.1)
 
 
 def configuration(
-    name: str, scope: str, bits: int = 8, granularity: str = "channel", scheme: str = "symmetric"
+    name: str, scope: str, *, bits: int = 8, coarse: bool = False, symmetric: bool = True, algorithms: Algorithms = ()
 ) -> Configuration:
-    epochs = 0 if scope == "none" else 1
-    return Configuration(name, "qat" if epochs else "ptq", Experiment(scope, bits, granularity, 8, scheme), epochs)
+    weights, activations = WeightScheme(bits, "tensor" if coarse else "channel"), ActivationScheme(8, symmetric)
+    ptq: dict[str, PtqConfig] = {}
+    qat: dict[str, QatConfig] = {}
+    if scope == "none":
+        ptq[name] = PtqConfig(weights, activations, CALIBRATION, algorithms)
+    else:
+        qat[name] = QatConfig((scope,), weights, activations, epochs=1, lr=0.1)
+    (one,) = list_configurations(ptq, qat, algorithms)
+    return one
 
 
 PTQ = configuration("ptq", "none")
@@ -91,10 +108,15 @@ def test_full_is_found_by_its_scope_and_bit_widths() -> None:
     assert find_full(WHOLE, RUN) is None and find_full(PTQ, RUN) is None
 
 
+def test_full_is_found_behind_ptq_algorithms_too() -> None:
+    whole, part = (configuration(name, name, algorithms=("equalize",)) for name in ("all", "depthwise"))
+    assert find_full(part, [PTQ, part, whole]) == whole and find_full(whole, [whole, part]) is None
+
+
 def test_of_several_the_scheme_with_most_in_common_is_taken() -> None:
-    coarse = configuration("coarse", "all", granularity="tensor", scheme="asymmetric")
-    asymmetric, again = (configuration(name, "all", scheme="asymmetric") for name in ("asymmetric", "again"))
-    part = configuration("part", "depthwise", scheme="asymmetric")
+    coarse = configuration("coarse", "all", coarse=True, symmetric=False)
+    asymmetric, again = (configuration(name, "all", symmetric=False) for name in ("asymmetric", "again"))
+    part = configuration("part", "depthwise", symmetric=False)
     assert find_full(part, [part, coarse, WHOLE, asymmetric, again]) == asymmetric
     assert find_full(PART, [coarse, asymmetric, WHOLE]) == WHOLE
     assert find_full(part, [coarse, WHOLE]) == coarse, "both have one thing in common: the first"

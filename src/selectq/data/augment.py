@@ -1,6 +1,6 @@
 """Batches of images, cut and flipped together on the device where they lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
+from selectq.progress import progress
 
 EVALUATION_BATCH = 250
 WHOLE = slice(None)
@@ -98,3 +99,8 @@ def training_batches(
 def image_batches(split: Split) -> Iterator[Tensor]:
     """All images as float (B, 3, H, W) in order, as they are, at most `EVALUATION_BATCH` at a time."""
     return (normalise(chunk) for chunk in split.chunks(EVALUATION_BATCH))
+
+
+def shown_batches(split: Split, label: str) -> Iterable[Tensor]:
+    """`image_batches` with a progress bar."""
+    return progress(image_batches(split), -(-len(split) // EVALUATION_BATCH), label)

@@ -1,4 +1,4 @@
-"""What a quantizer sees in one layer: ranges per channel before, levels after (the paper's figures 3 and 4)."""
+"""What a quantizer sees in one layer: ranges per channel before, integers after (the paper's figures 3 and 4)."""
 
 from collections.abc import Iterable
 
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from selectq.errors import UserError
 from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+
+OFFSET = 256
+"""All integers of 8 bits, signed or not, lie between minus this and this."""
 
 
 def find_convolution(network: FusedMobileNetV2, name: str) -> FusedConv2d:
@@ -56,34 +59,49 @@ def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Ite
 
 
 @torch.no_grad()
-def level_histograms(network: FusedMobileNetV2, names: Iterable[str], images: Tensor) -> pd.DataFrame:
-    """Columns layer, tensor (`weight` or `activation`), level, share: how often each integer level is used.
+def level_histograms(network: FusedMobileNetV2, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
+    """Columns layer, tensor (`weight` or `activation`), level, share: how often each integer is used.
 
-    `images` is float (N, 3, H, W).
+    Args:
+        network: fake-quantized.
+        names: of convolutions.
+        batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
     """
+    layers = [find_convolution(network, name) for name in names]
+    stored = _count_stored(network, layers, batches)
     rows = []
-    for name in names:
-        layer = find_convolution(network, name)
-        levels = {"weight": weight_levels(layer), "activation": _activation_levels(network, layer, images)}
-        for tensor, values in levels.items():
-            found, counts = values.round().to(torch.int64).unique(return_counts=True)
+    for layer in layers:
+        for tensor, counts in (("weight", _count(weight_levels(layer))), ("activation", stored[layer])):
             shares = (counts / counts.sum()).tolist()
-            rows += [(name, tensor, *pair) for pair in zip(found.tolist(), shares, strict=True)]
+            rows += [(layer.name, tensor, level - OFFSET, share) for level, share in enumerate(shares) if share]
     return pd.DataFrame(rows, columns=["layer", "tensor", "level", "share"])
 
 
 def weight_levels(layer: FusedConv2d) -> Tensor:
-    """The integer levels of a layer's weights, as float (O, I / groups, kH, kW)."""
+    """The integers that stand for a layer's weights, as float (O, I / groups, kH, kW)."""
     assert isinstance(layer.read_parameters, LayerQuantizer)
     return layer.read_parameters.levels(layer.weight, layer.bias)[0]
 
 
-def _activation_levels(network: FusedMobileNetV2, layer: FusedConv2d, images: Tensor) -> Tensor:
-    """The integer levels that a layer stores for `images`, as float (N, O, H, W)."""
-    kept: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda module, arguments, output: kept.append(output))
-    network(images)
-    handle.remove()
-    assert isinstance(layer.activation, ActivationQuantizer)
-    scale, zero_point = layer.activation.scale_and_zero_point()
-    return kept[0] / scale + zero_point
+def _count_stored(
+    network: FusedMobileNetV2, layers: list[FusedConv2d], batches: Iterable[Tensor]
+) -> dict[nn.Module, Tensor]:
+    """How often each layer stores each integer."""
+    counts: dict[nn.Module, Tensor] = {}
+
+    def add(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer.activation, ActivationQuantizer)
+        scale, zero_point = layer.activation.scale_and_zero_point()
+        counts[layer] = counts.get(layer, 0) + _count(output / scale + zero_point)
+
+    handles = [layer.register_forward_hook(add) for layer in layers]
+    for batch in batches:
+        network(batch)
+    for handle in handles:
+        handle.remove()
+    return counts
+
+
+def _count(levels: Tensor) -> Tensor:
+    """How often each integer from -`OFFSET` occurs."""
+    return (levels.flatten().round().to(torch.int64) + OFFSET).bincount(minlength=2 * OFFSET)

@@ -18,11 +18,14 @@ from selectq.files import written_whole
 FOLDER = Path(__file__).parent
 CPU_INFO = Path("/proc/cpuinfo")
 
+SWITCH = "SELECTQ_KERNELS"
+"""The environment variable that says `off` where the plain modules are to compute everything."""
+
 FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 
 
 class KernelsUnavailableError(UserError):
-    """The kernels cannot be compiled or loaded here; the message says why in a line."""
+    """The kernels are turned off, or cannot be compiled or loaded here; the message says why in a line."""
 
 
 @cache
@@ -32,8 +35,11 @@ def load_kernels(source: str, *headers: str) -> None:
     `headers` are the files of this folder that it includes.
 
     Raises:
-        KernelsUnavailableError: no C++ compiler ($CXX, else c++), it fails, or its result cannot be kept.
+        KernelsUnavailableError: SELECTQ_KERNELS=off; or no C++ compiler ($CXX, else c++), it fails, or its result
+            cannot be kept.
+        UserError: SELECTQ_KERNELS is neither on nor off.
     """
+    _heed_switch()
     library = cache_folder() / f"{Path(source).stem}-{_key([source, *headers])}.so"
     if not library.exists():
         _compile(FOLDER / source, library)
@@ -41,6 +47,14 @@ def load_kernels(source: str, *headers: str) -> None:
         torch.ops.load_library(str(library))
     except OSError as error:
         raise KernelsUnavailableError(f"{library}: {str(error).splitlines()[0]}") from None
+
+
+def _heed_switch() -> None:
+    chosen = os.environ.get(SWITCH) or "on"
+    if chosen not in ("on", "off"):
+        raise UserError(f"{SWITCH}: {chosen!r}; allowed: on, off")
+    if chosen == "off":
+        raise KernelsUnavailableError(f"{SWITCH}=off")
 
 
 def cache_folder() -> Path:

@@ -51,15 +51,18 @@ class Cifar10Config(Config):
 
 @dataclass(frozen=True)
 class ImageFolderConfig(Config):
-    """A tar, zip or folder of `train/<class>/*` and `test/<class>/*`; at least one hash is needed.
+    """A tar, zip or folder of `train/<class>/**`, `test/<class>/**` and perhaps `val/<class>/**`; at least one hash is
+    needed.
 
-    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders.
+    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders. Images that cannot be read are
+    left out with `skip_bad`, and end the download without.
     """
 
     source: str
     archive_sha256: str | None
     pixels_sha256: str | None
     image_size: Annotated[int, Between(8, 512)]
+    skip_bad: bool
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,13 @@ class DigitsConfig(Config):
 
 @dataclass(frozen=True)
 class DataConfig(Config):
-    """Which images, and how many of the training images are held out for every selection."""
+    """Which images, and how many of the training images are held out for every selection.
+
+    `validation_images` is null where the source has validation images of its own, in `val/`.
+    """
 
     name: Literal["cifar10", "imagefolder", "digits"]
-    validation_images: Count
+    validation_images: Count | None
     split_seed: Seed
     cifar10: Cifar10Config
     imagefolder: ImageFolderConfig
@@ -83,7 +89,10 @@ class DataConfig(Config):
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path."""
+    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path.
+
+    A checkpoint needs its hash; where that is null, the error that loading it ends with says what to write.
+    """
 
     stem_stride: Annotated[int, Between(1, 2)]
     stage_strides: tuple[Annotated[int, Between(1, 2)], ...]
@@ -96,8 +105,7 @@ class ModelConfig(Config):
         super().__post_init__()
         if len(self.stage_strides) != 7:
             raise UserError(f"stage_strides: {list(self.stage_strides)} has not 7 entries, one for each stage")
-        known = self.weights in ("none", "IMAGENET1K_V1")
-        if not known and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256 or ""):
+        if self.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
             raise UserError(f"weights_sha256: {self.weights_sha256!r} is not the sha256 (64 hex digits) of the weights")
 
 
@@ -183,7 +191,7 @@ class WeightScheme(Config):
         return hash((write_bits(self.bits), self.granularity))
 
     def of(self, kind: str) -> "WeightScheme":
-        """That of the layers of one kind, of one width."""
+        """The scheme of the layers of one kind: a single width."""
         return replace(self, bits=width_of(self.bits, kind))
 
 
@@ -202,7 +210,7 @@ class ActivationScheme(Config):
         return hash((write_bits(self.bits), self.symmetric))
 
     def of(self, kind: str) -> "ActivationScheme":
-        """That of what one kind of place stores, of one width."""
+        """The scheme of what the layers of one kind store: a single width."""
         return replace(self, bits=width_of(self.bits, kind))
 
 
@@ -359,6 +367,8 @@ class AuditConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.activations.bits, int):
+            raise UserError(f"activations.bits: {self.activations.bits!r}; allowed here: one width for all, 2 to 8")
         names = [field.name for field in fields(AuditFlaws)]
         for index, combination in enumerate(self.combined):
             alone = {name: [combination[name]] if name in combination else [] for name in names}

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from selectq.data.layout import class_name
 from selectq.errors import UserError
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
@@ -82,6 +83,7 @@ class Manifest:
                 LayerEntry(**{**layer, "weight_shape": tuple(layer["weight_shape"])}) for layer in content["layers"]
             )
             described = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-            return cls(**{**described, "classes": tuple(content["classes"]), "layers": layers})
+            classes = tuple(class_name(name, origin) for name in content["classes"])
+            return cls(**{**described, "classes": classes, "layers": layers})
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{origin}: its description is not selectq's ({error})") from None

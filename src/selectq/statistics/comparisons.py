@@ -7,9 +7,10 @@ import pandas as pd
 
 from selectq.params.configs import StatisticsConfig
 from selectq.statistics.answers import REFERENCE, Answers, Right
-from selectq.statistics.paired import bootstrap_interval, compare, holm, is_non_inferior, mcnemar_p
+from selectq.statistics.paired import bootstrap_interval, compare, holm, mcnemar_p
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 from selectq.statistics.seeds import mean_interval
+from selectq.statistics.verdicts import Gap, judge
 from selectq.tables.configurations import Configuration
 
 
@@ -86,7 +87,7 @@ def _paired_row(
         "only_config_right": pair.only_config_right,
         "only_reference_right": pair.only_reference_right,
         "mcnemar_p": mcnemar_p(pair),
-        "non_inferior": is_non_inferior(low, settings.margin_points),
+        "non_inferior": judge(Gap(pair.gap_points, low, high, 1), "keeps up", settings.margin_points) == "holds",
     }
 
 
@@ -95,10 +96,14 @@ def find_full(configuration: Configuration, configurations: Sequence[Configurati
 
     Of several, the one whose scheme has most in common with the configuration's; of equals, the first.
     """
-    if configuration.method != "qat" or configuration.experiment.scope == "all":
+    if not configuration.scope or _retrains_all(configuration):
         return None
-    candidates = [one for one in configurations if one.experiment.scope == "all" and _bits(one) == _bits(configuration)]
+    candidates = [one for one in configurations if _retrains_all(one) and _bits(one) == _bits(configuration)]
     return max(candidates, key=lambda one: _in_common(one, configuration), default=None)
+
+
+def _retrains_all(configuration: Configuration) -> bool:
+    return "all" in configuration.scope
 
 
 def _bits(configuration: Configuration) -> tuple[str, str]:

@@ -71,8 +71,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(given)
     corrected[order] = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)).clip(max=1)
     return corrected.tolist()
-
-
-def is_non_inferior(low: float, margin_points: float) -> bool:
-    """Whether a gap whose interval begins at `low` is a loss of less than the margin; both in points."""
-    return low > -margin_points

@@ -8,11 +8,9 @@ from typing import Literal, get_args
 from selectq.params.configs import (
     LAYER_KINDS,
     MODULE_NAMES,
-    ActivationScheme,
     PtqConfig,
     QatConfig,
     Repair,
-    WeightScheme,
     write_bits,
 )
 
@@ -33,12 +31,23 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration of the parameters; `epochs` is 0 without training."""
+    """One configuration of the parameters.
+
+    Attributes:
+        name: of it.
+        method: post-training quantization or retraining.
+        experiment: what its tables say of it.
+        epochs: 0 without training.
+        scope: what is retrained, as the parameters have it; empty without training.
+        algorithms: the post-training (PTQ) algorithms, without training or before it.
+    """
 
     name: str
     method: Literal["ptq", "qat"]
     experiment: Experiment
     epochs: int
+    scope: tuple[str, ...]
+    algorithms: tuple[Repair, ...]
 
 
 def list_configurations(
@@ -49,14 +58,12 @@ def list_configurations(
     `before_qat` are the repairs that every retraining starts behind.
     """
     first = tuple(before_qat)
-    scopes = {name: write_repairs("none", config.repairs) for name, config in ptq.items()}
-    scopes |= {name: write_repairs(write_scope(config.scope), first) for name, config in qat.items()}
     calibrated = [
-        Configuration(name, "ptq", _experiment(scopes[name], config.weights, config.activations), 0)
+        Configuration(name, "ptq", _experiment((), config.repairs, config), 0, (), config.repairs)
         for name, config in ptq.items()
     ]
     retrained = [
-        Configuration(name, "qat", _experiment(scopes[name], config.weights, config.activations), config.epochs)
+        Configuration(name, "qat", _experiment(config.scope, first, config), config.epochs, config.scope, first)
         for name, config in qat.items()
     ]
     return calibrated + retrained
@@ -90,9 +97,10 @@ def shorten_scope(text: str) -> str:
     return " + ".join([f"{len(names)} layers", *(entry for entry in entries if entry not in names)])
 
 
-def _experiment(scope: str, weights: WeightScheme, activations: ActivationScheme) -> Experiment:
+def _experiment(scope: tuple[str, ...], repairs: Iterable[Repair], config: PtqConfig | QatConfig) -> Experiment:
+    weights, activations = config.weights, config.activations
     return Experiment(
-        scope=scope,
+        scope=write_repairs(write_scope(scope) or "none", repairs),
         weight_bits=write_bits(weights.bits),
         weight_granularity=weights.granularity,
         activation_bits=write_bits(activations.bits),

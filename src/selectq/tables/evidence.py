@@ -202,23 +202,27 @@ class Evidence:
 
 
 def read_evidence(
-    root: Path, results: Path, ptq: Collection[str], qat: Collection[str], converted: Collection[str]
+    root: Path,
+    results: Path,
+    ptq: Collection[str],
+    qat: Collection[str],
+    calibrated: Collection[str],
 ) -> Evidence:
     """Read everything that was measured, and the comparisons.
 
     Args:
-        root: the folder of metrics: fp32.json, channel_ranges.csv, calibration.csv, simulated/, int8/, parity/,
+        root: the folder of metrics: fp32.json, channel_ranges.csv, calibration/, simulated/, int8/, parity/,
             learning/, drift/, causes/ and oscillation/.
         results: holds paired.csv, seeds.csv and methods.csv.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
-        converted: names of all that became integer programs.
+        calibrated: names of those that were calibrated in several ways.
 
     Raises:
         UserError: a file is missing, damaged or incomplete.
     """
     quantized, trained = (*ptq, *qat), ("fp32", *qat)
-    programs = {name: read_program_evidence(root, name) for name in converted}
+    programs = {name: read_program_evidence(root, name) for name in quantized}
     return Evidence(
         fp32=read_metrics(root / "fp32.json", Fp32Metrics),
         simulated={name: program.simulated for name, program in programs.items()},
@@ -235,7 +239,7 @@ def read_evidence(
         paired=_read_paired(results / "paired.csv", programs),
         seeds=read_table(results / "seeds.csv", SEED_COLUMNS, qat),
         methods=_read_methods(results / "methods.csv", quantized),
-        calibration=read_table(root / "calibration.csv", CALIBRATION_COLUMNS, ptq),
+        calibration=_gather(root / "calibration", "csv", calibrated, CALIBRATION_COLUMNS),
     )
 
 

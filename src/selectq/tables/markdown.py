@@ -20,6 +20,22 @@ def bullet(text: str) -> list[str]:
     return [f"- {first}", *(f"  {line}" for line in rest)]
 
 
+def rewrapped(text: str) -> str:
+    """A document whose paragraphs and bullets are broken into lines anew; headings and tables stay."""
+    lines: list[str] = []
+    paragraph: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        whole = not line or line.startswith(("|", "#"))
+        if paragraph and (whole or line.startswith("- ")):
+            joined, paragraph = " ".join(paragraph), []
+            lines += bullet(joined[2:]) if joined.startswith("- ") else prose(joined)
+        if whole:
+            lines.append(line)
+        else:
+            paragraph.append(line.strip())
+    return "\n".join(lines)
+
+
 def code(language: str, lines: Sequence[str]) -> list[str]:
     """Lines that are shown as they are."""
     return [f"```{language}", *lines, "```"]

@@ -57,13 +57,17 @@ class Recipe:
 def write_recipe(recipe: Recipe, fp32: Fp32Metrics, simulated: SimulatedMetrics) -> dict[str, str]:
     """A sentence for each step, under its heading."""
     return {
-        "Data": f"{fp32.data}; {recipe.data.validation_images:,} training images are held out, and every choice uses"
-        " those, none the test images",
+        "Data": f"{fp32.data}; {_validation(recipe.data.validation_images)}, and every choice uses those, none the test"
+        " images",
         "FP32 parent": f"{_parent(recipe.model, recipe.finetune)}; {_range_skew(recipe.range_skew)}",
         "Scheme": f"{_weights(recipe)}; {_activations(recipe)}",
         **_quantization(recipe, simulated),
         "Seed": f"{recipe.seed}, one run",
     }
+
+
+def _validation(held_out: int | None) -> str:
+    return "it has validation images of its own" if held_out is None else f"{held_out:,} training images are held out"
 
 
 def _parent(model: ModelConfig, finetune: FinetuneConfig) -> str:

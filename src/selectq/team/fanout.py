@@ -3,11 +3,10 @@
 `dvc repro` runs one stage after another. Here every stage runs as a job of its own in a clone of the commit, as soon as
 the stages that it depends on are done; what it wrote reaches the others through the cache (on one machine) or the
 remote (on many). No job commits anything: in the end one `dvc repro` in the checkout finds every stage's outputs in the
-cache and writes one lock. A study's jobs have the study's parameters written over the commit's.
+cache and writes one lock.
 """
 
 import os
-import re
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,11 +15,10 @@ from pathlib import Path
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.params.load import PARAMS_FILE
-from selectq.study import Study
 from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
 from selectq.team.job import Engine, Job, Outcome
 from selectq.team.leftovers import LOCK_FILE
-from selectq.team.local_engine import local_engine
+from selectq.team.parallel import dependencies
 from selectq.team.servable_lock import had_from_cache, had_from_remote, servable_lock
 from selectq.team.share import default_remote, share
 
@@ -48,19 +46,6 @@ def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
         write_bytes(checkout / LOCK_FILE, template.files[LOCK_FILE].encode())
     if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
         raise UserError("the checkout could not be brought to the jobs' result, see above")
-
-
-def spread_study(study: Study, jobs: int) -> None:
-    """Run a prepared study's stages on this machine, `jobs` at a time, each with its share of the cores.
-
-    What they made is in the cache, where `dvc repro` in the workspace finds it.
-
-    Raises:
-        UserError: code or parameters are not committed, or stages failed (the others have run).
-    """
-    template = local_template(study.checkout, study.workspace, max(1, (os.cpu_count() or 1) // jobs))
-    with local_engine() as engine:
-        run_stages(study.workspace, engine, jobs, template)
 
 
 def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> None:
@@ -100,16 +85,6 @@ def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, templat
                 print(f"[{len(outcomes)}/{len(upstream)}] {said}: {stage}", flush=True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # whoever is interrupted here begins no further job
-
-
-def dependencies(dot: str) -> dict[str, set[str]]:
-    """Stage -> the stages it depends on, from what `dvc dag --dot` prints."""
-    upstream: dict[str, set[str]] = {}
-    for before, after in re.findall(r'"([^"]+)"(?:\s*->\s*"([^"]+)")?', dot):
-        upstream.setdefault(before, set())
-        if after:
-            upstream.setdefault(after, set()).add(before)
-    return upstream
 
 
 def committed_head(checkout: Path) -> str:

@@ -6,17 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selectq.data.augment import EVALUATION_BATCH, image_batches
+from selectq.data.augment import shown_batches
 from selectq.data.packed import Split
-from selectq.progress import progress
 from selectq.training.parallel import ALONE, Workers
 
 
 @torch.no_grad()
 def predict_logits(network: Callable[[Tensor], Tensor], split: Split, label: str) -> Tensor:
     """Float32 logits (N, classes) of all images, on the CPU."""
-    total = -(-len(split) // EVALUATION_BATCH)
-    return torch.cat([network(batch).float().cpu() for batch in progress(image_batches(split), total, label)])
+    return torch.cat([network(batch).float().cpu() for batch in shown_batches(split, label)])
 
 
 def top1(logits: Tensor, labels: Tensor) -> float:

@@ -13,7 +13,7 @@ from selectq.params.configs import BitWidths, WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
-from selectq.quantization.repairs.batch_norm import reestimate_batch_norm
+from selectq.quantization.repairs.batch_norm import reestimate_batch_norm, rounded_weight
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.scales import weight_scale
 
@@ -84,3 +84,32 @@ def test_one_scale_per_tensor_keeps_the_variances() -> None:
     reestimate_batch_norm(model, scheme(8, "tensor").weights, [IMAGES])
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) != name.endswith("running_mean"), name
+
+
+def test_every_image_counts_the_same() -> None:
+    """Of the stem, whose input is the pixels: its mean over two batches is that over all their images."""
+    odd = IMAGES.clone()
+    odd[-2:] *= 4
+    means = []
+    for batches in ([odd], [odd[:-2], odd[-2:]], [odd[:-2]]):
+        model = trained().model
+        reestimate_batch_norm(model, scheme(8, "channel").weights, batches)
+        means.append(running_statistics(model.features[0][1])[0])
+    assert torch.allclose(means[0], means[1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(means[0], means[2], rtol=1e-2), "negative control"
+
+
+def test_variance_is_the_unbiased_one_that_batch_norms_keep() -> None:
+    model, stem, chosen = trained().model, trained().model.features[0], scheme(8, "channel").weights
+    reestimate_batch_norm(model, chosen, [IMAGES[:2]])
+    stem[0].weight.data = rounded_weight(stem[0], stem[1], chosen).detach()
+    stem[1].momentum = 1.0
+    stem.train()(IMAGES[:2])  # of 128 positions: the biased variance is a 128th smaller
+    assert torch.allclose(model.features[0][1].running_var, stem[1].running_var, rtol=1e-3)
+
+
+def test_last_batch_of_one_image_is_no_trouble() -> None:
+    """Behind the last stride its feature maps are single values, which have no variance."""
+    model = trained().model
+    reestimate_batch_norm(model, scheme(8, "channel").weights, IMAGES[:33].split(32))
+    assert all(statistic.isfinite().all() for statistic in model.state_dict().values())

@@ -58,3 +58,13 @@ def test_weights_and_ranges_stay() -> None:
     correct_bias(fold(trained().model), quantized, batches())
     changed = {name for name, value in quantized.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all(name.endswith(".bias") for name in changed)
+
+
+def test_every_image_counts_the_same() -> None:
+    (images,) = batches()
+    networks = [quantize(trained(), coloured_dataset(), calibration(), COARSE, seed=0) for _ in range(3)]
+    for network, parts in zip(networks, ([images], [images[:-2], images[-2:]], [images[:-2]]), strict=True):
+        correct_bias(fold(trained().model), network, parts)
+    whole, in_parts, without = (torch.cat([layer.bias for layer in network.fused_layers()]) for network in networks)
+    assert torch.allclose(whole, in_parts, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(whole, without, rtol=1e-2, atol=1e-2), "negative control"

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from networks import IMAGE_SIZE, model_config, random_network, same_tensors
+from torch import nn
 from torchvision.models import MobileNetV2
 
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
-from selectq.quantization.repairs.dead_channels import constant_channels, zero_dead_channels
+from selectq.quantization.repairs.dead_channels import constant_channels, dead_channels, zero_dead_channels
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 
 BLOCK, CHANNEL = 3, 5
@@ -62,3 +63,12 @@ def test_network_without_dead_channels_keeps_every_bit() -> None:
 def test_dead_is_what_eight_bits_cannot_show(share_of_eps: float, dead: bool) -> None:
     for eps in (1e-5, 1e-3):
         assert constant_channels(torch.tensor([share_of_eps * eps]), eps).tolist() == [dead]
+
+
+def test_dead_is_what_puts_out_a_constant_whatever_its_input() -> None:
+    """The running variance is large; what is put out is 1/2, give or take `gamma`."""
+    for gamma, dead in ((1e-6, True), (3e-4, True), (4e-4, False), (0.1, False)):
+        norm = nn.BatchNorm2d(3)
+        with torch.no_grad():
+            norm.bias[1], norm.weight[1] = -0.5, gamma
+        assert dead_channels(norm).tolist() == [False, dead, False]

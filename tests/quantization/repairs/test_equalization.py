@@ -11,7 +11,7 @@ from selectq.models.range_skew import skew_ranges
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedBlock
-from selectq.quantization.repairs.equalization import equalize
+from selectq.quantization.repairs.equalization import LARGEST_OUTPUT, channel_outputs, equalize
 from selectq.quantization.scales import weight_scale
 
 
@@ -70,6 +70,47 @@ def test_skew_is_undone() -> None:
     plain, skewed = (random_network(model_config(), seed=1) for _ in range(2))
     skew_ranges(skewed, 1.0, seed=7)
     assert rounding_error(skewed) > 2 * rounding_error(plain)
+    equalize(plain)
+    equalize(skewed)
+    for one, other in zip(fold(plain).parameters(), fold(skewed).parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def with_nearly_dead_channel(skew: float = 0.0) -> MobileNetV2:
+    """The expansion puts out 1/2 in one channel, give or take next to nothing."""
+    model = random_network(model_config(), seed=1)
+    norm = model.features[4].conv[0][1]
+    with torch.no_grad():
+        norm.weight[7], norm.bias[7] = 1e-6, 0.5
+    skew_ranges(model, skew, seed=7)
+    return model
+
+
+def test_nearly_dead_channel_does_not_widen_what_its_layer_puts_out() -> None:
+    model = with_nearly_dead_channel()
+    layer = fold(model).features[4].convolutions()[0]
+    assert layer.weight[7].abs().max() < 1e-5 * layer.weight.abs().max(), "to equal its ranges takes a huge factor"
+    equalize(model)
+    convolution, norm, _ = model.features[4].conv[0]
+    outputs = channel_outputs([(convolution, norm)])[0]
+    assert outputs.argmax() == 7 and outputs[7] == pytest.approx(LARGEST_OUTPUT * outputs.median().item(), rel=0.05)
+    depthwise, projection = (layer.weight.abs() for layer in fold(model).features[4].convolutions()[1:])
+    assert depthwise[7].max().item() == pytest.approx(projection[:, 7].max().item(), rel=1e-6), (
+        "equal where they may be"
+    )
+
+
+def test_other_channels_do_not_notice_a_nearly_dead_one() -> None:
+    plain, model = random_network(model_config(), seed=1), with_nearly_dead_channel()
+    equalize(plain)
+    equalize(model)
+    norm, expected = model.features[4].conv[0][1], plain.features[4].conv[0][1]
+    others = torch.arange(len(norm.weight)) != 7
+    assert torch.equal(norm.weight[others], expected.weight[others])
+
+
+def test_skew_is_undone_beside_a_nearly_dead_channel() -> None:
+    plain, skewed = with_nearly_dead_channel(), with_nearly_dead_channel(skew=1.0)
     equalize(plain)
     equalize(skewed)
     for one, other in zip(fold(plain).parameters(), fold(skewed).parameters(), strict=True):

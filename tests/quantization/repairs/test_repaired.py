@@ -38,11 +38,11 @@ def repaired(*repairs: Repair, parent: Fp32Checkpoint | None = None) -> FusedMob
     return quantize_repaired(parent or skewed(), coloured_dataset(), config, seed=0)
 
 
-def distance(network: FusedMobileNetV2) -> float:
-    """Relative distance of the logits from the parent's."""
+def distance(network: FusedMobileNetV2, parent: Fp32Checkpoint | None = None) -> float:
+    """Relative distance of the logits from the FP32 network's."""
     x = float_images(60, seed=9)
     with torch.no_grad():
-        expected = trained().model(x)
+        expected = (parent or trained()).model(x)
         return ((network(x) - expected).norm() / expected.norm()).item()
 
 
@@ -58,6 +58,15 @@ def test_repairs_bring_it_nearer_to_the_parent() -> None:
     plain, equalized = distance(repaired()), distance(repaired("equalize"))
     assert plain > 0.3 and equalized < plain / 3
     assert distance(repaired("zero_dead_channels", "equalize", "correct_bias")) < plain / 3
+
+
+def test_nearly_dead_channel_costs_equalization_nothing() -> None:
+    """A channel that puts out 1/2, give or take next to nothing: the float function hardly knows it."""
+    parent = trained()
+    norm = parent.model.features[8].conv[0][1]
+    with torch.no_grad():
+        norm.weight[5], norm.bias[5] = 1e-6, 0.5
+    assert distance(repaired("equalize", parent=parent), parent) < 2 * distance(repaired(parent=parent), parent)
 
 
 @pytest.mark.parametrize("repair", [name for name in REPAIRS if name != "zero_dead_channels"])

@@ -39,7 +39,7 @@ def reestimate_batch_norm(model: MobileNetV2, scheme: WeightScheme, batches: Ite
     Args:
         model: the FP32 network, in evaluation mode. Its weights stay: it is to be folded and rounded.
         scheme: of the rounding, of the whole network.
-        batches: float (B, 3, H, W), of equal size.
+        batches: float (B, 3, H, W); each weighs as much as it has images.
     """
     norms = []
     rounded = copy.deepcopy(model)
@@ -72,17 +72,21 @@ class Measured:
         self._running = running_statistics(norm)
         self._with_variance = with_variance
         self._batches: list[tuple[Tensor, Tensor]] = []
+        self._sizes: list[int] = []
 
     def __call__(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         """What stands for the output, both (N, C, H, W)."""
-        variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
+        values = inputs[0].numel() // inputs[0].shape[1]  # of each channel; a single one has no unbiased variance
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=min(1, values - 1))
         statistics = (mean, variance if self._with_variance else self._running[1])
         self._batches.append(statistics)
+        self._sizes.append(len(inputs[0]))
         return F.batch_norm(inputs[0], *statistics, norm.weight, norm.bias, eps=norm.eps)
 
     def put_into(self, norm: nn.BatchNorm2d) -> None:
-        """Replace the running statistics of the channels that vary, (C,) each, by the mean over the batches."""
-        mean, variance = (torch.stack(each).mean(0) for each in zip(*self._batches, strict=True))
+        """Replace the running statistics of the channels that vary, (C,) each, by the mean over the images' batches."""
+        shares = torch.tensor(self._sizes).to(self._running[0]) / sum(self._sizes)  # (batches,)
+        mean, variance = (shares @ torch.stack(each) for each in zip(*self._batches, strict=True))
         constant = constant_channels(variance, norm.eps)
         for running, new in zip(running_statistics(norm), (mean, variance), strict=True):
             running.copy_(torch.where(constant, running, new))

@@ -3,11 +3,11 @@
 Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, appendix D).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from selectq.quantization.fused import FusedBlock, FusedLayer, FusedLinear, FusedMobileNetV2
 
@@ -16,23 +16,22 @@ from selectq.quantization.fused import FusedBlock, FusedLayer, FusedLinear, Fuse
 def correct_bias(float_network: FusedMobileNetV2, quantized: FusedMobileNetV2, batches: Sequence[Tensor]) -> None:
     """Correct every bias of a fake-quantized network, in place, so that its mean outputs are the float network's.
 
-    Layer by layer in network order: each correction is measured behind those before it. The images go through the
-    quantized network once, block by block; memory holds a block's input and two layers' outputs for all of them.
+    Layer by layer in network order: each correction is measured behind those before it. Every image counts the same.
+    Memory holds what one block reads of all images, and what is inside it of one batch.
 
     Args:
         float_network: the same network in its float form.
-        quantized: with quantizers inserted. Scales follow from the biases, which stay whole levels of them.
+        quantized: with quantizers inserted. Scales follow from the biases, which stay whole multiples of them.
         batches: float (B, 3, H, W).
     """
     wanted = mean_outputs(float_network, batches)
     stored = list(batches)
     for block in quantized.blocks():
-        inner = stored
-        for layer in block.convolutions() if isinstance(block, FusedBlock) else [block]:
-            _correct(layer, inner, wanted[layer.name])
-            inner = [layer(x) for x in inner]
+        layers = block.convolutions() if isinstance(block, FusedBlock) else [block]
+        for index, layer in enumerate(layers):
+            _correct(layer, map(nn.Sequential(*layers[:index]), stored), wanted[layer.name])
         stored = [block(x) for x in stored]
-    pooled = [quantized.pool(x).flatten(1) for x in stored]
+    pooled = (quantized.pool(x).flatten(1) for x in stored)
     _correct(quantized.classifier, pooled, wanted[quantized.classifier.name])
 
 
@@ -58,7 +57,7 @@ def raw_output(layer: FusedLayer, x: Tensor) -> Tensor:
     return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
 
 
-def _correct(layer: FusedLayer, inputs: Sequence[Tensor], wanted: Tensor) -> None:
+def _correct(layer: FusedLayer, inputs: Iterable[Tensor], wanted: Tensor) -> None:
     mean = ChannelMean()
     for x in inputs:
         mean.add(raw_output(layer, x))

@@ -11,19 +11,27 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.models.range_skew import rescale_channels
-from selectq.quantization.repairs.layers import NormalisedConv, folded_weight
+from selectq.quantization.repairs.layers import NormalisedConv, folded_weight, output_spread
+
+LARGEST_OUTPUT = 8
+"""Of a channel, as a multiple of the median channel's: in trained networks equalization leaves it below 3."""
+
+STEPS = 30
+"""Each brings the factors of a limited channel four times as near to their end."""
 
 
 @torch.no_grad()
 def equalize(model: MobileNetV2) -> None:
     """Give each channel inside a block the same weight range in all the layers it passes through, in place.
 
-    The function is unchanged in evaluation mode up to rounding, if the activations are ReLU.
+    Where that would blow up what the channel puts out, its ranges come as near to each other as they may. The function
+    is unchanged in evaluation mode up to rounding, if the activations are ReLU.
     """
     for block in model.features:
         if isinstance(block, InvertedResidual):
@@ -38,11 +46,43 @@ def equalizing_factors(layers: Sequence[NormalisedConv]) -> list[Tensor]:
 
     Equation 11, repeated over the pairs of layers until nothing changes, ends here at once: a depthwise convolution has
     one filter for each channel, so no channel's ranges depend on another's, and a channel's ranges end at their
-    geometric mean. A channel without weights in some layer stays as it is: nothing there could take over a scale.
+    geometric mean. A channel without weights in some layer keeps its scale: nothing there could take over another.
+
+    A channel with a bias and next to no weights would get a factor of thousands, its bias too, and the layer's
+    activations, which have one scale, would be left with a few integers for all other channels. So no factor makes a
+    channel put out more than `LARGEST_OUTPUT` times what the layer's median channel does.
     """
-    ranges = channel_ranges(layers)  # (L, C)
+    ranges, outputs = channel_ranges(layers), channel_outputs(layers[:-1])  # (L, C), (L - 1, C)
+    alive = ranges.amin(0) > 0  # (C,)
     common = ranges.log().mean(0).exp()  # (C,)
-    return list(torch.where(ranges.amin(0) > 0, (common / ranges).cumprod(0), 1.0)[:-1])
+    free = torch.where(alive, (common / ranges).cumprod(0), 1.0)[:-1]
+    if not alive.any():
+        return list(free)
+    median = (free * outputs)[:, alive].median(1, keepdim=True).values  # (L - 1, 1)
+    limits = LARGEST_OUTPUT * median / outputs
+    limited = (free > limits).any(0)  # (C,)
+    return list(torch.where(limited, _within(limits, free, ranges), free))
+
+
+def _within(limits: Tensor, factors: Tensor, ranges: Tensor) -> Tensor:
+    """The factors that make a channel's ranges as equal as the limits allow: (L - 1, C) as `factors` and `limits`.
+
+    One after another, each makes the ranges before and behind it equal or stops at its limit.
+    """
+    padded = F.pad(factors.minimum(limits), (0, 0, 1, 1), value=1.0)  # the first layer's input and the last's output
+    for _ in range(STEPS):
+        for index, limit in enumerate(limits):
+            equal = (ranges[index + 1] * padded[index + 2] * padded[index] / ranges[index]).sqrt()
+            padded[index + 1] = torch.where(ranges.amin(0) > 0, equal.minimum(limit), padded[index + 1])
+    return padded[1:-1]
+
+
+def channel_outputs(layers: Sequence[NormalisedConv]) -> Tensor:
+    """The largest magnitude that each of C channels puts out before the activation function, in each layer: (L, C).
+
+    By the batch norms: bias and three standard deviations.
+    """
+    return torch.stack([norm.bias.detach().double().abs() + 3 * output_spread(norm) for _, norm in layers])
 
 
 def channel_ranges(layers: Sequence[NormalisedConv]) -> Tensor:

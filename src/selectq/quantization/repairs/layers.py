@@ -33,3 +33,10 @@ def folding_factor(norm: nn.BatchNorm2d) -> Tensor:
     """What folding multiplies each output channel's weights by, (O,), in double precision."""
     _, variance = running_statistics(norm)
     return norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
+
+
+def output_spread(norm: nn.BatchNorm2d) -> Tensor:
+    """The standard deviation of what each channel of a batch norm puts out, (C,), in double precision."""
+    _, variance = running_statistics(norm)
+    variance = variance.double()
+    return norm.weight.detach().double().abs() * torch.sqrt(variance / (variance + norm.eps))
