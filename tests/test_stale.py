@@ -62,9 +62,9 @@ def test_branch_without_a_configuration_runs_and_changes_nothing(tmp_path: Path)
         work.repro()
         work.git("add", "--all")
         work.git("commit", "--quiet", "--message", branch)
-    for branch, names in {"less": ["a.txt"], "more": ["a.txt", "b.txt"]}.items():
+    for branch, left in {"less": ["a.txt"], "more": ["a.txt", "b.txt"]}.items():
         work.git("switch", "--quiet", branch)
         work.repro()
-        assert work.read("results.txt") == str(names)
+        assert work.read("results.txt") == str(left)
         assert work.git("status", "--porcelain") == "", "the lock is the one of the branch, the results too"
     assert work.repro() == set()

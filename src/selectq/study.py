@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from selectq.claims.archive import archive_study
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
+from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
 from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel
@@ -175,7 +173,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     local = settings({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
-    write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
+    write_bytes(study.workspace / PARAMS_FILE, (header + write_yaml(parameters)).encode())
     own, lock = study.workspace / LOCK_FILE, study.checkout / LOCK_FILE
     if lock.exists() and not own.exists():
         write_bytes(own, servable_lock(lock, had_from_cache(cache, study.checkout)).encode())

@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
 from selectq.claims.page import Judged, judge_claims
-from selectq.claims.paper_claims import CLAIMS, GROUPS, GROWS, TELLS
-from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting, read_settings
+from selectq.claims.paper_claims import CLAIMS, GROUPS, GROWS, PTQ_KEEPS_UP, TELLS
+from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting
 from selectq.commands.claims import written_pages
 
 Runs = dict[Setting, Measured]
-
-
-@pytest.fixture(scope="module")
-def runs(checkout: Path) -> Runs:
-    return read_settings(checkout)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +20,8 @@ def judged(runs: Runs) -> Judged:
 
 
 @pytest.fixture(scope="module")
-def pages(checkout: Path) -> dict[str, str]:
-    return written_pages(checkout)
+def pages(checkout: Path, runs: Runs) -> dict[str, str]:
+    return written_pages(checkout, runs)
 
 
 @pytest.mark.parametrize("name", ["results/claims.md", "docs/results.md", "README.md"])
@@ -84,3 +80,32 @@ def test_gap_to_fp32_is_that_of_the_tables(runs: Runs) -> None:
     gap = plain.gap("dwpw_asym")
     assert (gap.points, gap.seeds) == (methods["gap_points"], 5)
     assert gap.low < methods["ci_low"] and gap.high > methods["ci_high"], "the choice of the images is in it"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_counts_in_readme_are_those_of_the_table_of_claims(pages: dict[str, str]) -> None:
+    readme = " ".join(pages["README.md"].split())
+    for title, before in (
+        ("8 bits", "no training) keep up with FP32 in"),
+        ("4-bit weights", "PTQ algorithms keep up with FP32 in"),
+    ):
+        table = pages["results/claims.md"].partition(f"## {title}\n")[2]
+        row = next(line for line in table.splitlines() if f"| {PTQ_KEEPS_UP.text} " in line)
+        verdicts = [cell for cell in cells(row)[3:] if cell != "–"]
+        assert f"{before} {verdicts.count('holds')} of {len(verdicts)} settings" in readme
+
+
+def test_rows_of_readme_are_rows_of_the_results_and_their_files(checkout: Path, pages: dict[str, str]) -> None:
+    of_readme, of_results = (
+        [cells(line) for line in pages[name].splitlines() if line.startswith(("| 8 bits", "| 4-bit"))]
+        for name in ("README.md", "docs/results.md")
+    )
+    assert of_readme and all(row in of_results for row in of_readme)
+    skewed = pd.read_csv(checkout / "results/skewed/table2.csv").set_index("config")
+    row = next(row for row in of_readme if "channel ranges skewed" in row[0])
+    assert float(row[1]) == skewed.loc["channel", "gap_points"]
+    gap, low, high = skewed.loc["channel_repaired", ["gap_points", "ci_low", "ci_high"]]
+    assert row[3] == f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -1,18 +1,11 @@
 """The table of what must be retrained: out of all configurations of a situation."""
 
-from pathlib import Path
-
 import pytest
 
 from selectq.claims.recommendations import ALL_SITUATIONS, README_SITUATIONS, Situation, recommendations
-from selectq.claims.settings import SKEWED, W4A4, W4A4_LONGER, Measured, Setting, read_settings
+from selectq.claims.settings import SKEWED, W4A4, W4A4_LONGER, Measured, Setting
 from selectq.commands.claims import with_results
 from selectq.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def runs(checkout: Path) -> dict[Setting, Measured]:
-    return read_settings(checkout)
 
 
 def row(runs: dict[Setting, Measured], *settings: Setting) -> list[str]:

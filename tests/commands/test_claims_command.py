@@ -19,7 +19,7 @@ def copy(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_pages_are_written_and_named(copy: Path, selectq: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selectq.commands.claims.written_pages", lambda _: {"docs/results.md": "# Results\n"})
+    monkeypatch.setattr("selectq.commands.claims.written_pages", lambda *_: {"docs/results.md": "# Results\n"})
     assert selectq("claims").out == "docs/results.md\n"
     assert (copy / "docs/results.md").read_text() == "# Results\n"
 
@@ -34,8 +34,3 @@ def test_run_without_what_a_claim_asks(copy: Path, selectq: Command) -> None:
 def test_table_that_is_missing(copy: Path, selectq: Command) -> None:
     (copy / "results/skewed/methods.csv").unlink()
     assert selectq.refusal("claims").startswith("results/skewed/methods.csv: cannot be read (")
-
-
-def test_readme_without_a_place_for_the_table(copy: Path, selectq: Command) -> None:
-    (copy / "README.md").write_text("# selectq\n")
-    assert selectq.refusal("claims").startswith("README.md: no lines <!-- results --> and <!-- /results -->")

@@ -83,7 +83,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         (
             "finetune.lr",
             "1e-3",
-            "finetune.lr: '1e-3' is not a number; write 0.001, not 1e-3: YAML reads the latter as text",
+            "finetune.lr: '1e-3' is not a number",
         ),
         ("finetune.lr", -0.1, "finetune.lr: -0.1 is out of range; allowed: 0 to 10"),
         ("finetune.lr", float("nan"), "finetune.lr: nan is out of range; allowed: 0 to 10"),

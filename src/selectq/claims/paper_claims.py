@@ -103,7 +103,7 @@ PTQ_KEEPS_UP = Claim(
     (*NETWORKS, W4A4_LONGER, W4A4_MIXED),
 )
 PTQ_LIKE_QAT = Claim(
-    "PTQ algorithms keep up with dwpw_asym, its best",
+    "PTQ algorithms keep up with dwpw_asym",
     NOTHING,
     "",
     _accuracy("keeps up", "channel_repaired", "dwpw_asym"),
@@ -193,7 +193,7 @@ RANDOM_DWPW_ASYM = Claim(
     "dwpw_asym is ahead of random layers, as many", NOTHING, "", _ahead_of_random("dwpw_asym"), (CONTROLS_PRETRAINED,)
 )
 LAST_THIRD = Claim(
-    "The last third of the layers beats the classifier",
+    "The last third of weights beats the classifier",
     "appendix B",
     "",
     _accuracy("is ahead", "last_third", "clf"),

@@ -36,17 +36,17 @@ class Situation:
 
 README_SITUATIONS = (
     Situation("8 bits", (PLAIN,)),
-    Situation("8 bits, ImageNet weights", (PRETRAINED,)),
+    Situation("8 bits, from ImageNet weights", (PRETRAINED,)),
     Situation("8 bits, channel ranges skewed", (SKEWED, REPAIRED)),
-    Situation("8 bits, ImageNet weights, skewed", (SKEWED_PRETRAINED, CLIPPED_PRETRAINED)),
-    Situation("weights of 4 bits", (W4A8,)),
-    Situation("weights and activations of 4 bits", (W4A4, W4A4_REPAIRED, W4A4_LONGER)),
+    Situation("8 bits, from ImageNet weights, skewed", (SKEWED_PRETRAINED, CLIPPED_PRETRAINED)),
+    Situation("4-bit weights", (W4A8,)),
+    Situation("4-bit weights and activations", (W4A4, W4A4_REPAIRED, W4A4_LONGER)),
 )
 ALL_SITUATIONS = (
     *README_SITUATIONS,
-    Situation("weights of 4 bits, ImageNet weights", (W4A8_PRETRAINED,)),
-    Situation("4 bits, sums and ends of 8 bits", (W4A4_MIXED,)),
-    Situation("4 bits, ImageNet weights", (W4A4_PRETRAINED, W4A4_PRETRAINED_LONGER)),
+    Situation("4-bit weights, from ImageNet weights", (W4A8_PRETRAINED,)),
+    Situation("4 bits, but 8 for sums and ends", (W4A4_MIXED,)),
+    Situation("4 bits, from ImageNet weights", (W4A4_PRETRAINED, W4A4_PRETRAINED_LONGER)),
 )
 
 COLUMNS = (

@@ -1,13 +1,13 @@
 """`selectq claims`: the pages that the archived studies in `results/` are written up in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selectq.claims.in_short import in_short
 from selectq.claims.page import claims_page, judge_claims
 from selectq.claims.recommendations import README_SITUATIONS, recommendations
 from selectq.claims.results_page import results_page
-from selectq.claims.settings import read_settings
+from selectq.claims.settings import Measured, Setting, read_settings
 from selectq.errors import UserError
 from selectq.files import write_bytes
 
@@ -21,18 +21,17 @@ def run_claims(checkout: Path) -> None:
     Raises:
         UserError: a study in `results/` is damaged or lacks what a claim asks, or README has no place for them.
     """
-    for name, text in written_pages(checkout).items():
+    for name, text in written_pages(checkout, read_settings(checkout)).items():
         write_bytes(checkout / name, text.encode())
         print(name)
 
 
-def written_pages(checkout: Path) -> dict[str, str]:
+def written_pages(checkout: Path, runs: Mapping[Setting, Measured]) -> dict[str, str]:
     """The text of every page, by its path in the checkout.
 
     Raises:
         UserError: see `run_claims`.
     """
-    runs = read_settings(checkout)
     judged = judge_claims(runs)
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     return {
