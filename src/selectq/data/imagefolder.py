@@ -53,8 +53,11 @@ def _locate(settings: ImageFolderConfig, folders: Sequence[Path]) -> Path:
     for place in places:
         if (place / source).exists():
             return (place / source).absolute()
-    looked = ", ".join(str(place) for place in places)
-    raise UserError(f"data.imagefolder.source: {source} is not in any of: {looked}")
+    looked = ", ".join(str(place.absolute()) for place in places)
+    raise UserError(
+        f"data.imagefolder.source: {source} is not in {looked}; write its path or URL there, or name the folder that"
+        " holds it in the environment variable SELECTQ_DATA (docs/data.md)"
+    )
 
 
 def _collect(path: Path, settings: ImageFolderConfig, collected: "_Collected") -> str | None:

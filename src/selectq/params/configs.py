@@ -401,13 +401,12 @@ class ParityConfig(Config):
 
 @dataclass(frozen=True)
 class StatisticsConfig(Config):
-    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss.
+    """Intervals at `confidence`; a loss below `margin_points` is no loss.
 
     `contrasts` are the differences between configurations that the study asks for, each as `NAME - NAME`.
     """
 
     confidence: Annotated[float, Between(0.5, 0.999)]
-    resamples: Annotated[int, Between(100, 10**7)]
     margin_points: Annotated[float, Between(0, 100)]
     contrasts: tuple[str, ...]
 

@@ -72,7 +72,7 @@ def default_remote(checkout: Path) -> str:
 
 
 def cheap_stages(checkout: Path) -> list[str]:
-    """The stages that write files for git: they only lay out anew what the others measured."""
+    """The stages that write files for git, or nothing: they check, or lay out anew what the others measured."""
     stages: dict[str, Any] = read_yaml(checkout / "dvc.yaml")["stages"]
     outs = {name: body.get("do", body).get("outs", []) for name, body in stages.items()}
-    return [name for name, each in outs.items() if not any(isinstance(out, str) for out in each)]
+    return [name for name, each in outs.items() if not each or any(isinstance(out, dict) for out in each)]
