@@ -50,18 +50,18 @@ LARGE = {
 def test_count_larger_than_its_split_is_named(key: str, document: dict[str, Any]) -> None:
     size = SIZES[LARGE[key]]
     check_counts(changed(document, key, size), SIZES)
-    with pytest.raises(UserError, match=rf": of {size:,} [a-z]+ images {key}: {size + 1:,}$"):
+    with pytest.raises(UserError, match=rf": of {size:,} [a-z]+ images {key}: {size + 1}$"):
         check_counts(changed(document, key, size + 1), SIZES)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("calibration_sweep.images", [128, 10_001], "calibration_sweep.images[1]: 10,001"),
-        ("audit.flaws.calibration_images", [1, 10_001], "audit.flaws.calibration_images[1]: 10,001"),
-        ("audit.flaws.statistics_batches", [40, 41], "audit.flaws.statistics_batches[1], of 250 images: 10,250"),
-        ("audit.combined", [{"calibration_images": 10_001}], "audit.combined[0].calibration_images: 10,001"),
-        ("audit.combined", [{"statistics_batches": 41}], "audit.combined[0].statistics_batches, of 250 images: 10,250"),
+        ("calibration_sweep.images", [128, 10_001], "calibration_sweep.images[1]: 10001"),
+        ("audit.flaws.calibration_images", [1, 10_001], "audit.flaws.calibration_images[1]: 10001"),
+        ("audit.flaws.statistics_batches", [40, 41], "audit.flaws.statistics_batches[1], of 250 images: 10250"),
+        ("audit.combined", [{"calibration_images": 10_001}], "audit.combined[0].calibration_images: 10001"),
+        ("audit.combined", [{"statistics_batches": 41}], "audit.combined[0].statistics_batches, of 250 images: 10250"),
     ],
 )
 def test_count_in_a_list_is_named(key: str, value: Any, named: str, document: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def test_count_in_a_list_is_named(key: str, value: Any, named: str, document: di
 
 def test_calibration_images_are_of_the_split_that_is_named(document: dict[str, Any]) -> None:
     params = changed(document, "ptq.channel.calibration", {"split": "validation", "images": 2_001})
-    with pytest.raises(UserError, match=r"of 2,000 validation images ptq\.channel\.calibration\.images: 2,001$"):
+    with pytest.raises(UserError, match=r"of 2,000 validation images ptq\.channel\.calibration\.images: 2001$"):
         check_counts(params, SIZES)
 
 
@@ -82,7 +82,7 @@ def test_all_are_named_at_once(document: dict[str, Any]) -> None:
         check_counts(params, dict.fromkeys(SIZES, 0))
     assert "\n" not in str(refusal.value)
     for count in counted(params):
-        assert (f"{count.key}: {count.images:,}" in str(refusal.value)) == (count.images > 0)
+        assert (f"{count.key}: {count.images}" in str(refusal.value)) == (count.images > 0)
 
 
 def test_committed_counts_fit_the_digits(document: dict[str, Any]) -> None:

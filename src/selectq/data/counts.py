@@ -56,7 +56,7 @@ def check_counts(params: Params, sizes: Mapping[str, int]) -> None:
     asked: dict[str, list[str]] = {}
     for count in dict.fromkeys(counted(params)):
         if count.images > sizes[count.split]:
-            asked.setdefault(count.split, []).append(f"{count.key}: {count.images:,}")
+            asked.setdefault(count.split, []).append(f"{count.key}: {count.images}")
     if asked:
         listed = [f"of {sizes[split]:,} {_NAMES[split]} images {', '.join(keys)}" for split, keys in asked.items()]
         raise UserError(f"more images are asked for than there are: {'; '.join(listed)}")
