@@ -27,7 +27,6 @@ STAGES: list[tuple[str, ...]] = [
     ("qat", "--name", "full"),
     ("qat", "--name", "clf"),
     ("convert", "--name", "channel"),
-    ("parity", "--name", "channel"),
 ]
 
 

@@ -27,3 +27,7 @@ sys.modules[compiler.__name__] = compiler
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin halve the speed of whatever shares the cores
 gc.disable()  # nothing that importing makes is garbage; `selectq.stage.run` has the collector back
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from selectq.stage import refuse_unless_it_may_run  # noqa: E402
+
+refuse_unless_it_may_run()  # before torch is loaded

@@ -38,8 +38,8 @@ def main() -> None:
         drop_others(LOGITS, ["fp32", *names])
         drop_others(LOGITS / "repeats", [f"{name}-{seed}" for name, seed in repeats])
         answers = read_answers(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())
-        contrasts = contrast_table(answers, params.qat, settings, params.seed)
-        paired = paired_table(answers.own, configurations, settings, params.seed)
+        contrasts = contrast_table(answers, params.qat, settings)
+        paired = paired_table(answers.own, configurations, settings)
 
         write_csv(SEEDS, seed_table(answers, params.seed))
         write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
@@ -47,7 +47,7 @@ def main() -> None:
         write_csv(PAIRED, with_written_p(paired))
         RETRAINED.mkdir(parents=True, exist_ok=True)
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
-        print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
+        print(f"keeps up with FP32, within {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
 from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.stage import run
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration under ptq in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     config = choose(params.ptq, name, "ptq")
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     with only_writer(checkpoint_path):

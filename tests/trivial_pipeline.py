@@ -105,7 +105,8 @@ class Repository:
 def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
     """The checkout's pipeline with nothing run yet.
 
-    Of the sources that stages depend on, only `sources` are there: the others only cost DVC time.
+    Of the sources that stages depend on, only those in `sources`, folders or files, are there: the others only cost DVC
+    time.
     """
     kept = set(sources)
     document = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
@@ -115,7 +116,8 @@ def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
     del document["plots"], document["artifacts"]
     repository = Repository(root)
     for path in [*kept, *(stage.script for stage in read_stages(CHECKOUT).values())]:
-        repository.write(path, "as committed")
+        repository.write(path if Path(path).suffix else f"{path}/module.py", "as committed")
+    repository.write("pyproject.toml", "[project]\ndependencies = []\n")
     repository.write("trivial.py", STAGE)
     repository.write("dvc.yaml", yaml.safe_dump(document, sort_keys=False))
     repository.write("params.yaml", yaml.safe_dump(FEW, sort_keys=False))

@@ -162,7 +162,8 @@ def test_missing_file_and_empty_folder_are_refused(model: Path, selectq: Command
     Path("empty").mkdir()
     put("a.png", encoded(picture(0)))
     assert selectq.refusal("predict", model, "a.png", "gone.png") == "gone.png: no such file or folder"
-    assert selectq.refusal("predict", model, "a.png", "empty") == "empty: the folder holds no images"
+    assert selectq.refusal("predict", model, "empty") == "empty: the folder holds no images"
+    assert selectq("predict", model, "empty", "a.png").out.startswith("a.png  red  ")
 
 
 def test_no_image_named_is_a_usage_error(model: Path, selectq: Command) -> None:

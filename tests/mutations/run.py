@@ -2,9 +2,9 @@
 
     python tests/mutations/run.py [NAME ...] [--again] [--jobs 2]
 
-Each mutant of `mutants.py` is planted in a private copy of the checkout, where the tests that should notice it run
-until one fails. First these tests run on the code as it is, and must pass. A mutant with a row in `results.csv` is left
-out, so that a stopped run goes on where it was; `--again` repeats it. All mutants take about an hour on two cores.
+Each mutant of `mutants.py` is planted in a private copy of the checkout, where the fast tests that should notice it run
+until one fails; what noticed it must pass without it. A mutant with a row in `results.csv` is left out, so that a
+stopped run goes on where it was; `--again` repeats it. All mutants take about an hour on two cores.
 """
 
 import argparse
@@ -27,6 +27,9 @@ from pathlib import Path
 import pytest
 from mutant_results import read_results, write_results
 from mutants import CHECKOUT, MUTANTS, Mutant
+
+AT_ONCE = 20
+"""Mutants are tried before the tests that noticed them, and their rows are written."""
 
 TIMEOUT = 300
 """Seconds for the tests of one mutant: what makes a test hang is noticed, too."""
@@ -62,10 +65,13 @@ def main() -> None:
         importlib.import_module(package)
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copies = [copy_checkout(Path(folder) / str(number)) for number in range(options.jobs)]
-        require_passing(sorted({test for mutant in waiting for test in mutant.tests}), copies[0])
-        for mutant, noticed_by in plant(waiting, copies):
-            print(f"{'noticed' if noticed_by else 'SURVIVES':8}  {mutant.name}  {noticed_by}", flush=True)
-            known[mutant.name] = noticed_by
+        while waiting:
+            tried, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+            found = dict(plant(tried, copies))
+            for test in Trial.begin([by for by in found.values() if by.startswith("tests/")], copies[0], "0").wait():
+                print(f"WRONG     {test} fails without a mutant")
+                found = {name: "" if by == test else by for name, by in found.items()}
+            known |= found
             write_results(known)
     noticed = sum(bool(known.get(mutant.name)) for mutant in MUTANTS)
     print(f"{noticed} of {len(MUTANTS)} mutants are noticed")
@@ -81,27 +87,22 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
-def require_passing(tests: Sequence[str], copy: Path) -> None:
-    """Exit unless these tests pass on the code as it is."""
-    trial = Trial.begin(tests, copy)
-    trial.process.join()
-    if failed := trial.end():
-        sys.exit(f"error: {failed} fails on the code as it is")
-
-
-def plant(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant, once its tests have run, with the test that failed; with nothing if none did."""
-    waiting, running = deque(mutants), dict[Path, tuple[Mutant, Trial]]()
+def plant(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Each mutant's name, and the test that failed; nothing if none did."""
+    waiting, running = deque(mutants), dict[Path, tuple[Mutant, str, Trial]]()
     while waiting or running:
         for copy in copies:
-            if copy in running and running[copy][1].over():
-                mutant, trial = running.pop(copy)
-                shutil.copy(CHECKOUT / mutant.file, copy / mutant.file)
-                yield mutant, trial.end()
+            if copy in running and running[copy][2].is_over():
+                mutant, healthy, trial = running.pop(copy)
+                (copy / mutant.file).write_text(healthy, encoding="utf-8")
+                by = next(iter(trial.wait()), "")
+                print(f"{'noticed' if by else 'SURVIVES':8}  {mutant.name}  {by}", flush=True)
+                yield mutant.name, by
             if waiting and copy not in running:
                 mutant = waiting.popleft()
-                (copy / mutant.file).write_text(mutant.harmed((copy / mutant.file).read_text(encoding="utf-8")))
-                running[copy] = mutant, Trial.begin(mutant.tests, copy)
+                healthy = (copy / mutant.file).read_text(encoding="utf-8")
+                (copy / mutant.file).write_text(mutant.harmed(healthy), encoding="utf-8")
+                running[copy] = mutant, healthy, Trial.begin(mutant.tests, copy, "1")
         time.sleep(0.05)
 
 
@@ -114,33 +115,33 @@ class Trial:
     deadline: float
 
     @classmethod
-    def begin(cls, tests: Sequence[str], copy: Path) -> "Trial":
-        """Start the tests."""
+    def begin(cls, tests: Sequence[str], copy: Path, most_failures: str) -> "Trial":
+        """Start the tests; they end after so many failures (0: go on)."""
         receiver, sender = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=run_tests, args=(tests, copy, sender))
+        process = _fork.Process(target=run_tests, args=(tests, copy, most_failures, sender))
         process.start()
         sender.close()
         return cls(process, receiver, time.monotonic() + TIMEOUT)
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the tests ended, or had time enough."""
         return not self.process.is_alive() or time.monotonic() > self.deadline
 
-    def end(self) -> str:
-        """The first test that failed; nothing if all passed."""
+    def wait(self) -> list[str]:
+        """The tests that failed; a word for what happened if there was no test to blame."""
+        self.process.join(max(0, self.deadline - time.monotonic()))
         if self.process.is_alive():
             os.killpg(self.process.pid or 0, signal.SIGKILL)
             self.process.join()
-            return "timeout"
-        self.process.join()
+            return ["timeout"]
         try:
-            return str(self.failed.recv())
+            return list(self.failed.recv())
         except EOFError:
-            return f"the process ended with status {self.process.exitcode}"
+            return [f"the process ended with status {self.process.exitcode}"]
 
 
-def run_tests(tests: Sequence[str], copy: Path, failed: Connection) -> None:
-    """Run in the process of a trial: send the name of the first test that fails, or nothing."""
+def run_tests(tests: Sequence[str], copy: Path, most_failures: str, failed: Connection) -> None:
+    """Run in the process of a trial: send the names of the tests that fail."""
     os.setsid()
     os.chdir(copy)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -151,28 +152,29 @@ def run_tests(tests: Sequence[str], copy: Path, failed: Connection) -> None:
     sys.path[:] = [str(copy / "src"), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
     for name in ("mutants", "mutant_results"):
         sys.modules.pop(name)
-    first = FirstFailure()
-    status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests], plugins=[first])
-    failed.send(first.name or ("" if status == 0 else f"pytest's exit status {int(status)}"))
+    failures = Failures()
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--maxfail", most_failures]
+    status = pytest.main([*options, *tests], plugins=[failures]) if tests else 0
+    failed.send(failures.names or ([] if status == 0 else [f"pytest's exit status {int(status)}"]))
     failed.close()
     os._exit(0)
 
 
-class FirstFailure:
-    """Remembers which test, or file of tests, failed first."""
+class Failures:
+    """The names of the tests, or files of tests, that failed."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.names: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest for each test's preparation, run and end."""
         if report.failed:
-            self.name = self.name or report.nodeid
+            self.names.append(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Called by pytest for each file."""
         if report.failed:
-            self.name = self.name or report.nodeid
+            self.names.append(report.nodeid)
 
 
 if __name__ == "__main__":

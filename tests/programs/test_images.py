@@ -1,6 +1,8 @@
 """Image files as pixels: the pipeline's own, or refused by name."""
 
 import io
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 
 from selectq.data.archives import Limits
 from selectq.data.decoding import decode, planes, resize
+from selectq.data.left_out import BadImageError
 from selectq.errors import UserError
 from selectq.programs import images
 from selectq.programs.images import decoded, exact_pixels, find_files, read_file, resized_pixels
@@ -62,7 +65,8 @@ def test_what_is_no_image_in_a_folder_is_left_out_and_named(tmp_path: Path, caps
 
 
 def test_images_that_cannot_be_read_are_refused_together_or_skipped(capsys: pytest.CaptureFixture[str]) -> None:
-    images = [(1, "a", content(8, 8)), (2, "b", b"hello"), (3, "c", content(8, 8)), (4, "d", content(8, 8)[:200])]
+    contents = {"a": content(8, 8), "b": b"hello", "c": content(8, 8), "d": content(8, 8)[:200]}
+    images = [(number, name, partial(contents.__getitem__, name)) for number, name in enumerate(contents, start=1)]
     assert [key for key, _ in decoded(images, 8, exact_pixels, skip_bad=True)] == [1, 3]
     line = capsys.readouterr().err
     assert line.startswith("notice: left out 2 (cannot be read): b is not an image") and "; d cannot be" in line
@@ -72,7 +76,13 @@ def test_images_that_cannot_be_read_are_refused_together_or_skipped(capsys: pyte
 
 def test_image_of_another_size_is_not_skipped() -> None:
     with pytest.raises(UserError, match="--resize"):
-        list(decoded([(1, "a", content(9, 9))], 8, exact_pixels, skip_bad=True))
+        list(decoded([(1, "a", lambda: content(9, 9))], 8, exact_pixels, skip_bad=True))
+
+
+def test_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(BadImageError, match=r"a is no plain file$"):
+        read_file(tmp_path / "a")
 
 
 def test_file_too_large_for_an_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ ALGORITHMS = ["zero_dead_channels", "equalize", "reestimate_batchnorm", "correct
 CHANGES = {
     "ptq": {"channel": {"repairs": ALGORITHMS}},
     "calibration_sweep": {"names": ["channel"], "images": [24]},
-    "audit": {"flaws": {"calibration_images": [], "statistics_batches": [2], "range_skew": []}},
+    "audit": {"flaws": {"calibration_images": [], "statistics_batches": [], "range_skew": []}},
 }
 FP32, CHOSEN_BY = "metrics/fp32.json", "metrics/calibration/channel.csv"
 

@@ -244,6 +244,7 @@ def test_bad_parameter_anywhere_is_refused_by_every_stage(workspace: Workspace) 
         ({"finetune": {"nesterov": True, "momentum": 0.0}}, "finetune."),
         ({"qat": {"dw": {"scope": ["features.99"]}}}, "qat.dw.scope: 'features.99'"),
         ({"finetune": {"batch_size": 1000}}, "batch_size: 1000"),
+        ({"drift": {"histogram_images": 13}}, "drift.histogram_images: 13 (there are 12 test images)"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused_before_any_work(
@@ -255,7 +256,7 @@ def test_parameters_that_cannot_work_are_refused_before_any_work(
 
 def test_missing_images_are_refused(workspace: Workspace) -> None:
     (workspace.folder / "data/images.safetensors").unlink()
-    assert "data/images.safetensors: not a readable selectq file" in workspace.refusal("finetune_fp32")
+    assert "data/images.safetensors: no packed images" in workspace.refusal("finetune_fp32")
 
 
 def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> None:
@@ -263,10 +264,3 @@ def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> No
     (workspace.folder / "models").mkdir()
     (workspace.folder / "models/fp32.safetensors").write_bytes(content[: len(content) // 2])
     assert "models/fp32.safetensors: not a readable selectq file" in workspace.refusal("ptq", "--name", "tensor")
-
-
-def test_layer_to_inspect_is_looked_for_before_drift_s_pass(chain: Workspace, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path).write({"drift": {"inspect": ["features.14.conv.1"]}})
-    shutil.copytree(chain.folder / "models", tmp_path / "models")
-    message = "drift.inspect: 'features.14.conv.1' is no convolution; allowed: "
-    assert workspace.refusal("drift", "--name", "tensor").startswith(message)

@@ -30,7 +30,7 @@ SHORT: dict[str, Any] = {
         "estimators": ["minmax", "mse"],
         "evaluation_images": 12,
     },
-    "drift": {"histogram_images": 4, "cause_images": 4},
+    "drift": {"images": 12, "histogram_images": 4, "cause_images": 4},
     "audit": {
         "images": 12,
         **CALIBRATION,

@@ -38,3 +38,7 @@ def test_paragraphs_and_bullets_are_broken_anew_and_tables_stay() -> None:
     lines = rewrapped(text).splitlines()
     assert lines[2] == "short lines" and lines[6] == "- two lines" and lines[5].startswith("  long")
     assert [len(line) > 110 for line in lines] == [True, *[False] * 7, True]
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert markdown_table((Column("Class", "text"),), [("a|b",)])[2] == r"| a\|b  |"

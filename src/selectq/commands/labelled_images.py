@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -60,12 +61,15 @@ def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> L
     left_out.tell()
 
     def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        named = (
-            (label_of[file.path], str(path / file.path), file.content) for file in _files(path) if file.path in label_of
-        )
+        used = (file for file in _files(path) if file.path in label_of)
+        named = ((label_of[file.path], str(path / file.path), partial(_content, file)) for file in used)
         return decoded(named, size, to_pixels, skip_bad)
 
     return LabelledImages(len(label_of), tuple(sorted(set(label_of.values()))), read)
+
+
+def _content(file: File) -> bytes:
+    return file.content
 
 
 def _files(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:

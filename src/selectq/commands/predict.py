@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def run_predict(
     if not 1 <= top <= len(classes):
         raise UserError(f"--top: {top} is out of range; allowed: 1 to {len(classes)}, the model's classes")
     files = find_files(images)
-    contents = ((path, str(path), read_file(path)) for path in files)
+    contents = ((path, str(path), partial(read_file, path)) for path in files)
     pixels = decoded(contents, program.manifest.image_size, to_pixels, skip_bad)
     predictions = [
         each for batch in in_batches(pixels, len(files), "predict") for each in _predict(program, batch, top)

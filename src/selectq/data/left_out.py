@@ -4,8 +4,8 @@ import sys
 
 from selectq.errors import UserError
 
-LISTED = 3
-"""So many are named; of the others, how many there are."""
+LISTED, LISTED_BAD = 3, 20
+"""So many are named, of images that cannot be read more: they are to be mended. Of the others, how many there are."""
 
 
 class BadImageError(UserError):
@@ -26,7 +26,7 @@ class LeftOut:
     def tell(self) -> None:
         """One line on standard error for each reason."""
         for reason, names in self._names.items():
-            _notice(f"{self._origin}: left out {len(names)} ({reason}): {_first(names, ', ')}")
+            _notice(f"{self._origin}: left out {len(names)} ({reason}): {_first(names, ', ', LISTED)}")
 
 
 class BadImages:
@@ -52,7 +52,7 @@ class BadImages:
         Raises:
             UserError: names them instead, where they may not be left out.
         """
-        count, listed = len(self._messages), _first(self._messages, "; ")
+        count, listed = len(self._messages), _first(self._messages, "; ", LISTED_BAD)
         if self.refused:
             what = listed if count == 1 else f"{count} images cannot be read: {listed}"
             raise UserError(f"{what}; to leave {'it' if count == 1 else 'them'} out: {self._remedy}")
@@ -60,9 +60,9 @@ class BadImages:
             _notice(f"left out {count} (cannot be read): {listed}")
 
 
-def _first(texts: list[str], separator: str) -> str:
-    more = [f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else []
-    return separator.join([*texts[:LISTED], *more])
+def _first(texts: list[str], separator: str, count: int) -> str:
+    more = [f"and {len(texts) - count} more"] if len(texts) > count else []
+    return separator.join([*texts[:count], *more])
 
 
 def _notice(text: str) -> None:

@@ -40,6 +40,9 @@ MODULE_NAMES = (
 )
 """torchvision's names of the modules that hold parameters."""
 
+CONVOLUTION_NAMES = r"features\.(0|18)\.0|features\.1\.conv\.(0\.0|1)|features\.([2-9]|1[0-7])\.conv\.([01]\.0|2)"
+"""And of the convolutions among them."""
+
 
 @dataclass(frozen=True)
 class Cifar10Config(Config):
@@ -330,6 +333,12 @@ class DriftConfig(Config):
     histogram_images: Count
     cause_images: Count
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.inspect:
+            if not re.fullmatch(CONVOLUTION_NAMES, name):
+                raise UserError(f"inspect: {name!r} is no convolution; allowed: such as features.14.conv.1.0")
+
 
 @dataclass(frozen=True)
 class AuditFlaws(Config):
@@ -392,13 +401,12 @@ class ParityConfig(Config):
 
 @dataclass(frozen=True)
 class StatisticsConfig(Config):
-    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss.
+    """Intervals at `confidence`; a loss below `margin_points` is no loss.
 
     `contrasts` are the differences between configurations that the study asks for, each as `NAME - NAME`.
     """
 
     confidence: Annotated[float, Between(0.5, 0.999)]
-    resamples: Annotated[int, Between(100, 10**7)]
     margin_points: Annotated[float, Between(0, 100)]
     contrasts: tuple[str, ...]
 

@@ -50,17 +50,17 @@ def resized_pixels(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
 
 
 def decoded(
-    images: Iterable[tuple[T, str, bytes]], size: int, to_pixels: ToPixels, skip_bad: bool
+    images: Iterable[tuple[T, str, Callable[[], bytes]]], size: int, to_pixels: ToPixels, skip_bad: bool
 ) -> Iterator[tuple[T, NDArray[np.uint8]]]:
-    """What each image stands for, with its pixels; given as that, as what messages call it, and as a file's bytes.
+    """What each image stands for, with its pixels; given as that, what messages call it, and what reads its file.
 
     Raises:
         UserError: at the end, if images cannot be read and are not to be skipped; none is yielded after the first.
     """
     bad = BadImages(skip_bad, SKIP_BAD)
-    for key, name, content in images:
+    for key, name, read in images:
         try:
-            pixels = to_pixels(content, name, size)
+            pixels = to_pixels(read(), name, size)
         except BadImageError as error:
             bad.add(error)
         else:
@@ -75,7 +75,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     What is in a folder and no image is told on standard error.
 
     Raises:
-        UserError: a path does not exist, or a folder holds no image.
+        UserError: a path does not exist, or there is no image at all.
     """
     found = []
     for path in paths:
@@ -85,6 +85,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise UserError(f"{path}: no such file or folder")
+    if not found:
+        raise UserError(f"{paths[0]}: the folder holds no images")
     return found
 
 
@@ -96,8 +98,6 @@ def _images_below(folder: Path) -> list[Path]:
         else:
             left_out.add("not images", file.path)
     left_out.tell()
-    if not found:
-        raise UserError(f"{folder}: the folder holds no images")
     return found
 
 
@@ -105,11 +105,13 @@ def read_file(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        UserError: it is larger than any image that the pipeline takes.
+        BadImageError: it is no plain file, or larger than any image that the pipeline takes.
         OSError: it cannot be read.
     """
+    if not path.is_file():
+        raise BadImageError(f"{path} is no plain file")
     with path.open("rb") as file:
         content = file.read(GENEROUS.file_bytes + 1)
     if len(content) > GENEROUS.file_bytes:
-        raise UserError(f"{path} is larger than {GENEROUS.file_bytes} bytes")
+        raise BadImageError(f"{path} is larger than {GENEROUS.file_bytes} bytes")
     return content

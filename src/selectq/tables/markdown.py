@@ -49,13 +49,18 @@ def to_markdown(sheet: Sheet) -> str:
 
 def markdown_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table, aligned for a terminal."""
-    table = [tuple(column.heading for column in columns), *rows]
+    table = [tuple(column.heading for column in columns), *(tuple(map(_escaped, cells)) for cells in rows)]
     widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
     rules = tuple(
         "-" * width if column.content == "text" else "-" * (width - 1) + ":"
         for column, width in zip(columns, widths, strict=True)
     )
     return [_markdown_row(cells, widths, columns) for cells in (table[0], rules, *table[1:])]
+
+
+def _escaped(cell: str) -> str:
+    """A cell in which what would end it does not, such as in a class's name."""
+    return cell.replace("|", r"\|")
 
 
 def _markdown_row(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
