@@ -127,12 +127,7 @@ def _float_form(quantized: FusedMobileNetV2, rounded: bool) -> FusedMobileNetV2:
 
 def _units(network: FusedMobileNetV2) -> Iterator[Unit]:
     """Whatever has an error of its own, in order of execution."""
-    for block in network.blocks():
-        if isinstance(block, FusedBlock):
-            yield from block.convolutions()
-        if not isinstance(block, FusedBlock) or block.residual:
-            yield block
-    yield network.pool
+    yield from network.in_order()
     yield network.classifier
 
 

@@ -194,6 +194,15 @@ class FusedMobileNetV2(nn.Module):
             if isinstance(module, Place) and not (isinstance(module, FusedBlock) and not module.residual):
                 yield module
 
+    def in_order(self) -> Iterator[Place]:
+        """The places in the order in which the network computes them."""
+        for block in self.blocks():
+            if isinstance(block, FusedBlock):
+                yield from block.convolutions()
+            if not isinstance(block, FusedBlock) or block.residual:
+                yield block
+        yield self.pool
+
     def blocks(self) -> list[FusedConv2d | FusedBlock]:
         """The children of `features`: stem, the 17 inverted residual blocks, head."""
         return [block for block in self.features if isinstance(block, FusedConv2d | FusedBlock)]

@@ -10,7 +10,10 @@ from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import BIAS_GRID, activation_grid, middle_level, weight_grid
 
 SMALLEST_SCALE = 2.0**-60
-"""A range of width 0 (a dead channel) still gets a scale that can be divided by."""
+"""Weights of 0 (a dead channel) still get a scale that can be divided by."""
+
+WIDTH_OF_NOTHING = 1.0
+"""Of the range of a layer that puts out nothing but 0: its scale is one that every runtime takes."""
 
 TIE_FREE_RESOLUTION = 512
 """A tie-free scale is at most 2 / 512 coarser than the one it replaces."""
@@ -42,18 +45,18 @@ def covering_scale(largest: Tensor, scheme: WeightScheme) -> Tensor:
 
 
 def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> Tensor:
-    """The scale (scalar) whose grid covers [low, high] and 0."""
+    """The scale (scalar) at which the integers cover [low, high] and 0."""
     grid = activation_grid(scheme)
     low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme.symmetric:
-        width = torch.maximum(-low, high) / (grid.quant_max - middle_level(scheme))
+        width, steps = torch.maximum(-low, high), grid.quant_max - middle_level(scheme)
     else:
-        width = (high - low) / (grid.quant_max - grid.quant_min)
-    return width.clamp(min=SMALLEST_SCALE)
+        width, steps = high - low, grid.quant_max - grid.quant_min
+    return (torch.where(width == 0, WIDTH_OF_NOTHING, width) / steps).clamp(min=SMALLEST_SCALE)
 
 
 def activation_zero_point(low: Tensor, scale: Tensor, scheme: ActivationScheme) -> Tensor:
-    """The level (scalar, a whole number in floating point) that stands for 0 in a range that begins at `low`."""
+    """The integer (scalar, in floating point) that stands for 0 in a range that begins at `low`."""
     if scheme.symmetric:
         return torch.full_like(scale, middle_level(scheme))
     grid = activation_grid(scheme)
