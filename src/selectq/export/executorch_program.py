@@ -35,7 +35,7 @@ _SHIFT = 128
 
 
 class SignedQuantizeDequantize(nn.Module):
-    """What `QuantizeDequantize` does, in int8. `hardtanh`, which XNNPACK fuses, keeps to a smaller grid."""
+    """`QuantizeDequantize` in int8. `hardtanh`, which XNNPACK fuses, clamps where the integer range is smaller."""
 
     def __init__(self, scale: float, zero_point: int, grid: Grid) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from selectq.quantization.range_estimation import estimate_ranges
 
 
 def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> FusedMobileNetV2:
-    """The parent's float form on `device`, channels last."""
+    """The FP32 network with batch norms folded, on `device`, channels last."""
     return fold(parent.model).to(device).to(memory_format=torch.channels_last)
 
 
@@ -49,7 +49,7 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
 def quantize(
     parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
 ) -> FusedMobileNetV2:
-    """The parent, quantized after training, in evaluation mode on the data set's device."""
+    """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
     network = fold_parent(parent, dataset.train.device)
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))
     return network.eval()

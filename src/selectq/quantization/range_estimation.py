@@ -129,7 +129,7 @@ class PercentileEstimator(HistogramEstimator):
 
 
 class MseEstimator(HistogramEstimator):
-    """Of the shrunken extremes, the range with the smallest mean squared quantization error."""
+    """The range with the smallest mean squared quantization error, among evenly shrunken versions of the extremes."""
 
     def estimate(self) -> Range:
         """The best of `MSE_CANDIDATES` evenly shrunken ranges."""

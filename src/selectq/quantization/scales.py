@@ -1,4 +1,4 @@
-"""Scales: how much one integer level is worth, for weights, biases and activations."""
+"""Scales: the value of one integer step, for weights, biases and activations."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ SMALLEST_SCALE = 2.0**-60
 """Weights of 0 (a dead channel) still get a scale that can be divided by."""
 
 WIDTH_OF_NOTHING = 1.0
-"""Of the range of a layer that puts out nothing but 0: its scale is one that every runtime takes."""
+"""The width given to the range of a layer that puts out only 0: runtimes refuse scales of next to nothing."""
 
 TIE_FREE_RESOLUTION = 512
 """A tie-free scale is at most 2 / 512 coarser than the one it replaces."""
@@ -26,7 +26,7 @@ UNITS = 256
 
 
 def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
-    """Scale that puts the largest magnitude on the last level: (O, 1, ...) per channel, (1, 1, ...) per tensor.
+    """Scale that puts the largest magnitude on the last integer: (O, 1, ...) per channel, (1, 1, ...) per tensor.
 
     `weight` is (O, I, kH, kW) or (O, I).
     """
@@ -34,13 +34,13 @@ def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
 
 
 def largest_magnitude(weight: Tensor, scheme: WeightScheme) -> Tensor:
-    """Of the weights that share a scale: (O,) or (1,) of a weight (O, ...)."""
+    """The largest magnitude among the weights that share a scale: (O,) or (1,) for a weight (O, ...)."""
     keep = 1 if scheme.granularity == "channel" else 0
     return torch.linalg.vector_norm(weight.detach(), math.inf, tuple(range(keep, weight.ndim))).reshape(-1)
 
 
 def covering_scale(largest: Tensor, scheme: WeightScheme) -> Tensor:
-    """The scale that puts the magnitude `largest` on the last level; of its shape."""
+    """The scale that puts the magnitude `largest` on the last integer; of its shape."""
     return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
 
 
@@ -74,7 +74,7 @@ def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -
 
 
 def scale_with_room(scale: Tensor, bias_magnitude: Tensor, input_scale: Tensor) -> Tensor:
-    """As above, of scales and the largest biases that go with them, of one shape; `input_scale` broadcasts to it."""
+    """`scale`, made coarser where the bias would not fit; all of one shape, to which `input_scale` broadcasts."""
     return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_GRID.quant_max))
 
 
