@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --editable
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 bench-growth faults clean
+.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 clean
 
 help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
@@ -79,12 +79,6 @@ bench-accuracy: $(READY)
 
 bench-int8: $(READY)-bench
 	$(BIN)/python benchmarks/bench_int8.py
-
-bench-growth: $(READY)-dev
-	$(BIN)/python benchmarks/pipeline_growth.py
-
-faults: $(READY)-dev
-	$(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

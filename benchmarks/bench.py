@@ -24,11 +24,10 @@ from growth import VARIANTS, Variant, growth
 from machine import machine_slug
 from report import Comparison, draw, sentence, table
 from timing import Side, Timing, Trainer, time_in_turns
-from workload import Workload, random_dataset, shrunk
+from workload import Workload, random_dataset, shrunk, study_params
 
 from selectq.errors import UserError
 from selectq.files import write_csv
-from selectq.params.load import PARAMS_FILE, load_params
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.stage import run
 from selectq.training.device import choose_device
@@ -92,7 +91,7 @@ def main() -> None:
     """Measure everything and write the table and the picture."""
     arguments = _arguments()
     device = choose_device()
-    params, effort = load_params(HERE.parent / PARAMS_FILE), QUICK if arguments.quick else EFFORT[device.type]
+    params, effort = study_params(), QUICK if arguments.quick else EFFORT[device.type]
     params = shrunk(params, QUICK_BATCH, QUICK.images) if arguments.quick else params
     workload = Workload(params, random_dataset(effort.images, device))
     hardware = machine_slug(device)

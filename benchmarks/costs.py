@@ -11,12 +11,11 @@ import torch
 import yaml
 from report import Comparison
 from timing import Timing
-from workload import random_dataset
+from workload import CHECKOUT, random_dataset, study_document
 
 from selectq.data.packed import Split, write_dataset
 from selectq.errors import UserError
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGES = 1280  # of each split, random: memory depends on the batches, not on how many there are
 START_LIMIT = 2.5  # seconds
 NO_OP_LIMIT = 2.0
@@ -28,7 +27,6 @@ STAGES: list[tuple[str, ...]] = [
     ("qat", "--name", "full"),
     ("qat", "--name", "clf"),
     ("convert", "--name", "channel"),
-    ("parity", "--name", "channel"),
 ]
 
 
@@ -49,8 +47,8 @@ def _copy(split: Split) -> Split:
 
 
 def prepare(workspace: Path, images: int) -> None:
-    """A folder with the committed parameters, cut to one epoch and to what `images` images allow."""
-    params = yaml.safe_load((CHECKOUT / "params.yaml").read_text(encoding="utf-8"))
+    """A folder with the study's parameters, cut to one epoch and to what `images` images allow."""
+    params = study_document()
     params["finetune"]["epochs"] = 1
     for config in params["qat"].values():
         config["epochs"] = 1

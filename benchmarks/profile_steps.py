@@ -13,10 +13,9 @@ import torch
 from machine import machine_slug
 from peers import plain
 from torch.profiler import ProfilerActivity, profile
-from workload import Workload, random_dataset
+from workload import Workload, random_dataset, study_params
 
 from selectq.files import write_csv
-from selectq.params.load import PARAMS_FILE, load_params
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.forward import training_forward
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the table")
     output: Path = parser.parse_args().output
     device = choose_device()
-    workload = Workload(load_params(HERE.parent / PARAMS_FILE), random_dataset(IMAGES, device))
+    workload = Workload(study_params(), random_dataset(IMAGES, device))
     tables = []
     for step, build in STEPS_OF.items():
         tables.append(_profile(build(workload, training_forward).step, step, "kernels"))

@@ -1,7 +1,7 @@
 """The kernels' accuracies beside the plain modules', seed by seed: `make bench-accuracy`.
 
-The committed parameters, cut down: 10,000 training images, the others of the training split held out, a stem of stride
-2, a few epochs of FP32 at a lower rate and one of full QAT. Needs the images (SELECTQ_DATA). Writes
+The parameters of the CIFAR-10 study, cut down: 10,000 training images, the others of the training split held out, a
+stem of stride 2, a few epochs of FP32 at a lower rate and one of full QAT. Needs the images (SELECTQ_DATA). Writes
 `accuracy_<hardware>_<versions>.csv`.
 """
 
@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 import yaml
 from machine import machine_slug
+from workload import CHECKOUT, study_document
 
 from selectq.errors import UserError
 from selectq.files import read_json, write_csv
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml
+from selectq.params.load import PARAMS_FILE, overlay
 from selectq.stage import run
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent
 IMAGES = Path("data/images.safetensors")
 
 SMALL: dict[str, Any] = {
@@ -77,7 +77,7 @@ def _train(images: Path, seed: int, path: str) -> list[tuple[str, int, str, floa
 
 
 def _write_params(workspace: Path, seed: int) -> None:
-    parameters = overlay(read_yaml(CHECKOUT / PARAMS_FILE), SMALL | {"seed": seed})
+    parameters = overlay(study_document(), SMALL | {"seed": seed})
     (workspace / PARAMS_FILE).write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
 
 

@@ -1,9 +1,11 @@
-"""What both sides train on: the committed parameters at full resolution and random images."""
+"""What both sides train on: the parameters of the CIFAR-10 study and random images."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import torch
 from timing import Batch
@@ -15,11 +17,24 @@ from selectq.data.packed import Dataset, Split
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.models.mobilenetv2 import STAGES, build_mobilenetv2
 from selectq.params.configs import Params, QatConfig
-from selectq.params.load import choose
+from selectq.params.load import choose, validate
+from selectq.study import Study, study_parameters
 
 CLASSES = 10
 IMAGE_SIZE = 32
 BATCH_TO_SETTLE = 128
+CHECKOUT = Path(__file__).resolve().parents[1]
+STUDY = "cifar10"
+
+
+def study_document() -> dict[str, Any]:
+    """The study's parameters as a file would have them."""
+    return study_parameters(Study(CHECKOUT, STUDY))
+
+
+def study_params() -> Params:
+    """The study's parameters."""
+    return validate(study_document(), STUDY)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import argparse
 from pathlib import Path
 
 from selectq.audit.measure import audit
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
 from selectq.models.checkpoint import read_fp32
-from selectq.params.load import load_params
 from selectq.stage import run
 from selectq.training.device import choose_device
 
@@ -22,7 +22,7 @@ OUTPUT = Path("metrics/audit.csv")
 def main() -> None:
     """Run the stage."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    params = load_params()
+    params = load_checked_params(IMAGES)
     with only_writer(OUTPUT):
         device = choose_device()
         dataset = read_dataset(IMAGES).to(device)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.stage import run
 from selectq.training.device import choose_device
@@ -30,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration listed under calibration_sweep in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     choose(dict.fromkeys(params.calibration_sweep.names), name, "calibration_sweep.names")
     config, sweep, rows = params.ptq[name], params.calibration_sweep, []
     output = Path(f"metrics/calibration/{name}.csv")

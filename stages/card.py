@@ -32,6 +32,7 @@ def main() -> None:
     with only_writer(path):
         recipe = Recipe(
             seed=params.seed,
+            further_seeds=params.repeat.seeds if name in params.repeat.names else (),
             range_skew=params.range_skew,
             data=params.data,
             model=params.model,
@@ -44,7 +45,9 @@ def main() -> None:
         manifest = open_program(PROGRAMS / name / f"{name}.onnx").manifest
         workload = Workload.of(params.model, manifest.image_size, recipe.activation_scheme)
         latencies = read_latencies(LATENCIES, workload)
-        write_bytes(path, render_card(Card(manifest, files, recipe, evidence, tuple(latencies))).encode())
+        compared = min(params.parity.images, evidence.int8.test_images)
+        card = Card(manifest, files, recipe, evidence, compared, tuple(latencies))
+        write_bytes(path, render_card(card).encode())
         print(f"wrote {path}")
 
 

@@ -11,6 +11,7 @@ from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
 from selectq.params.load import load_params
 from selectq.stage import run
+from selectq.stale import drop_others
 from selectq.statistics.answers import read_answers
 from selectq.statistics.comparisons import contrast_table, method_table, paired_table, seed_table
 from selectq.statistics.rows import with_written_p
@@ -34,9 +35,11 @@ def main() -> None:
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
+        drop_others(LOGITS, ["fp32", *names])
+        drop_others(LOGITS / "repeats", [f"{name}-{seed}" for name, seed in repeats])
         answers = read_answers(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())
-        contrasts = contrast_table(answers, params.qat, settings, params.seed)
-        paired = paired_table(answers.own, configurations, settings, params.seed)
+        contrasts = contrast_table(answers, params.qat, settings)
+        paired = paired_table(answers.own, configurations, settings)
 
         write_csv(SEEDS, seed_table(answers, params.seed))
         write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
@@ -44,7 +47,7 @@ def main() -> None:
         write_csv(PAIRED, with_written_p(paired))
         RETRAINED.mkdir(parents=True, exist_ok=True)
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
-        print(f"not worse than fp32 by {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
+        print(f"keeps up with FP32, within {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
 
 
 if __name__ == "__main__":

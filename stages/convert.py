@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from selectq.confusion import Confusion, count_confusion
+from selectq.data.counts import load_checked_params
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
 from selectq.parity.forms import program_forms, reference_form, simulation_form
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration listed under convert in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     choose(dict.fromkeys(params.convert), name, "convert")
     folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
     choose_device()  # for its side effect: freed memory is kept, and passes over the images are faster

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from selectq.data.augment import image_batches, shown_batches
+from selectq.data.counts import load_checked_params
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.drift.causes import measure_causes
@@ -15,7 +16,7 @@ from selectq.drift.distributions import level_histograms, require_convolutions
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
 from selectq.quantization.repairs.repaired import equivalent_parent
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration listed under convert in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     choose(dict.fromkeys(params.convert), name, "convert")
     output = Path(f"metrics/drift/{name}.csv")
     with only_writer(output):

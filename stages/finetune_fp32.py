@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from selectq.data.counts import load_checked_params
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json, write_tensors
 from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
 from selectq.models.mobilenetv2 import build_mobilenetv2
 from selectq.models.weights import load_weights
-from selectq.params.load import load_params
 from selectq.stage import run
 from selectq.training.batches import AugmentedImages
 from selectq.training.device import choose_device
@@ -34,7 +34,7 @@ LEARNING = Path("metrics/learning/fp32.csv")
 
 def main() -> None:
     """Run the stage."""
-    params = load_params()
+    params = load_checked_params(IMAGES)
     config = params.finetune
     device = choose_device(params.deterministic)
     with training_workers(device) as workers, workers.only_writer(CHECKPOINT):
@@ -66,6 +66,7 @@ def main() -> None:
             "data": f"{dataset.origin['name']} {dataset.origin['source']}",
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "size_bytes": CHECKPOINT.stat().st_size,
+            "torch": torch.__version__,
         }
         write_json(METRICS, metrics)
         state.discard()

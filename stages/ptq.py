@@ -6,10 +6,13 @@ import _src  # noqa: F401
 import argparse
 from pathlib import Path
 
+import torch
+
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
 from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.stage import run
@@ -26,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration under ptq in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     config = choose(params.ptq, name, "ptq")
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     with only_writer(checkpoint_path):
@@ -44,6 +47,7 @@ def main() -> None:
                 "validation_top1": round(validation["top1"], 4),
                 "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
                 "params_retrained": 0,
+                "torch": torch.__version__,
             },
         )
         print(f"{name}: simulated top-1 {validation['top1']:.2f} % on the validation images")

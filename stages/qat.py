@@ -7,11 +7,13 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+import torch
 
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 from selectq.stage import run
@@ -30,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="a configuration under qat in params.yaml")
     name: str = parser.parse_args().name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     retraining = Retraining(choose(params.qat, name, "qat"), params.qat_training, params.seed)
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     device = choose_device(params.deterministic)
@@ -59,6 +61,7 @@ def main() -> None:
                 "validation_top1": round(history[-1]["top1"], 4),
                 "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
                 "params_retrained": count_parameters(parent.model, scope),
+                "torch": torch.__version__,
             },
         )
         state.discard()

@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 
 from selectq.data.augment import shown_batches
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges
 from selectq.files import only_writer, write_csv
 from selectq.models.parent import read_parent
-from selectq.params.load import load_params
 from selectq.quantization.post_training import fold_parent
 from selectq.stage import run
 from selectq.training.device import choose_device
@@ -24,7 +24,7 @@ OUTPUT = Path("metrics/channel_ranges.csv")
 def main() -> None:
     """Run the stage."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    params = load_params()
+    params = load_checked_params(IMAGES)
     with only_writer(OUTPUT):
         device = choose_device()
         test = read_dataset(IMAGES).to(device).test

@@ -6,10 +6,11 @@ import _src  # noqa: F401
 import argparse
 from pathlib import Path
 
+from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import write_tensors
 from selectq.models.parent import read_parent
-from selectq.params.load import choose, load_params
+from selectq.params.load import choose
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.evaluate import predict_logits, top1
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seed", required=True, type=int, help="of this training; the parent is the pipeline's own")
     arguments = parser.parse_args()
     name: str = arguments.name
-    params = load_params()
+    params = load_checked_params(IMAGES)
     retraining = Retraining(choose(params.qat, name, "qat"), params.qat_training, arguments.seed)
     output = Path(f"models/logits/repeats/{name}-{retraining.seed}.safetensors")
     device = choose_device(params.deterministic)

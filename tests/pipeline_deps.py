@@ -5,6 +5,8 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ def _repetitions(body: dict[str, Any], parameters: dict[str, Any]) -> Iterator[t
         for name, seed in itertools.product(section["names"], section["seeds"]):
             yield f"{name}-{seed}", {"item.name": name, "item.seed": str(seed)}
     elif "foreach" in body:
-        for item in parameters[str(_stage(body).repeated_over)]:
+        items = reduce(getitem, body["foreach"].removeprefix("${").removesuffix("}").split("."), parameters)
+        for item in items:
             yield item, {"key": item, "item": item}
     else:
         yield "", {}

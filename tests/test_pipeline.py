@@ -80,8 +80,7 @@ def test_outputs_of_different_stages_are_apart() -> None:
 
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.yaml")))
 def test_profile_is_valid(profile: str) -> None:
-    merged = study_parameters(Study(CHECKOUT, profile))
-    assert validate(merged, profile) != validate(PARAMETERS, "params.yaml"), "a profile changes something"
+    validate(study_parameters(Study(CHECKOUT, profile)), profile)
 
 
 def test_every_plot_template_exists() -> None:

@@ -104,3 +104,19 @@ def test_signal_leaves_nothing_half_written(tmp_path: Path, number: signal.Signa
         assert process.wait(30) == status
         assert process.stderr.read() == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_stage_starts_without_torchs_compiler_and_has_it_when_asked() -> None:
+    program = (
+        "import _src, sys, torchvision.models; print('torch._dynamo' in sys.modules);"
+        " import torch._dynamo.utils as utils; print(bool(utils.counters is not None), utils.__file__.endswith('.py'))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).resolve().parents[1] / "stages",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert result.stdout.split() == ["False", "True", "True"]

@@ -14,6 +14,7 @@ import yaml
 from processes import wait_until_gone
 from small_checkout import REAL, write_checkout
 
+from selectq import study
 from selectq.errors import UserError
 from selectq.files import only_writer
 from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
@@ -35,7 +36,8 @@ stages:
     outs:
       - results/table2.md: {cache: false}
       - results/report.html: {cache: false}
-      - plots/drift.csv: {cache: false}
+      - results/verdict.md: {cache: false}
+      - results/verdict.json: {cache: false}
 """
 
 TRAIN = """
@@ -51,9 +53,10 @@ Path("models/weights.txt").write_text("weights")
 TABLE = """
 from pathlib import Path
 
-for name in ("metrics/summary.json", "results/table2.md", "results/report.html", "plots/drift.csv"):
+for name in ("metrics/summary.json", "results/table2.md", "results/verdict.md", "results/report.html"):
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text(f"this is {name}")
+Path("results/verdict.json").write_text('{"recommended": "dw"}')
 """
 
 
@@ -93,7 +96,13 @@ def test_study_runs_in_its_workspace_and_prints_the_table(checkout: Path, capfd:
     assert _files(checkout) == before
     out = capfd.readouterr().out
     assert "Running stage 'train'" in out
-    assert out.endswith("this is results/table2.md\nreport: .workspaces/digits/results/report.html\n")
+    said = out[out.index("this is results/table2.md") :].splitlines()
+    assert said == [
+        "this is results/table2.md",
+        "this is results/verdict.md",
+        "report: .workspaces/digits/results/report.html",
+        "model:  .workspaces/digits/models/int8/dw/dw.onnx",
+    ]
     assert yaml.safe_load(Path(".workspaces/digits/params.yaml").read_text())["seed"] == 7
     assert not Path(".workspaces/digits/src/selectq/__pycache__").exists()
 
@@ -141,21 +150,24 @@ def test_stages_run_under_this_python_and_find_data_from_any_folder(
     assert folders.split(os.pathsep) == [str(root), str(root / "stages" / "images"), "/elsewhere"]
 
 
-def test_keep_copies_what_is_small_to_results(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_keep_archives_the_small_tables(
+    checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived = []
+    monkeypatch.setattr(study, "archive_study", lambda *folders: archived.append(folders))
     run_study(checkout, "digits", keep=True)
-    kept = sorted(path.name for path in Path("results/digits").iterdir())
-    assert kept == ["drift.csv", "params.yaml", "report.html", "summary.json", "table2.md"]
+    assert archived == [(Path(".workspaces/digits"), Path("results/digits"))]
     assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
 
 
 def test_first_lock_is_the_workspaces_then_the_checkouts(checkout: Path) -> None:
-    study = Study(checkout, "digits")
-    lock, parameters = study.workspace / "dvc.lock", study_parameters(study)
-    for folder in (study.checkout, study.workspace):
+    own = Study(checkout, "digits")
+    lock, parameters = own.workspace / "dvc.lock", study_parameters(own)
+    for folder in (own.checkout, own.workspace):
         folder.mkdir(exist_ok=True, parents=True)
         text = f"# of {folder}\nstages: {{}}\n"
         (folder / "dvc.lock").write_text(text)
-        prepare_workspace(study, parameters)
+        prepare_workspace(own, parameters)
         assert lock.read_text() == text
         lock.unlink()
 

@@ -43,7 +43,9 @@ FEW = _with_few_configurations(PARAMETERS)
 STAGE = """
 import json, sys, uuid
 from pathlib import Path
-from selectq.stage import run
+from selectq.stage import refuse_unless_it_may_run, run
+
+refuse_unless_it_may_run()
 
 def main():
     content = uuid.uuid4().hex  # something new, so that every change spreads, and work done twice shows
@@ -103,22 +105,25 @@ class Repository:
 def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
     """The checkout's pipeline with nothing run yet.
 
-    Of the sources that stages depend on, only `sources` are there: the others only cost DVC time.
+    Of the sources that stages depend on, only those in `sources`, folders or files, are there: the others only cost DVC
+    time.
     """
     kept = set(sources)
     document = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())
+    document["stages"].pop("check", None)  # it runs after every edit of the parameters, and nothing follows from it
     for name, body in document["stages"].items():
         document["stages"][name] = {**body, "do": _trivial(body["do"], kept)} if "do" in body else _trivial(body, kept)
     del document["plots"], document["artifacts"]
     repository = Repository(root)
     for path in [*kept, *(stage.script for stage in read_stages(CHECKOUT).values())]:
-        repository.write(path, "as committed")
+        repository.write(path if Path(path).suffix else f"{path}/module.py", "as committed")
+    repository.write("pyproject.toml", "[project]\ndependencies = []\n")
     repository.write("trivial.py", STAGE)
     repository.write("dvc.yaml", yaml.safe_dump(document, sort_keys=False))
     repository.write("params.yaml", yaml.safe_dump(FEW, sort_keys=False))
     repository.write("benchmarks/results/int8.csv", "case")
     repository.write("profiles/some.yaml", "seed: 1\n")
-    for path in (".dvcignore", ".gitignore", ".gitattributes"):
+    for path in (".dvcignore", ".gitignore", ".gitattributes", "pyproject.toml"):
         repository.write(path, (CHECKOUT / path).read_text())
     repository.write(".dvc/config", "[core]\n    no_scm = true\n")
     return repository

@@ -90,14 +90,16 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     to_lines = json_lines if arguments.json else text_lines
     _end_quietly_with_the_reader()
-    run_predict(arguments.model, arguments.images, arguments.top, _to_pixels(arguments), to_lines)
+    to_pixels = _to_pixels(arguments)
+    skip_bad: bool = arguments.skip_bad
+    run_predict(arguments.model, arguments.images, arguments.top, to_pixels, skip_bad=skip_bad, to_lines=to_lines)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from selectq.commands.evaluate import run_evaluate  # noqa: PLC0415
 
     _end_quietly_with_the_reader()
-    run_evaluate(arguments.model, arguments.data, arguments.output, _to_pixels(arguments))
+    run_evaluate(arguments.model, arguments.data, arguments.output, _to_pixels(arguments), arguments.skip_bad)
 
 
 def _to_pixels(arguments: argparse.Namespace) -> "ToPixels":
@@ -143,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True)
     study = commands.add_parser("study", help="run the pipeline under a profile, apart from the checkout's own run")
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
-    study.add_argument("--keep", action="store_true", help="copy tables, plots' data and lock to results/PROFILE/")
+    study.add_argument("--keep", action="store_true", help="copy the small tables to results/PROFILE/")
     study.add_argument(
         "--jobs", metavar="N", type=_positive, default=1, help="configurations at a time, sharing the cores (default 1)"
     )
@@ -170,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
-    claims = commands.add_parser("claims", help="put the runs in results/ beside the paper's claims, results/claims.md")
+    claims = commands.add_parser("claims", help="write results/claims.md, docs/results.md and README's table")
     claims.set_defaults(command=_claims)
     return parser
 
@@ -210,7 +212,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     _add_model(predict)
     predict.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="image files, or folders of them")
     predict.add_argument("--top", metavar="K", type=int, default=1, help="name the K most probable classes (default 1)")
-    _add_resize(predict)
+    _add_image_options(predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object for each image, on its own line")
     predict.set_defaults(command=_predict)
 
@@ -230,7 +232,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         type=Path,
         help="where confusion.csv, per_class.csv and confusion.png go (default: evaluation/<model's file name>/)",
     )
-    _add_resize(evaluate)
+    _add_image_options(evaluate)
     evaluate.set_defaults(command=_evaluate)
 
 
@@ -244,9 +246,10 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", type=Path, help="an INT8 program: .onnx, .pt2 or .pte")
 
 
-def _add_resize(command: argparse.ArgumentParser) -> None:
+def _add_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resize",
         action="store_true",
         help="bring the shorter side of an image of another size to the model's, and cut out the centre",
     )
+    command.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read, and name them")

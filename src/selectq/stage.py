@@ -13,8 +13,8 @@ from pathlib import Path
 
 from selectq.errors import UserError
 
-ONLY_RESTORE = "SELECTQ_ONLY_RESTORE"
-"""Environment variable: where it is set, no stage does any work, because what ran elsewhere is to be fetched."""
+MAY_RUN = "SELECTQ_MAY_RUN"
+"""Environment variable: where it is set, only the stages that it names do any work; what others wrote is to be had."""
 
 SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 
@@ -28,7 +28,6 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _end_with_dvc()
     try:
-        _refuse_work_that_ran_elsewhere()
         main()
     except UserError as error:
         _fail(str(error))
@@ -38,6 +37,13 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
         _fail(f"{error.filename or 'an output'}: {error.strerror}")
+
+
+def refuse_unless_it_may_run() -> None:
+    """End the process where DVC runs this stage although what it writes is to be had without."""
+    stage = os.environ.get("DVC_STAGE", "")
+    if MAY_RUN in os.environ and stage.partition("@")[0] not in os.environ[MAY_RUN].split():
+        _fail(f"{stage}: what it writes is neither in the cache nor on the remote")
 
 
 def _end_with_dvc() -> None:
@@ -54,11 +60,6 @@ def _end_with_dvc() -> None:
 
     with contextlib.suppress(OSError):  # it is gone already
         threading.Thread(target=end_with, args=[os.pidfd_open(dvc)], daemon=True).start()
-
-
-def _refuse_work_that_ran_elsewhere() -> None:
-    if os.environ.get(ONLY_RESTORE):
-        raise UserError(f"{' '.join(sys.argv)}: its outputs are neither in the cache nor on the remote")
 
 
 def _fail(message: str) -> None:

@@ -1,27 +1,15 @@
-"""Files that a configuration left behind when it was removed."""
+"""Files of configurations that are gone: edited out of `params.yaml`, or left by another branch."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from selectq.errors import UserError
 
+def drop_others(folder: Path, names: Collection[str]) -> None:
+    """Delete the files in `folder` that belong to none of `names`, as a file's name says up to its first dot.
 
-def refuse_stale(expected: Iterable[Path], folders: Iterable[Path] = ()) -> None:
-    """Refuse what lies beside the expected files and is not one of them: a removed configuration leaves it behind.
-
-    Args:
-        expected: the files that belong there.
-        folders: looked into as well, for files that end as the expected ones do.
-
-    Raises:
-        UserError: names all such files.
+    Stages that depend on the whole folder call it. DVC hashes what they depend on once more when they have run, so the
+    lock is the same as in a fresh clone; what is deleted is in DVC's cache, for when the configuration comes back.
     """
-    wanted = set(expected)
-    suffixes = {path.suffix for path in wanted}
-    kinds = {(path.parent, path.suffix) for path in wanted} | {(folder, end) for folder in folders for end in suffixes}
-    found = [path for folder, suffix in sorted(kinds) for path in sorted(folder.glob(f"*{suffix}"))]
-    stale = [str(path) for path in found if path not in wanted]
-    if stale:
-        raise UserError(
-            f"{', '.join(stale)}: of no configuration in params.yaml; delete, or put the configuration back"
-        )
+    for path in folder.glob("[a-z]*.*"):
+        if path.name.partition(".")[0] not in names:
+            path.unlink()

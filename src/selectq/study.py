@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from selectq.claims.archive import archive_study
 from selectq.errors import UserError
-from selectq.files import only_writer, write_bytes
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate
-from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.files import only_writer, read_json, write_bytes
+from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
+from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel
 from selectq.team.servable_lock import had_from_cache, servable_lock
@@ -34,11 +33,10 @@ SOURCES = (
 )
 """What a workspace takes from the checkout as it is."""
 
-KEPT = ("results/*.*", "results/cards/*.md", "metrics/summary.json", "plots/*.csv", "params.yaml")
-"""What `--keep` takes from a workspace: the small files that say what was run and what came out."""
-
 TABLE = "results/table2.md"
+VERDICT = "results/verdict"
 REPORT = "results/report.html"
+PROGRAMS = "models/int8"
 
 
 @dataclass(frozen=True)
@@ -92,11 +90,20 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     study = Study(checkout, profile)
     with reproduced(study, jobs=jobs):
         if keep:
-            keep_results(study)
-    print((study.workspace / TABLE).read_text(encoding="utf-8"))
-    print(f"report: {study.workspace / REPORT}")
+            archive_study(study.workspace, study.results)
+    print_result(study)
     if keep:
         print(f"kept:   {study.results}{os.sep}")
+
+
+def print_result(study: Study) -> None:
+    """Print Table 2, the verdict, and where the report and the recommended model are."""
+    print((study.workspace / TABLE).read_text(encoding="utf-8"))
+    print((study.workspace / f"{VERDICT}.md").read_text(encoding="utf-8"))
+    print(f"report: {study.workspace / REPORT}")
+    best = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
+    if best:
+        print(f"model:  {study.workspace / PROGRAMS / best / f'{best}.onnx'}")
 
 
 @contextmanager
@@ -162,14 +169,14 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
     """
     for source in SOURCES:
         mirror(study.checkout / source, study.workspace / source)
-    cache = ask_dvc(study.checkout, "cache", "dir")
-    local = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"
+    cache = cache_folder(study.checkout)
+    local = settings({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
     header = f"# params.yaml under profiles/{study.profile}.yaml, written by `selectq study {study.profile}`\n"
-    write_bytes(study.workspace / PARAMS_FILE, (header + yaml.safe_dump(parameters, sort_keys=False)).encode())
+    write_bytes(study.workspace / PARAMS_FILE, (header + write_yaml(parameters)).encode())
     own, lock = study.workspace / LOCK_FILE, study.checkout / LOCK_FILE
     if lock.exists() and not own.exists():
-        write_bytes(own, servable_lock(lock, had_from_cache(study.checkout / cache, study.checkout)).encode())
+        write_bytes(own, servable_lock(lock, had_from_cache(cache, study.checkout)).encode())
 
 
 def reproduce(study: Study, stages: Sequence[str]) -> None:
@@ -185,13 +192,6 @@ def reproduce(study: Study, stages: Sequence[str]) -> None:
     status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
     if status:
         raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
-
-
-def keep_results(study: Study) -> None:
-    """Copy tables, the plots' data and parameters to `results/<profile>/`."""
-    for pattern in KEPT:
-        for path in sorted(study.workspace.glob(pattern)):
-            write_bytes(study.results / path.name, path.read_bytes())
 
 
 def mirror(source: Path, target: Path) -> None:

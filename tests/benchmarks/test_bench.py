@@ -1,14 +1,10 @@
 """The benchmark as a whole, on tiny batches, and what makes its comparisons fair."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import bench
-import costs
 import ours
 import pandas as pd
 import peers
@@ -18,10 +14,9 @@ from bounds import all_parameters, count_work
 from report import COLUMNS
 from timing import Trainer
 from torch import nn
-from workload import Workload, random_dataset, shrunk
+from workload import Workload, random_dataset, shrunk, study_params
 
 from selectq.errors import UserError
-from selectq.params.load import load_params
 from selectq.quantization.fused import FusedConv2d
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.training.qat import RangeFollower
@@ -31,34 +26,9 @@ FORK_WARNING = "ignore:This process:DeprecationWarning"
 
 
 @pytest.fixture(scope="module")
-def workload(checkout: Path) -> Workload:
-    params = shrunk(load_params(checkout / "params.yaml"), batch_size=4, calibration_images=8)
+def workload() -> Workload:
+    params = shrunk(study_params(), batch_size=4, calibration_images=8)
     return Workload(params, random_dataset(8, torch.device("cpu")))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # it compiles two networks for peers
-def test_quick_run_writes_table_and_picture(checkout: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "SELECTQ_DEVICE": "cpu"}
-    script = [str(checkout / "benchmarks" / "bench.py"), "--quick", "--no-dvc", "--output", str(tmp_path)]
-    done = subprocess.run([sys.executable, *script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (table_path,) = tmp_path.glob("quick_*.csv")
-    assert sorted(tmp_path.iterdir()) == [table_path, table_path.with_suffix(".png")]
-    rows = pd.read_csv(table_path)
-    assert list(rows.columns) == COLUMNS
-    cases = [case.name for case in bench.CASES if not case.peer.endswith("_unrecorded")]
-    assert rows["case"].to_list() == [
-        *cases,
-        *["fp32_step", "qat_full_step", "qat_dw_step", "qat_dwpw_step"],
-        *["growth_fp32_width-0.5_batch-4", "growth_qat_width-0.5_batch-4"],
-        *[f"peak_memory_mb_{'_'.join(stage[::2])}" for stage in costs.STAGES],
-        "stage_start_up_s",
-    ]
-    assert rows["ours"].gt(0.1).all() and rows["ours"].lt(1e6).all()
-    compared = rows[rows["peer_name"].notna()]
-    assert compared["ratio"].between(0.001, 1000).all()
-    assert rows["goal"].dropna().to_list()[:5] == [2.5, 4.5, 3.2, 3.2, 1.0]
 
 
 def test_repeats_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,7 +44,10 @@ def test_chosen_sides_alone_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
     bench.main()
     (table_path,) = tmp_path.glob("quick_*.csv")
-    assert pd.read_csv(table_path)["case"].to_list() == ["evaluation"]  # qat_clf has no side to be compared with
+    rows = pd.read_csv(table_path)
+    assert list(rows.columns) == COLUMNS
+    assert rows["case"].to_list() == ["evaluation"]  # qat_clf has no side to be compared with
+    assert sorted(tmp_path.iterdir()) == [table_path, table_path.with_suffix(".png")]
 
 
 def test_side_of_another_device_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,14 +102,6 @@ def test_qat_sides_quantize_and_follow_ranges(workload: Workload) -> None:
     assert all(
         module.get_buffer(name).item() for module in observed for name in ("observer_enabled", "fake_quant_enabled")
     )
-
-
-@pytest.mark.slow
-def test_pt2e_peer_quantizes(workload: Workload) -> None:
-    peer = peers.torchao_pt2e(workload).forward
-    assert isinstance(peer, nn.Module)
-    names = [type(module).__name__ for module in peer.modules()]
-    assert names.count("FusedMovingAvgObsFakeQuantize") > 52
 
 
 @pytest.mark.parametrize("side", [lambda load: ours.qat(load, "full"), peers.torch_ao_nchw], ids=["ours", "torch.ao"])

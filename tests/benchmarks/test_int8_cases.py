@@ -1,18 +1,15 @@
 """What is compared, and where a goal is set."""
 
-from pathlib import Path
-
 import pytest
 from int8_cases import ALL_PEERS, CASES, EAGER, ORT_FP32, ORT_STATIC, Case, Setting
 from int8_sides import PEERS
-
-from selectq.params.load import load_params
+from workload import study_params
 
 ASYMMETRIC, STRIDE_1, SYMMETRIC = CASES
 
 
-def test_networks_are_the_committed_one_and_one_with_a_stride_more(checkout: Path) -> None:
-    committed = load_params(checkout / "params.yaml").model
+def test_networks_are_the_study_s_and_one_with_a_stride_more() -> None:
+    committed = study_params().model
     assert STRIDE_1.config.stem_stride == committed.stem_stride
     assert STRIDE_1.config.stage_strides == committed.stage_strides
     for case in (ASYMMETRIC, SYMMETRIC):

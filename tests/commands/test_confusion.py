@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from brightest import CLASSES
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
-from selectq.commands.confusion_picture import confusion_png, paint_confusion
+from selectq.commands import confusion_picture
+from selectq.commands.confusion_picture import _drawn_names, confusion_png, paint_confusion
+from selectq.commands.fonts import find_fonts
 from selectq.confusion import Confusion, count_confusion
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of few pixels take less time."""
+    monkeypatch.setattr(confusion_picture, "DOTS_PER_INCH", 30)
 
 
 def confusion(classes: int, images: int = 40, seed: int = 0) -> Confusion:
@@ -78,6 +87,31 @@ def test_row_without_images_says_so() -> None:
 def test_class_names_are_not_taken_for_formulas() -> None:
     names = ("$5", "$\\frac$", "a_b")
     assert confusion_png(Confusion(names, np.eye(3, dtype=int)), "$x$ of $") is not None
+
+
+CHINESE = ("\u732b", "\u72ac", "v\u00f6gel")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [CHINESE, ("\u0e01", "\U0001f600", "\U0010fffd"), ("a" * 300, "b" * 300, "c"), ("a\nb", "\udce9", "\x07")],
+    ids=["Chinese", "of no font", "long", "control characters"],
+)
+def test_any_class_names_can_be_drawn(names: tuple[str, ...], recwarn: pytest.WarningsRecorder) -> None:
+    assert confusion_png(Confusion(names, np.eye(3, dtype=int)), "".join(names)[:60])
+    assert not list(recwarn), "such as of a letter that the font lacks"
+
+
+def test_names_that_no_font_has_are_numbers_and_long_ones_short() -> None:
+    drawn = list(_drawn_names(["cat", "\U0010fffd!", "d" * 300], {"\U0010fffd"}))
+    assert drawn[:2] == ["cat", "#2"]
+    assert drawn[2].startswith("ddd") and len(drawn[2]) < 40
+
+
+def test_fonts_are_looked_for_only_where_letters_are_missing() -> None:
+    assert find_fonts("v\u00f6gel") == (list(FontProperties().get_family()), set())
+    families, missing = find_fonts("\u732b\U0010fffd")
+    assert "\U0010fffd" in missing and len(families) == (1 if "\u732b" in missing else 2)
 
 
 def _luminance(colour: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -69,12 +70,28 @@ def as_packed(path: Path, classes: tuple[str, ...] = CLASSES, size: int = SIZE) 
     return path
 
 
+@pytest.fixture(autouse=True)
+def quick_picture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture takes a second and has tests of its own: it is drawn where files are looked at."""
+    if request.function is not test_files_that_are_written:
+        monkeypatch.setattr("selectq.commands.confusion_picture.confusion_png", lambda *_: b"a picture")
+
+
 def read_csv(path: str) -> list[list[str]]:
     return list(csv.reader(Path(path).read_text().splitlines()))
 
 
-@pytest.mark.parametrize("pack", PACKERS)
-@pytest.mark.parametrize("prefix", ["", "test/", "mine/", "mine/test/"])
+@pytest.mark.parametrize(
+    ("pack", "prefix"),
+    [
+        (as_folder, ""),
+        (as_folder, "test/"),
+        (as_folder, "mine/"),
+        (as_folder, "mine/test/"),
+        (as_zip, ""),
+        (as_tar, ""),
+    ],
+)
 def test_folder_and_archives_give_the_same_counts(pack: Pack, prefix: str, model: Path, selectq: Command) -> None:
     data = pack(Path("images"), image_files(prefix))
     ended = selectq("evaluate", model, data, "--output", "found")
@@ -207,23 +224,77 @@ def test_what_is_no_packed_file_is_refused(damage: str, model: Path, selectq: Co
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"readme.txt": b""}, "images: 'readme.txt' has no place here; expected <class>/<image>, or "),
-        ({"a/b/c/d/e.png": b""}, "images: 'a/b/c/d/e.png' has no place here; expected <class>/<image>, or "),
-        ({"train/red/0.png": b""}, "images: no test images; all that it holds is in train/"),
+        ({"train/red/0.png": b"", "val/red/0.png": b""}, "images: no test images; expected <class>/<image>, or "),
         ({".hidden": b""}, "images: no images; expected <class>/<image>, or "),
+        ({"test/red/0.png": b"", "mine/test/red/0.png": b""}, "images: images in several places "),
+        ({os.fsdecode(b"r\xe9d/0.png"): b""}, "images: the name of the class 'r\\udce9d' is not UTF-8"),
     ],
+    ids=["training images", "nothing", "two data sets", "not UTF-8"],
 )
-@pytest.mark.parametrize("pack", PACKERS)
+@pytest.mark.parametrize("pack", [as_folder, as_tar])
 def test_other_layouts_are_refused(
     pack: Pack, files: dict[str, bytes], message: str, model: Path, selectq: Command
 ) -> None:
     assert selectq.refusal("evaluate", model, pack(Path("images"), files)).startswith(message)
 
 
-@pytest.mark.parametrize("other", ["test/red/0.png", "mine/red/0.png", "mine/test/red/0.png"])
-def test_mixed_layouts_are_refused(other: str, model: Path, selectq: Command) -> None:
-    message = selectq.refusal("evaluate", model, as_zip(Path("i.zip"), {"red/0.png": b"", other: b""}))
-    assert message.startswith(f"i.zip: {other!r} is laid out unlike 'red/0.png'; expected <class>/<image>, or ")
+def test_folder_without_images_says_what_it_holds(model: Path, selectq: Command) -> None:
+    as_folder(Path("images"), {"readme.txt": b"", "0.png": encoded(picture(0))})
+    ended = selectq("evaluate", model, "images")
+    assert ended.status == 2
+    assert "readme.txt" in ended.err and "0.png" in ended.err and "error: images: no images; expected" in ended.err
+
+
+FOREIGN = {"labels.csv": b"a,b", "red/notes.txt": b"hello", "red/Thumbs.db": b"x", ".DS_Store": b"x"}
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+@pytest.mark.parametrize("prefix", ["", "test/"])
+def test_what_is_no_image_is_left_out_and_named(pack: Pack, prefix: str, model: Path, selectq: Command) -> None:
+    deeper = {name.replace("red/", "red/day 1/"): content for name, content in image_files(prefix).items()}
+    ended = selectq("evaluate", model, pack(Path("images"), {**FOREIGN, **deeper}))
+    assert SUMMARY in ended.out
+    (line,) = ended.err.splitlines()
+    assert line.startswith("notice: images: left out 2 (not images): ")
+    assert "labels.csv" in line and "red/notes.txt" in line
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_images_that_cannot_be_read_are_skipped_where_asked(pack: Pack, model: Path, selectq: Command) -> None:
+    bad = {"red/bad.png": encoded(picture(0))[:300], "blue/deep.png": deep_picture()}
+    data = pack(Path("images"), {**bad, **image_files()})
+    message = selectq.refusal("evaluate", model, data)
+    assert message.startswith("2 images cannot be read: ") and message.endswith("; to leave them out: --skip-bad")
+    assert "images/red/bad.png" in message and "images/blue/deep.png" in message
+    ended = selectq("evaluate", model, data, "--skip-bad")
+    assert SUMMARY in ended.out
+    assert ended.err.startswith("notice: left out 2 (cannot be read): images/")
+
+
+def test_nothing_left_is_refused(model: Path, selectq: Command) -> None:
+    as_folder(Path("images"), {"red/bad.png": b"x"})
+    ended = selectq("evaluate", model, "images", "--skip-bad")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == "error: images: none of its 1 images can be read"
+
+
+def test_class_names_are_compared_in_one_unicode_form(here: Path, selectq: Command) -> None:
+    composed, decomposed = "gr\u00fcn", "gru\u0308n"
+    for in_model, in_folder in ((composed, decomposed), (decomposed, composed)):
+        model = write_model(here / "model.onnx", ("red", in_model, "blue"))
+        files = {name.replace("green", in_folder): content for name, content in image_files().items()}
+        assert SUMMARY in selectq("evaluate", model, as_zip(Path("i.zip"), files)).out
+
+
+def test_image_stored_rotated_is_evaluated_upright(model: Path, selectq: Command) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    tall = picture(1, size=(SIZE, 2 * SIZE))  # green, and red where it is not cut away
+    tall.paste(picture(0, size=(SIZE, SIZE // 2)), (0, 0))
+    content = io.BytesIO()
+    tall.transpose(Image.Transpose.ROTATE_90).save(content, "PNG", exif=exif)
+    as_folder(Path("images"), {"green/0.png": content.getvalue()})
+    assert "top-1 100.00 % of 1 images" in selectq("evaluate", model, "images", "--resize").out
 
 
 def test_missing_data_and_what_is_no_archive_are_refused(model: Path, selectq: Command) -> None:

@@ -30,6 +30,7 @@ def test_description(printed: list[str], network_program: Path) -> None:
     described = {line[:15].strip(): line[15:] for line in printed[: printed.index("")]}
     assert printed[0].startswith("file ")
     assert described["format"] == "ONNX"
+    assert described["runs in"] == "ONNX Runtime 1.18 or newer (opset 21)"
     assert described["configuration"] == "dwpw_asym"
     assert described["classes"] == f"3: {', '.join(CLASSES)}"
     assert described["input"] == "pixels: uint8 (batch, 3, 16, 16), NCHW, RGB"

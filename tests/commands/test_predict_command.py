@@ -137,11 +137,33 @@ def test_bad_image_is_refused_by_name(named: str, content: bytes, message: str, 
         assert selectq.refusal("predict", model, named, *options).startswith(message)
 
 
+def test_unreadable_and_foreign_files_do_not_stop_the_others(model: Path, selectq: Command) -> None:
+    put("pics/a.png", encoded(picture(0)))
+    for name, content in {"deep.png": deep_picture(), "notes.txt": b"hello", "Thumbs.db": b"x"}.items():
+        put(f"pics/{name}", content)
+    Path("pics/link.png").symlink_to("a.png")
+    ended = selectq("predict", model, "pics", "--skip-bad")
+    assert (ended.status, len(ended.out.splitlines())) == (0, 1)
+    assert ended.out.startswith("pics/a.png  red  ")
+    notices = ended.err.splitlines()
+    assert all(line.startswith("notice: ") for line in notices)
+    assert ["notes.txt" in ended.err, "link.png" in ended.err, "pics/deep.png" in ended.err] == [True] * 3
+    assert "Thumbs.db" not in ended.err
+
+
+def test_nothing_left_is_refused(model: Path, selectq: Command) -> None:
+    put("a.png", b"hello")
+    ended = selectq("predict", model, "a.png", "--skip-bad")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.splitlines()[-1] == "error: a.png: no image is left to predict"
+
+
 def test_missing_file_and_empty_folder_are_refused(model: Path, selectq: Command) -> None:
     Path("empty").mkdir()
     put("a.png", encoded(picture(0)))
     assert selectq.refusal("predict", model, "a.png", "gone.png") == "gone.png: no such file or folder"
-    assert selectq.refusal("predict", model, "a.png", "empty") == "empty: the folder holds no images"
+    assert selectq.refusal("predict", model, "empty") == "empty: the folder holds no images"
+    assert selectq("predict", model, "empty", "a.png").out.startswith("a.png  red  ")
 
 
 def test_no_image_named_is_a_usage_error(model: Path, selectq: Command) -> None:

@@ -27,5 +27,13 @@ def test_what_no_break_joins_stays_on_a_line() -> None:
     assert all(line.rstrip(",").endswith("words") for line in lines)
 
 
+def test_letters_that_take_two_columns_or_none_are_counted_so() -> None:
+    assert aligned([["\u732b\u732b", "1"], ["vo\u0308", "2"], ["cats", "3"]], left=1, gap=" ") == [
+        "\u732b\u732b 1",
+        "vo\u0308   2",
+        "cats 3",
+    ]
+
+
 def test_printable_escapes_what_would_break_a_line() -> None:
     assert printable("dög 5\n\x1b\udcff") == "dög 5\\n\\x1b\\udcff"

@@ -1,15 +1,19 @@
 """Decoding: every kind of picture becomes 8-bit RGB of the wanted size, everything else is refused by name."""
 
+import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from stand_ins import encoded, picture
 
-from selectq.data.decoding import FORMATS, decode, planes, resize
-from selectq.errors import UserError
+from selectq.data.decoding import FORMATS, decode, is_meant_as_image, planes, resize
+from selectq.data.left_out import BadImageError
+
+ORIENTATION = 0x112
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
@@ -35,9 +39,50 @@ def test_palette_with_transparency_keeps_its_colours() -> None:
     assert np.array_equal(decode(encoded(original), "it"), original.convert("RGBA").convert("RGB"))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG"])
+def test_image_stored_rotated_is_decoded_upright(form: str, orientation: int) -> None:
+    stored = Image.new("RGB", (16, 8))
+    stored.paste((250, 10, 10), (0, 0, 16, 4))  # EXIF says where its first row and column belong
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    content = io.BytesIO()
+    stored.save(content, form, exif=exif)
+    found = np.asarray(decode(content.getvalue(), "it"))[:, :, 0] > 128
+    upper_half = np.indices((8, 16))[0] < 4
+    turns = {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}[orientation]
+    assert np.array_equal(found, np.rot90(upper_half, turns))
+
+
+def test_damaged_metadata_is_no_reason_to_refuse_an_image() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    content = io.BytesIO()
+    picture(0).save(content, "JPEG", exif=exif)
+    damaged = content.getvalue().replace(b"Exif\0\0MM", b"Exif\0\0XX")
+    assert damaged != content.getvalue()
+    assert decode(damaged, "it").size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "meant"),
+    [
+        ("a.PNG", b"", True),
+        ("a.heic", b"x", True),
+        ("a", encoded(picture(0)), True),
+        ("a.bin", encoded(picture(0), "JPEG"), True),
+        ("notes.txt", b"hello", False),
+        ("labels.csv", b"", False),
+        ("a.pdf", b"%PDF-1.7", False),
+    ],
+)
+def test_files_meant_as_images(name: str, content: bytes, meant: bool) -> None:
+    assert is_meant_as_image(Path(name), content) == meant
+
+
 def test_deep_channels_are_refused() -> None:
     deep = Image.fromarray(np.full((4, 4), 40_000, np.uint16))
-    with pytest.raises(UserError, match=r"^it has more than 8 bits per channel"):
+    with pytest.raises(BadImageError, match=r"^it has more than 8 bits per channel"):
         decode(encoded(deep), "it")
 
 
@@ -56,13 +101,13 @@ def png_of_16_bits(levels: np.ndarray) -> bytes:
 
 def test_deep_colours_are_refused() -> None:
     """Pillow would drop their lower bytes without a word."""
-    with pytest.raises(UserError, match=r"^it has more than 8 bits per channel"):
+    with pytest.raises(BadImageError, match=r"^it has more than 8 bits per channel"):
         decode(png_of_16_bits(np.full((4, 5, 3), 40_000, np.uint16)), "it")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"])
 def test_what_is_no_image_is_refused(content: bytes) -> None:
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(BadImageError) as refusal:
         decode(content, "images.zip: 'train/cat/1.png'")
     assert str(refusal.value) == f"images.zip: 'train/cat/1.png' is not an image; allowed: {', '.join(FORMATS)}"
 
@@ -70,13 +115,13 @@ def test_what_is_no_image_is_refused(content: bytes) -> None:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP"])
 def test_truncated_image_is_refused(form: str) -> None:
     content = encoded(picture(0, 64), form)
-    with pytest.raises(UserError, match=r"^it cannot be decoded: ."):
+    with pytest.raises(BadImageError, match=r"^it cannot be decoded: ."):
         decode(content[: len(content) // 2], "it")
 
 
 def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with pytest.raises(UserError, match=r"^it cannot be decoded: Image size \(256 pixels\) exceeds"):
+    with pytest.raises(BadImageError, match=r"^it cannot be decoded: Image size \(256 pixels\) exceeds"):
         decode(encoded(picture(0)), "it")
 
 

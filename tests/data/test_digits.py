@@ -10,7 +10,7 @@ from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, Imag
 
 
 def config(test_images: int = 450, split_seed: int = 0) -> DataConfig:
-    folder = ImageFolderConfig("", None, None, 32)
+    folder = ImageFolderConfig("", None, None, 32, skip_bad=False)
     return DataConfig("digits", 150, split_seed, Cifar10Config((), ""), folder, DigitsConfig(test_images))
 
 

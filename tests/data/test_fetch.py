@@ -59,7 +59,10 @@ def test_all_failures_are_told(here: Path, server: Server, closed: str) -> None:
         f"x cannot be had: {closed}: [Errno 111] Connection refused; {server.url}/x: HTTP 404"
     )
     assert "ftp://host/x: not an address; allowed: http, https, file; http://[bad/x: " in str(failure.value)
-    assert str(failure.value).endswith("; nonsense: not an address; allowed: http, https, file")
+    assert "; nonsense: not an address; allowed: http, https, file; " in str(failure.value)
+    assert str(failure.value).endswith(
+        "; have it from elsewhere, and name its folder in the environment variable SELECTQ_DATA"
+    )
 
 
 @pytest.mark.parametrize("fault", ["cut", "wrong"])

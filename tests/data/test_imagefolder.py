@@ -1,6 +1,7 @@
 """Image folders: re-packing changes nothing, and everything that is not right is one line that names it."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from stand_ins import CLASSES, Server, encoded, image_files, pack_folder, pack_tar, pack_zip, picture
 
+from selectq.data.decoding import planes
 from selectq.data.imagefolder import load_imagefolder
 from selectq.data.packed import write_dataset
 from selectq.data.sources import load_dataset
@@ -21,8 +23,16 @@ Packer = Callable[[Path, Mapping[str, bytes]], Path]
 
 
 def config(source: str | Path, archive: str | None = None, pixels: str | None = None, size: int = 16) -> DataConfig:
-    folder = ImageFolderConfig(str(source), archive, pixels, size)
+    folder = ImageFolderConfig(str(source), archive, pixels, size, skip_bad=False)
     return DataConfig("imagefolder", 3, 0, Cifar10Config((), ""), folder, DigitsConfig(450))
+
+
+def skipping(config: DataConfig) -> DataConfig:
+    return replace(config, imagefolder=replace(config.imagefolder, skip_bad=True))
+
+
+def trusted(archive: Path) -> DataConfig:
+    return config(archive, sha256(archive))
 
 
 def sha256(path: Path) -> str:
@@ -164,10 +174,10 @@ def test_bare_name_is_looked_up_in_the_folders_first(archive: Path, here: Path) 
 
 
 def test_source_that_is_not_there(here: Path) -> None:
-    message = refused(config("none.zip"), [here])
-    assert message == f"data.imagefolder.source: none.zip is not in any of: {here}, ."
-    message = refused(config("some/none.zip"), [here])
-    assert message == f"data.imagefolder.source: some/none.zip is not in any of: {here}, ."
+    for source in ("none.zip", "some/none.zip"):
+        message = refused(config(source), [here / "data"])
+        assert message.startswith(f"data.imagefolder.source: {source} is not in {here / 'data'}, {Path.cwd()}; ")
+        assert "SELECTQ_DATA" in message
 
 
 def test_address_is_downloaded(archive: Path, server: Server) -> None:
@@ -191,12 +201,10 @@ BAD = {
     "no images": ({"train/.hidden": b""}, "no images; expected train/<class>/<image> and test/<class>/<image>"),
     "no test": ({"test/bird/0.png": None, "test/bird/1.png": None}, "class 'bird' has no images in test/"),
     "no train": ({"test/emu/0.png": encoded(picture(0))}, "class 'emu' has no images in train/"),
-    "text": ({"train/cat/notes.txt": b"hello"}, "'train/cat/notes.txt' is not an image; allowed: JPEG, PNG, "),
+    "no validation": ({"val/bird/0.png": encoded(picture(0))}, "class 'cat' has no images in val/"),
+    "text": ({"train/cat/notes.png": b"hello"}, "'train/cat/notes.png' is not an image; allowed: JPEG, PNG, "),
     "cut": ({"train/cat/cut.png": encoded(picture(0))[:300]}, "'train/cat/cut.png' cannot be decoded: "),
-    "other part": ({"val/cat/0.png": encoded(picture(0))}, "'val/cat/0.png' is neither train/<class>/<image> nor "),
-    "too shallow": ({"train/0.png": encoded(picture(0))}, "'train/0.png' is neither train/<class>/<image> nor "),
-    "too deep": ({"train/cat/a/b/0.png": b""}, "'train/cat/a/b/0.png' is neither train/<class>/<image> nor "),
-    "two tops": ({"top/train/cat/0.png": encoded(picture(0))}, "'top/train/cat/0.png' is neither train/<class>"),
+    "two tops": ({"top/train/cat/0.png": encoded(picture(0))}, "images in several places (the folder itself, 'top')"),
 }
 
 
@@ -209,11 +217,100 @@ def test_what_is_wrong_inside_is_named(bad: str, pack: Packer, here: Path) -> No
     assert refused(config(path)).startswith(f"images: {message}")
 
 
-def test_class_names_that_are_not_utf8(here: Path) -> None:
+@pytest.mark.parametrize("pack", [pack_tar, pack_folder])
+def test_class_name_that_is_not_utf8_is_refused_in_printable_letters(pack: Packer, here: Path) -> None:
+    files = {name.replace("cat", os.fsdecode(b"caf\xe9")): content for name, content in image_files().items()}
+    message = "images: the name of the class 'caf\\udce9' is not UTF-8; rename its folder"
+    assert refused(config(pack(here / "images", files))) == message
+
+
+@pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_folder])
+def test_class_written_in_two_unicode_forms_is_one(pack: Packer, here: Path) -> None:
+    forms = {"train/": "v\u00f6gel", "test/": "vo\u0308gel"}  # composed and decomposed
+    files = {name.replace("cat", forms[name[: name.index("/") + 1]]): data for name, data in image_files().items()}
+    path = pack(here / "images", files)
+    pixels = refused(config(path)).partition("pixels_sha256: ")[2].split()[0]
+    assert load_imagefolder(config(path, None, pixels), []).classes == ("bird", "dog", "v\u00f6gel")
+
+
+FOREIGN = {"README.md": b"# hi", "train/labels.csv": b"a,b", "train/cat/notes.txt": b"hello", "overview.png": b"x"}
+
+
+@pytest.mark.parametrize("pack", [pack_zip, pack_tar, pack_folder])
+def test_what_is_no_image_of_a_class_is_left_out_and_named(
+    pack: Packer, archive: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deeper = {name.replace("/cat/", "/cat/day 1/"): content for name, content in image_files().items()}
+    path = pack(here / "other", {**FOREIGN, **deeper})
+    found = load_imagefolder(config(path, None, pixels_hash(archive)), [])
+    assert (len(found.train), len(found.test)) == (18, 6)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    (foreign,) = (line for line in lines if "(not images)" in line)
+    assert foreign.startswith("notice: other: left out 3 ")
+    assert all(name in foreign for name in ("README.md", "train/labels.csv", "train/cat/notes.txt"))
+    assert "notice: other: left out 1 (in no class's folder): overview.png" in lines
+
+
+BROKEN = {f"train/cat/bad{number}.png": encoded(picture(0))[:300] for number in range(22)}
+
+
+def test_images_that_cannot_be_read_are_refused_together(here: Path) -> None:
+    message = refused(config(pack_zip(here / "i.zip", {**image_files(), **BROKEN})))
+    assert message.startswith("22 images cannot be read: i.zip: ")
+    assert "'train/cat/bad19.png'" in message and "bad20" not in message
+    assert message.endswith("and 2 more; to leave them out: data.imagefolder.skip_bad: true")
+
+
+def test_images_that_cannot_be_read_are_skipped_and_named(
+    archive: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pack_zip(here / "i.zip", {**image_files(), **BROKEN})
+    found = load_imagefolder(skipping(config(path, None, pixels_hash(archive))), [])
+    assert len(found.train) == 18
+    assert "left out 22 (cannot be read): i.zip: 'train/cat/bad0.png' cannot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["val", "valid", "validation"])
+def test_validation_folder_is_the_validation_split(folder: str, here: Path) -> None:
+    own = {f"{folder}/{name}/0.png": encoded(picture(9000 + number)) for number, name in enumerate(CLASSES)}
+    chosen = trusted(pack_zip(here / "i.zip", {**image_files(), **own}))
+    dataset = load_dataset(replace(chosen, validation_images=None), [])
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (18, 3, 6)
+    assert np.array_equal(dataset.validation.images[0], planes(picture(9000)))
+    with pytest.raises(
+        UserError, match=r"^data\.validation_images: 3, but i has 3 images of its own in val/; write null"
+    ):
+        load_dataset(chosen, [])
+
+
+def test_no_validation_folder_and_none_held_out_is_refused(archive: Path) -> None:
+    with pytest.raises(UserError, match=r"^data\.validation_images: null, but images has no val/ folder"):
+        load_dataset(replace(trusted(archive), validation_images=None), [])
+
+
+def test_images_in_two_splits_or_classes_are_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = image_files()
-    odd = os.fsdecode(b"caf\xe9")
-    folder = pack_folder(here / "images", {name.replace("cat", odd): content for name, content in files.items()})
-    assert "set pixels_sha256: " in refused(config(folder))
+    files["test/dog/again.bmp"] = encoded(picture(2000), "BMP")  # train/dog/0.png
+    files["train/bird/cat.png"] = files["train/cat/1.png"]
+    load_dataset(trusted(pack_zip(here / "i.zip", files)), [])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert any("1 images are in one split" in line and "test/dog/again.bmp" in line for line in lines)
+    assert any("train/cat/1.png" in line and "train/bird/cat.png" in line for line in lines if "one class" in line)
+
+
+def test_images_that_stand_once_give_no_warning(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_dataset(trusted(archive), [])
+    assert capsys.readouterr().err == ""
+
+
+def test_image_stored_rotated_is_the_upright_one(archive: Path, here: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6  # to be turned clockwise
+    content = io.BytesIO()
+    picture(0).transpose(Image.Transpose.ROTATE_90).save(content, "PNG", exif=exif)
+    rotated = pack_zip(here / "rotated.zip", {**image_files(), "train/bird/0.png": content.getvalue()})
+    assert pixels_hash(rotated) == pixels_hash(archive)
 
 
 def test_other_size_gives_other_images(archive: Path) -> None:

@@ -16,7 +16,12 @@ from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, Imag
 from selectq.params.load import load_params
 
 DIGITS = DataConfig(
-    "digits", 150, 0, Cifar10Config((), ""), ImageFolderConfig("", None, None, 32), DigitsConfig(test_images=450)
+    "digits",
+    150,
+    0,
+    Cifar10Config((), ""),
+    ImageFolderConfig("", None, None, 32, skip_bad=False),
+    DigitsConfig(test_images=450),
 )
 
 

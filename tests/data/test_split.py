@@ -17,7 +17,7 @@ CLASSES = ("bird", "cat", "dog")
 def labelled(sizes: list[int]) -> LabelledImages:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     digests = [hashlib.sha256(str(number).encode()).digest() for number in range(len(labels))]
-    return LabelledImages(np.zeros((len(labels), 3, 1, 1), np.uint8), labels, digests)
+    return LabelledImages(np.zeros((len(labels), 3, 1, 1), np.uint8), labels, digests, [""] * len(labels))
 
 
 def test_hold_out_is_disjoint_complete_and_stratified() -> None:

@@ -19,8 +19,6 @@ SCHEMES = [
     pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
     pytest.param(scheme(4, "channel", 4, symmetric=False), id="w4a4"),
     pytest.param(mixed_scheme(), id="mixed"),
-    pytest.param(scheme(8, "tensor", 8, symmetric=True), id="tensor-symmetric", marks=slow),
-    pytest.param(scheme(8, "channel", 8, symmetric=False), id="channel-asymmetric", marks=slow),
     pytest.param(scheme(3, "tensor", 2, symmetric=True), id="w3a2-symmetric", marks=slow),
 ]
 ANY = SCHEMES[0].values[0]

@@ -1,5 +1,6 @@
 """The FP32 network: torchvision's parameters under a chosen geometry, every parameter of one kind."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from selectq.models.mobilenetv2 import build_mobilenetv2, parameter_kinds
-from selectq.params.configs import LAYER_KINDS
+from selectq.params.configs import CONVOLUTION_NAMES, LAYER_KINDS
 
 
 def test_paper_geometry_is_torchvisions_network() -> None:
@@ -85,3 +86,9 @@ def test_kinds_hold_the_paper_s_parameter_counts() -> None:
 )
 def test_kind_of(name: str, kind: str) -> None:
     assert parameter_kinds(build_mobilenetv2(model_config(), 10))[name] == kind
+
+
+def test_names_of_convolutions_are_those_that_parameters_allow() -> None:
+    modules = dict(build_mobilenetv2(model_config(), 3).named_modules())
+    allowed = {name for name in modules if re.fullmatch(CONVOLUTION_NAMES, name)}
+    assert allowed == {name for name, module in modules.items() if isinstance(module, nn.Conv2d)}

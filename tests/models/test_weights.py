@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from networks import CLASSES, model_config, same_tensors, trained
+from safetensors.torch import save_file
 
 from selectq.errors import UserError
 from selectq.models import weights
@@ -22,7 +24,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def starting_from(path: str, digest: str) -> ModelConfig:
+def starting_from(path: str, digest: str | None) -> ModelConfig:
     return dataclasses.replace(model_config(), weights=path, weights_sha256=digest)
 
 
@@ -100,6 +102,46 @@ def test_wrong_hash_is_refused_before_the_file_is_read(here: Path) -> None:
     (here / "own.pth").write_bytes(b"not even a checkpoint")
     message = refusal(starting_from("own.pth", "0" * 64), [])
     assert "own.pth" in message and "0" * 64 in message and sha256(here / "own.pth") in message
+
+
+def test_hash_to_write_is_told(here: Path) -> None:
+    write_fp32(here / "own.safetensors", trained())
+    expected = f"if you trust it, set model.weights_sha256: {sha256(here / 'own.safetensors')}"
+    assert refusal(starting_from("own.safetensors", None), []).endswith(expected)
+    assert "absent.pth cannot be had" in refusal(starting_from("absent.pth", None), [])
+
+
+DAMAGES: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "nan": ("features.8.conv.0.0.weight", lambda x: x.where(x != x.flatten()[3], torch.nan), "holds nan, infinity"),
+    "infinity": ("classifier.1.bias", lambda x: x + torch.inf, "holds nan, infinity"),
+    "too large for float32": ("features.0.0.weight", lambda x: x.double() * 1e300, "more than float32 can"),
+    "integers": ("features.0.0.weight", lambda x: x.to(torch.int8), "is int8; allowed: floating point"),
+    "integer statistics": ("features.0.1.running_mean", lambda x: x.long(), "is int64; allowed: floating point"),
+    "negative variance": ("features.0.1.running_var", lambda x: -x, "holds a negative variance"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_weights_that_could_not_be_trained_are_named(damage: str, ending: str, here: Path) -> None:
+    tensor, change, message = DAMAGES[damage]
+    state = trained().model.state_dict()
+    state[tensor] = change(state[tensor].clone())
+    if ending == "pth":
+        torch.save(state, "own.pth")
+    else:
+        save_file({name: each.contiguous() for name, each in state.items()}, "own.safetensors")
+    found = refusal(starting_from(f"own.{ending}", sha256(here / f"own.{ending}")), [])
+    assert found.startswith(f"model.weights: own.{ending}: {tensor} ") and message in found
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_weights_are_loaded(dtype: torch.dtype, here: Path) -> None:
+    state = {name: x.to(dtype) if x.is_floating_point() else x for name, x in trained().model.state_dict().items()}
+    torch.save(state, "own.pth")
+    model = fresh()
+    load_weights(model, starting_from("own.pth", sha256(here / "own.pth")), [])
+    assert torch.equal(model.features[0][0].weight, state["features.0.0.weight"].float())
 
 
 def test_missing_file_says_where_it_was_looked_for(here: Path) -> None:

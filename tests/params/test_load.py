@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from selectq.errors import UserError
-from selectq.params.load import choose, load_params, overlay, read_yaml
+from selectq.params.load import choose, load_params, overlay, read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,60 @@ def test_bad_yaml_is_one_line_with_the_place(tmp_path: Path, text: str, message:
         read_yaml(path)
     assert str(error.value).startswith(f"{path}{message}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("010", "10"),
+        ("-0_17", "-17"),
+        ("08", "8"),
+        ("0o10", "8"),
+        ("1:30", 'one plain number, or "1:30" in quotes if it is text'),
+        ("1e-3", "0.001"),
+        ("1.5e3", "1500"),
+        ("-.5", "-0.5"),
+        ("1e400", 'one plain number, or "1e400" in quotes if it is text'),
+        ("yes", 'true or false, or "yes" in quotes if it is text'),
+        ("OFF", 'true or false, or "OFF" in quotes if it is text'),
+    ],
+)
+def test_what_dvc_reads_otherwise_is_refused(tmp_path: Path, written: str, instead: str) -> None:
+    """DVC would find nothing to run when it is corrected to what the stages had read."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"seed: 1\nqat: {{dw: [{written}]}}\n")
+    with pytest.raises(UserError) as error:
+        read_yaml(path)
+    assert str(error.value) == (
+        f"{path} line 2: {written} means one thing to DVC and another to the stages; write {instead}"
+    )
+    path.write_text(f"seed: '{written}'\n")
+    assert read_yaml(path) == {"seed": written}
+    path.write_text(f"{written}: 1\n")
+    with pytest.raises(UserError, match="line 1"):
+        read_yaml(path)
+
+
+SCALARS = st.text(alphabet="0123456789.+-eE_:oxb", min_size=1, max_size=8)
+
+
+@given(written=SCALARS | st.sampled_from(["y", "n", "true", "TRUE", "Null", ".inf", "1.0e-05", "2001-01-01", "0x1F"]))
+def test_what_is_read_is_what_dvc_reads(tmp_path_factory: pytest.TempPathFactory, written: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "scalar.yaml"
+    path.write_text(f"a: {written}\n")
+    try:
+        ours = read_yaml(path)
+    except UserError:
+        return
+    assert repr(YAML(typ="safe").load(path.read_text())) == repr(ours)
+
+
+@given(text=SCALARS | st.text(max_size=8))
+def test_what_is_written_all_read_alike(text: str) -> None:
+    shared = {"text": text, "small": 1e-05}
+    document = {"one": shared, "two": shared}
+    written = write_yaml(document)
+    assert yaml.safe_load(written) == YAML(typ="safe").load(written) == document
 
 
 BILLION_LAUGHS = "- &0 [lol]\n" + "".join(f"- &{n + 1} [{', '.join([f'*{n}'] * 10)}]\n" for n in range(12))

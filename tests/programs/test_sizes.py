@@ -2,24 +2,14 @@
 
 import json
 import zipfile
-from collections.abc import Callable
-from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
 from onnx import TensorProto, helper, numpy_helper
 
-from selectq.export.describe import describe_program
-from selectq.export.executorch_program import write_pte
-from selectq.export.onnx_program import write_onnx
-from selectq.export.reference import ReferenceNetwork, to_reference
-from selectq.export.torch_program import write_pt2
-from selectq.programs.manifest import Manifest
 from selectq.programs.sizes import byte_counts
-from selectq.quantization.quantized import QuantizedCheckpoint
 
 
 def small_onnx(path: Path, weight: onnx.TensorProto, cast: bool) -> Path:
@@ -97,37 +87,3 @@ def test_pt2_entries_are_measured_each_once(tmp_path: Path) -> None:
         for number, size in enumerate((100, 20, 8, 5, 3)):
             archive.writestr(f"m/data/weights/weight_{number}", bytes(size))
     assert byte_counts(path) == {"weights": 100, "biases": 20, "scales": 13, "graph": path.stat().st_size - 133}
-
-
-@pytest.fixture(scope="module")
-def network() -> tuple[ReferenceNetwork, Manifest]:
-    chosen = scheme(4)
-    checkpoint = QuantizedCheckpoint("some", quantized(chosen), model_config(), CLASSES, chosen)
-    return to_reference(checkpoint.network), describe_program(checkpoint, IMAGE_SIZE)
-
-
-IMPORT_WARNS = pytest.mark.filterwarnings("ignore")  # ExecuTorch does, of itself and of Python
-Write = Callable[[Path, ReferenceNetwork, Manifest], None]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("write", [write_onnx, write_pt2, pytest.param(write_pte, marks=IMPORT_WARNS)])
-def test_network_of_4_bit_weights(write: Write, network: tuple[ReferenceNetwork, Manifest], tmp_path: Path) -> None:
-    ending = {write_onnx: ".onnx", write_pt2: ".pt2", write_pte: ".pte"}[write]
-    if ending == ".pte":
-        pytest.importorskip("executorch", reason="ExecuTorch is an optional extra")
-    path = tmp_path / f"m{ending}"
-    write(path, *network)
-    counts = byte_counts(path)
-    layers = network[1].layers
-    weights, classifier = sum(prod(layer.weight_shape) for layer in layers), prod(layers[-1].weight_shape)
-    channels = sum(layer.weight_shape[0] for layer in layers)
-    assert sum(counts.values()) == path.stat().st_size
-    assert min(counts.values()) > 0
-    if ending == ".onnx":
-        assert counts["weights"] <= 1.01 * weights / 2
-        assert counts["biases"] == 4 * channels
-    elif ending == ".pt2":
-        assert counts["weights"] < 0.7 * weights, "compressed"
-    else:
-        assert counts["weights"] == weights + 3 * classifier, "int8, but for the classifier"

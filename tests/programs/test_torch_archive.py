@@ -112,6 +112,15 @@ def test_hostile_archive_is_refused(name: str, entries: Entries, here: Path) -> 
     assert not (here / "sprung").exists()
 
 
+def test_damaged_bytes_are_refused(here: Path) -> None:
+    content = bytearray(program_of(scheme(8, "channel", 8, symmetric=False), ".pt2").path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8] = bytes(8)
+    (here / "m.pt2").write_bytes(content)
+    with pytest.raises(UserError, match=r"^m\.pt2: not a torch\.export program \(damaged: "):
+        open_program(Path("m.pt2"))
+
+
 def test_torch_itself_would_run_it(entries: Entries, here: Path) -> None:
     """The reason for this module."""
     path = written(entries, first_of("expr_str", RUNS)(entries))

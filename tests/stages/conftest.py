@@ -16,5 +16,5 @@ def workspace(tmp_path: Path) -> Workspace:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace in which all stages have run."""
     workspace = Workspace(tmp_path_factory.mktemp("chain")).write()
-    run_chain(workspace)
+    run_chain(workspace.run)
     return workspace

@@ -22,7 +22,7 @@ from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COL
 from selectq.tables.configurations import Configuration, list_configurations
 
 SETTINGS = StatisticsConfig(
-    confidence=0.95, resamples=2_000, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
+    confidence=0.95, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
 )
 Algorithms = tuple[Repair, ...]
 CALIBRATION = CalibrationConfig("train", 128, "minmax", 99.99, 0.1)
@@ -67,7 +67,7 @@ OWN = {
 
 @pytest.fixture(scope="module")
 def paired() -> pd.DataFrame:
-    return paired_table(OWN, RUN, SETTINGS, seed=0)
+    return paired_table(OWN, RUN, SETTINGS)
 
 
 def test_rows_are_of_all_against_fp32_and_of_the_selective_against_full(paired: pd.DataFrame) -> None:
@@ -91,7 +91,7 @@ def test_holm_is_over_the_rows_with_the_same_reference(paired: pd.DataFrame) -> 
 
 
 def test_interval_does_not_depend_on_what_else_is_compared(paired: pd.DataFrame) -> None:
-    alone = paired_table(OWN, [PART], SETTINGS, seed=0)
+    alone = paired_table(OWN, [PART], SETTINGS)
     columns = ["ci_low", "ci_high", "mcnemar_p"]
     assert alone[columns].to_numpy().tolist() == paired[paired["config"] == "part"][:1][columns].to_numpy().tolist()
 
@@ -144,7 +144,7 @@ def test_contrasts_over_images_and_over_the_seeds_that_both_have() -> None:
         "whole": {4: right(slice(0, 20)), 7: right(slice(0, 20))},
     }
     trained = ("whole", "part", "part_w4")
-    contrasts = contrast_table(Answers(OWN, repeated), trained, SETTINGS, seed=0)
+    contrasts = contrast_table(Answers(OWN, repeated), trained, SETTINGS)
     assert list(contrasts.columns) == list(CONTRAST_COLUMNS)
     assert list(contrasts["gap_points"]) == [-3, 39, -1], "of the pipeline's own seed"
     assert list(contrasts["holm_p"]) == holm(list(contrasts["mcnemar_p"]))
@@ -158,7 +158,7 @@ def test_contrasts_over_images_and_over_the_seeds_that_both_have() -> None:
 
 def test_nothing_asked_is_an_empty_table() -> None:
     asked = dataclasses.replace(SETTINGS, contrasts=())
-    assert list(contrast_table(Answers(OWN, {}), (), asked, seed=0).columns) == list(CONTRAST_COLUMNS)
+    assert list(contrast_table(Answers(OWN, {}), (), asked).columns) == list(CONTRAST_COLUMNS)
 
 
 def test_nothing_repeated_is_an_empty_table() -> None:

@@ -46,7 +46,7 @@ def configurations(params: Params) -> list[Configuration]:
 @pytest.fixture(scope="session")
 def evidence(made_up_run: Path, params: Params) -> Evidence:
     """The made-up run's metrics."""
-    return read_evidence(made_up_run / "metrics", made_up_run / "results", params.ptq, params.qat, params.convert)
+    return read_evidence(made_up_run / "metrics", made_up_run / "results", params.ptq, params.qat, made_up.CALIBRATED)
 
 
 @pytest.fixture(scope="session")

@@ -26,13 +26,13 @@ from selectq.tables.card import Card, interval, render_card
 from selectq.tables.evidence import read_program_evidence
 from selectq.tables.latency import Workload, read_latencies
 from selectq.tables.model_files import find_files
-from selectq.tables.recipe import REPAIRS, Recipe, write_recipe
+from selectq.tables.recipe import ALGORITHMS, Recipe, write_recipe
 
 SECTIONS = [
     "Files",
     "Input and output",
     "Accuracy",
-    "Parity",
+    "Backends",
     "Recipe",
     "Integer operators",
     "Where the bytes go",
@@ -52,6 +52,7 @@ def shipped(made_up_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def recipe_of(params: Params, name: str) -> Recipe:
     return Recipe(
         seed=params.seed,
+        further_seeds=(),
         range_skew=params.range_skew,
         data=params.data,
         model=params.model,
@@ -66,7 +67,7 @@ def card_of(shipped: Path, params: Params, name: str) -> Card:
     with contextlib.chdir(shipped):
         files = find_files(Path("models/int8") / name, name, evidence.int8.sizes)
     latencies = read_latencies(shipped / "benchmarks/results", Workload.of(params.model, 32, "asymmetric"))
-    return Card(made_up.manifest(name), files, recipe_of(params, name), evidence, tuple(latencies))
+    return Card(made_up.manifest(name), files, recipe_of(params, name), evidence, 1000, tuple(latencies))
 
 
 @pytest.fixture
@@ -96,14 +97,14 @@ def test_sections_on_one_page(card: Card) -> None:
     text = render_card(card)
     assert list(sections(text)) == SECTIONS
     assert text.startswith("# dwpw_asym: MobileNetV2 W8A8, 32 × 32 pixels\n\nMobileNetV2 with 3 classes")
-    assert text.endswith("\n") and text.count("\n") < 125
+    assert text.endswith("\n") and text.count("\n") < 135
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_summary_holds_size_accuracy_and_gap(card: Card) -> None:
     summary = " ".join(render_card(card).partition("## Files")[0].split())
     size = card.files[0].size_bytes
-    assert f"of {size / 1e6:.2f} MB" in summary and "its FP32 parent of 9.12 MB." in summary
+    assert f"of {size / 1e6:.2f} MB" in summary and "its FP32 model of 9.12 MB." in summary
     assert "puts 90.40 % of 2,500 test images into the right class, 0.40 points more than" in summary
 
 
@@ -117,11 +118,13 @@ def test_summary_compares(top1: float, words: str, card: Card) -> None:
 def test_files_are_named_with_size_hash_and_runtime(card: Card, shipped: Path) -> None:
     text = render_card(card)
     rows = [line.split("|") for line in text.splitlines() if "`models/int8/" in line and line.startswith("|")]
-    assert [[cell.strip() for cell in row[1:5]] for row in rows] == [
-        ["onnx", "`models/int8/dwpw_asym/dwpw_asym.onnx`", "0.00 MB", "ONNX Runtime"],
-        ["pt2", "`models/int8/dwpw_asym/dwpw_asym.pt2`", "0.00 MB", "PyTorch, `torch.export.load`"],
-        ["pte", "`models/int8/dwpw_asym/dwpw_asym.pte`", "0.01 MB", "ExecuTorch"],
+    found = [[cell.strip() for cell in row[1:5]] for row in rows]
+    assert [(file, size, version) for file, size, _, version in found] == [
+        ("`models/int8/dwpw_asym/dwpw_asym.onnx`", "0.00 MB", "1.32.0"),
+        ("`models/int8/dwpw_asym/dwpw_asym.pt2`", "0.00 MB", "2.15.0"),
+        ("`models/int8/dwpw_asym/dwpw_asym.pte`", "0.01 MB", "1.5.1"),
     ]
+    assert "ONNX Runtime from 1.18 on" in found[0][2], "older ones refuse the file"
     hashes = [line.split("  ") for line in text.splitlines() if re.match("[0-9a-f]{64}  ", line)]
     assert hashes == [[sha256(shipped / path), path] for _, path in hashes]
     assert len(hashes) == 3
@@ -136,7 +139,7 @@ def test_lines_run_as_they_stand_and_agree(card: Card, shipped: Path, tmp_path: 
     Image.fromarray(pixels).save(tmp_path / "image.png")
 
     snippet = code_block(text, "python")
-    assert len(snippet.splitlines()) == 8
+    assert len(snippet.splitlines()) == 9
     assert python(tmp_path, snippet) == "[2]\n"
     command, *arguments = shlex.split(code_block(text, "sh"))
     assert command == "selectq"
@@ -165,7 +168,7 @@ def test_many_classes_are_not_listed(card: Card) -> None:
     many = dataclasses.replace(card, manifest=dataclasses.replace(card.manifest, classes=classes), latencies=())
     text = render_card(many)
     assert "class999" not in text and "1,000, in the ONNX file" in text
-    assert text.count("\n") < 125
+    assert text.count("\n") < 135
 
 
 def test_accuracy_has_wilson_s_interval(card: Card) -> None:
@@ -193,7 +196,7 @@ def test_interval(correct: int, images: int, text: str) -> None:
 
 
 def test_parity_of_every_form(card: Card) -> None:
-    text = sections(render_card(card))["Parity"]
+    text = sections(render_card(card))["Backends"]
     assert text.count("90.40 % | 0.12 %") == 5 and text.count("90.36 % | 0.12 %") == 1
     assert "Logits differ beyond float rounding on at most 0.40 % of them, by at most 0.01." in text
     assert "largest difference at a layer's output, given the same inputs, in integer steps: 1." in text
@@ -204,7 +207,7 @@ def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
     text = sections(render_card(card))["Recipe"]
     training = params.qat_training
     for words in (
-        "digits & <others>; 5,000 training images are held out",
+        f"digits & <others>; {params.data.validation_images:,} training images are held out",
         "stem stride 1, stage strides 1, 2, 2, 2, 1, 2, 1, ReLU; trained from scratch for"
         f" {params.finetune.epochs} epochs of SGD, batch {params.finetune.batch_size}",
         "`range_skew` 0: no channel rescaled.",
@@ -218,10 +221,27 @@ def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
         assert words in text, words
 
 
+def test_several_seeds_are_not_called_one(card: Card) -> None:
+    again = dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, further_seeds=(1, 2)))
+    text = sections(render_card(again))
+    assert "trained from the seeds 1, 2 too" in text["Recipe"]
+    assert "one seed" not in text["Limits"] and "one run" not in text["Recipe"]
+
+
+def test_each_class_has_its_accuracy(card: Card) -> None:
+    text = re.sub(" +", " ", sections(render_card(card))["Accuracy"])
+    for name in made_up.CLASSES:
+        assert f"| {name} | 90.40 % | 723 of 800 |" in text
+
+
+def test_backends_say_on_how_many_images(card: Card) -> None:
+    assert "On 1,000 of the 2,500 test images" in sections(render_card(card))["Backends"]
+
+
 def test_recipe_of_a_calibrated_model(shipped: Path, params: Params) -> None:
     text = sections(render_card(card_of(shipped, params, "channel")))["Recipe"]
     assert "Retrained: nothing of 2,000,000 parameters (0.00 %): quantized after training." in text
-    assert "quantization-aware" not in text and "Repairs" not in text
+    assert "quantization-aware" not in text and "PTQ algorithms" not in text
 
 
 def test_recipe_of_a_repaired_model(shipped: Path, params: Params) -> None:
@@ -229,23 +249,23 @@ def test_recipe_of_a_repaired_model(shipped: Path, params: Params) -> None:
     config = dataclasses.replace(params.ptq["channel"], repairs=("correct_bias", "zero_dead_channels"))
     text = sections(render_card(dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, config=config))))
     constant, mean = "the weights of channels that put out a constant set to 0", "biases corrected by the mean error"
-    assert f"Repairs: {constant}; {mean} of each channel." in text["Recipe"]
+    assert f"PTQ algorithms: {constant}; {mean} of each channel." in text["Recipe"]
 
 
 def test_every_repair_has_its_words() -> None:
-    assert tuple(REPAIRS) == get_args(Repair)
+    assert tuple(ALGORITHMS) == get_args(Repair)
 
 
 @pytest.mark.parametrize(
     ("change", "heading", "words"),
     [
-        (lambda recipe: {"range_skew": 1.1}, "FP32 parent", "`range_skew` 1.1: its channels rescaled"),
+        (lambda recipe: {"range_skew": 1.1}, "FP32 model", "`range_skew` 1.1: its channels rescaled"),
         (
             lambda recipe: {"model": dataclasses.replace(recipe.model, weights="IMAGENET1K_V1")},
-            "FP32 parent",
+            "FP32 model",
             "trained from the weights IMAGENET1K_V1 for",
         ),
-        (lambda recipe: {"finetune": dataclasses.replace(recipe.finetune, epochs=1)}, "FP32 parent", "1 epoch of SGD"),
+        (lambda recipe: {"finetune": dataclasses.replace(recipe.finetune, epochs=1)}, "FP32 model", "1 epoch of SGD"),
         (
             lambda recipe: {"config": few_bits(recipe)},
             "Scheme",
@@ -288,7 +308,13 @@ def test_latency_is_that_of_its_workload(card: Card) -> None:
 
 def test_limits(card: Card) -> None:
     text = sections(render_card(card))["Limits"]
-    for words in ("2,500 images of `digits & <others>`", "one seed", "32 × 32", "without VNNI", "No robustness"):
+    for words in (
+        "2,500 images of `digits & <others>`",
+        "one seed: how far another",
+        "32 × 32",
+        "without VNNI",
+        "No robustness",
+    ):
         assert words in text, words
     assert "at most 256 images" in text and "Simulated" not in text and "JPEG" not in text
 

@@ -1,7 +1,7 @@
 """Markdown: lines of a width that no word is broken for, and code as it stands."""
 
 from selectq.tables.cells import Column
-from selectq.tables.markdown import WIDTH, bullet, code, markdown_table, prose
+from selectq.tables.markdown import WIDTH, bullet, code, markdown_table, prose, rewrapped
 
 WORDS = "quantize/dequantize `metrics/int8/a-name-with-hyphens.json` is " * 20
 
@@ -31,3 +31,14 @@ def test_table_is_aligned() -> None:
         "| long name |      1 |",
         "| b         | 22,222 |",
     ]
+
+
+def test_paragraphs_and_bullets_are_broken_anew_and_tables_stay() -> None:
+    text = f"# {'t ' * 60}\n\nshort\nlines\n\n- {'long ' * 30}\n- two\n  lines\n\n| {'x ' * 60}|\n"
+    lines = rewrapped(text).splitlines()
+    assert lines[2] == "short lines" and lines[6] == "- two lines" and lines[5].startswith("  long")
+    assert [len(line) > 110 for line in lines] == [True, *[False] * 7, True]
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert markdown_table((Column("Class", "text"),), [("a|b",)])[2] == r"| a\|b  |"

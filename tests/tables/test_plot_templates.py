@@ -14,17 +14,17 @@ from typing import Any
 import made_up
 import pandas as pd
 import pytest
+import vl_convert
 import yaml
 from dvc_render import VegaRenderer
 
-from selectq.params.load import read_yaml
-from selectq.tables.charts import CAUSE_KINDS, LAYER_PANELS, assign_looks
 from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
-from selectq.tables.figures import DRIFT_MEANINGS
+from selectq.tables.looks import assign_looks, with_looks
 from selectq.tables.paper import read_paper
 from selectq.tables.plot_data import accuracy_points
 from selectq.tables.tables import table2
+from selectq.team.plots_page import VEGA_LITE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ANCHORS = {f"<DVC_METRIC_{name}>" for name in ("DATA", "TITLE", "X", "Y", "X_LABEL", "Y_LABEL")}
@@ -86,7 +86,9 @@ def plots_folder(
         "accuracy": accuracy_points(table2(configurations, evidence, read_paper(), "plain")),
     }
     (folder / "plots").mkdir()
-    for name, table in tables.items():
+    named = {"latency": "case"} | dict.fromkeys(("learning", "drift", "causes", "histograms", "accuracy"), "config")
+    for name, plain in tables.items():
+        table = with_looks(plain, named[name]) if name in named else plain
         table.to_csv(folder / "plots" / f"{name}.csv", index=False)
     shutil.copytree(CHECKOUT / ".dvc" / "plots", folder / ".dvc" / "plots")
     (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
@@ -125,30 +127,31 @@ def test_every_axis_has_a_title_and_revisions_are_told_apart(plot: Plot) -> None
     assert '"rev"' in json.dumps(channels) or "datum.rev" in json.dumps(template)
 
 
-def test_layer_panels_of_the_template_are_those_of_the_report() -> None:
-    panels = read_template("drift_layers")["facet"]["sort"]
-    assert panels == [f"{panel}: {kind}" for panel in LAYER_PANELS for kind in DRIFT_MEANINGS]
+def test_causes_of_the_template_are_those_that_are_measured() -> None:
+    assert read_template("causes")["facet"]["sort"] == list(made_up.CAUSES)
 
 
-def test_causes_of_the_template_are_those_of_the_report() -> None:
-    template = read_template("causes")
-    assert template["facet"]["sort"] == list(made_up.CAUSES)
-    assert template["spec"]["encoding"]["x"]["sort"] == list(CAUSE_KINDS.values())
+@pytest.mark.parametrize("name", ["learning", "drift_blocks", "drift_layers", "causes", "accuracy"])
+def test_configurations_look_as_in_the_report(name: str, plots_folder: Path) -> None:
+    """What Vega draws: every configuration's colour on its points, and beside its name in the legend."""
+    plot = next(plot for plot in PLOTS if plot.template == name)
+    table = pd.read_csv(plots_folder / plot.file)
+    points = [{**row, "rev": "workspace"} for row in table.to_dict("records")]
+    svg = vl_convert.vegalite_to_svg(fill(plot, points), vl_version=VEGA_LITE.removeprefix("v"))
+    names = dict.fromkeys(table["config"])
+    legend = re.search(r'aria-label="Symbol legend titled \'configuration\'[^"]*values: ([^"]*)"', svg)
+    assert legend and sorted(names) == sorted(re.split(", ", legend[1]))
+    colours = {look.colour for look in assign_looks(["fp32", *names]).values()}
+    drawn = set(re.findall(r'(?:fill|stroke)="(#[0-9A-F]{6})"', svg)) - {"#FFFFFF"}
+    assert drawn <= colours, "a palette of Vega's own"
+    assert {look.colour for look in assign_looks(names).values()} <= drawn
 
 
-def test_committed_configurations_have_one_colour_in_every_chart() -> None:
-    """Learning curves are of fewer configurations: the charts' colours follow the order of those that they show."""
-    parameters = read_yaml(CHECKOUT / "params.yaml")
-    quantized, trained = [*parameters["ptq"], *parameters["qat"]], ["fp32", *parameters["qat"]]
-    looks = assign_looks(quantized)
-    for template in ("drift_blocks", "drift_layers", "causes", "histograms", "accuracy", "learning"):
-        names = trained if template == "learning" else quantized
-        (colours,) = (
-            channel["scale"]["range"]
-            for channel in values_of("color", read_template(template))
-            if isinstance(channel, dict)
-        )
-        assert dict(zip(names, colours, strict=False)) == {name: looks[name].colour for name in names}, template
+def fill(plot: Plot, points: list[dict[Any, Any]]) -> Any:
+    folder = str(CHECKOUT / ".dvc" / "plots")
+    return VegaRenderer(
+        points, plot.title, template=plot.template, template_dir=folder, x=plot.x, y=plot.y
+    ).get_filled_template()
 
 
 def test_dvc_shows_every_plot(plots_folder: Path) -> None:
@@ -175,9 +178,6 @@ def test_dvc_shows_every_plot(plots_folder: Path) -> None:
 def test_two_revisions_fill_the_template(plot: Plot, plots_folder: Path) -> None:
     table = pd.read_csv(plots_folder / plot.file)
     points = [{**row, "rev": rev} for rev in ("old", "new") for row in table.to_dict("records")]
-    renderer = VegaRenderer(
-        points, plot.title, template=plot.template, template_dir=str(CHECKOUT / ".dvc" / "plots"), x=plot.x, y=plot.y
-    )
-    filled = renderer.get_filled_template()
+    filled = fill(plot, points)
     assert len(filled["data"]["values"]) == 2 * len(table)
     assert "<DVC_METRIC" not in json.dumps(filled)

@@ -28,7 +28,7 @@ def headings(sheet: Sheet) -> list[str]:
 def test_parity_has_a_row_for_each_configuration_and_a_column_for_each_form(
     configurations: list[Configuration], evidence: Evidence
 ) -> None:
-    sheet = parity_sheet(configurations, evidence)
+    sheet = parity_sheet(configurations, evidence, 1000)
     assert headings(sheet) == ["Config", "Worst flip", "Layer steps", *FORMS]
     assert [row[0] for row in sheet.rows] == [configuration.name for configuration in configurations]
     assert sheet.rows[3] == ("dwpw", "0.12 %", "1", *["88.00 %"] * 5, "87.96 %")
@@ -36,7 +36,7 @@ def test_parity_has_a_row_for_each_configuration_and_a_column_for_each_form(
 
 def test_form_that_was_not_made_has_no_column(configurations: list[Configuration], evidence: Evidence) -> None:
     without = {name: pairs[pairs["other"] != "executorch"] for name, pairs in evidence.pairs.items()}
-    sheet = parity_sheet(configurations, dataclasses.replace(evidence, pairs=without))
+    sheet = parity_sheet(configurations, dataclasses.replace(evidence, pairs=without), 1000)
     assert headings(sheet)[3:] == ["simulation", "reference", "torch_export", "onnx_plain", "onnx"]
     assert "executorch" not in " ".join(sheet.notes)
 
@@ -44,7 +44,7 @@ def test_form_that_was_not_made_has_no_column(configurations: list[Configuration
 def test_form_that_one_configuration_lacks_is_a_dash(configurations: list[Configuration], evidence: Evidence) -> None:
     pairs = evidence.pairs["full"]
     fewer = evidence.pairs | {"full": pairs[pairs["other"] != "executorch"]}
-    rows = {row[0]: row for row in parity_sheet(configurations, dataclasses.replace(evidence, pairs=fewer)).rows}
+    rows = {row[0]: row for row in parity_sheet(configurations, dataclasses.replace(evidence, pairs=fewer), 1000).rows}
     assert (rows["full"][-1], rows["dwpw"][-1]) == ("–", "87.96 %")
 
 

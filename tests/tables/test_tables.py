@@ -2,14 +2,13 @@
 
 import dataclasses
 
-import pandas as pd
 import pytest
 
 from selectq.params.configs import Params
 from selectq.tables.configurations import Configuration, list_configurations
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import PaperFigures, read_paper
-from selectq.tables.plot_data import accuracy_points, paper_accuracy_points
+from selectq.tables.plot_data import accuracy_points
 from selectq.tables.tables import Table2Row, standard_error, summary, table1, table2, to_frame
 
 
@@ -121,9 +120,4 @@ def test_fewer_than_8_bits_are_simulated(rows: list[Table2Row]) -> None:
 
 
 def test_accuracy_points_leave_out_what_has_no_accuracy(rows: list[Table2Row]) -> None:
-    measured, printed = accuracy_points(rows), paper_accuracy_points(rows)
-    assert list(measured.columns) == list(printed.columns)
-    assert list(measured["config"]) == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
-    assert list(printed["config"]) == ["tensor", "channel", "full", "dwpw", "dwpw_asym"]
-    expected = {"config": "dwpw", "params_retrained_pct": 46.5, "int8_top1": 92.29, "fp32_top1": 95.49}
-    pd.testing.assert_series_equal(printed.iloc[3][list(expected)], pd.Series(expected), check_names=False)
+    assert list(accuracy_points(rows)["config"]) == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from trivial_pipeline import FEW, Repository, set_parameter
 
-RERUN = {"qat@dw", "drift@dw", "causes@dw", "convert@dw", "parity@dw", "compare", "table", "card@dw"}
+RERUN = {"qat@dw", "drift@dw", "convert@dw", "compare", "table", "card@dw"}
 NEW_RATE = 0.00077
 TIMEOUT_S = 300
 

@@ -69,6 +69,8 @@ def test_independent_stages_run_at_the_same_time(work: Repository, monkeypatch: 
     assert not [path for path in (work.root / ".workspaces/fanout").iterdir() if path.is_dir()], "no clone is left"
 
 
+NAME = """own #1, it's 100% "mine"; $HOME"""
+
 PAIR = """
 stages:
   pair:
@@ -104,11 +106,14 @@ Path("results/table2.md").write_text("of " + Path("models/quantized/dw.safetenso
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A checkout whose pipeline is two stages that wait for each other, and one behind them; committed."""
+    """A checkout whose pipeline is two stages that wait for each other, and one behind them; committed.
+
+    Its folder's name has all that means something in a configuration file.
+    """
     profile = {"profiles/some.yaml": "seed: 7\n"}
-    write_checkout(tmp_path / "own", {"dvc.yaml": PAIR, "stages/pair.py": MEMBER, "stages/table.py": TABLE, **profile})
+    write_checkout(tmp_path / NAME, {"dvc.yaml": PAIR, "stages/pair.py": MEMBER, "stages/table.py": TABLE, **profile})
     (tmp_path / "meeting").mkdir()
-    own = Repository(tmp_path / "own")
+    own = Repository(tmp_path / NAME)
     monkeypatch.setitem(own.environment, "MEETING", str(tmp_path / "meeting"))
     own.git("init", "--quiet")
     own.git("add", "--all")
@@ -117,8 +122,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 
 def test_study_runs_independent_stages_at_the_same_time(checkout: Repository) -> None:
-    said = selectq(checkout, "study", "some", "--jobs", "2")
-    assert "[2/3] done: pair@" in said and "done: table" in said
+    checkout.selectq("study", "some", "--jobs", "2")  # ends without the tables of a real study
     threads = max(1, (os.cpu_count() or 1) // 2)
     assert checkout.read(".workspaces/some/models/quantized/clf.safetensors") == f"clf: seed 7, threads {threads}"
     assert checkout.read(".workspaces/some/results/table2.md") == f"of dw: seed 7, threads {threads}"
@@ -152,12 +156,6 @@ def test_jobs_get_the_lock_of_what_cache_or_remote_hold(checkout: Repository, sh
     assert set(yaml.safe_load(template.files["dvc.lock"])["stages"]) == ({"pair@dw"} if shared else set())
 
 
-def test_study_whose_code_is_not_committed_is_refused(checkout: Repository) -> None:
-    checkout.write("stages/table.py", "")
-    refusal = "error: not committed: stages/table.py; jobs run the commit, so commit first"
-    assert message(checkout, "study", "some", "--jobs", "2") == refusal
-
-
 @pytest.mark.slow
 def test_failed_stage_is_reported_with_its_log_and_the_others_run(work: Repository) -> None:
     work.write("trivial.py", with_stage(FAILING))
@@ -165,7 +163,7 @@ def test_failed_stage_is_reported_with_its_log_and_the_others_run(work: Reposito
     refused = work.selectq("fanout")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "FAILED: qat@dw" in refused.stdout and "out of luck" in refused.stdout
-    assert "done: qat@clf" in refused.stdout and "done: parity@clf" in refused.stdout
+    assert "done: qat@clf" in refused.stdout and "done: convert@clf" in refused.stdout
     assert refused.stderr.splitlines()[-1].startswith("error: failed: qat@dw (logs above); 7 stages that need them")
     log = work.read(".workspaces/fanout/qat@dw.log")
     assert "out of luck" in log
@@ -187,8 +185,8 @@ def test_dependencies_are_those_of_dvc(work: Repository) -> None:
     upstream = dependencies(work.dvc("dag", "--dot").stdout)
     assert upstream["download"] == set()
     assert upstream["qat@dw"] == {"download", "finetune_fp32"}
-    assert {f"parity@{name}" for name in FEW["convert"]} <= upstream["table"]
-    assert upstream["compare"] == {"download", "finetune_fp32", *(f"parity@{name}" for name in FEW["convert"])}
+    assert {f"convert@{name}" for name in FEW["convert"]} <= upstream["table"]
+    assert upstream["compare"] == {"download", "finetune_fp32", *(f"convert@{name}" for name in FEW["convert"])}
 
 
 GRAPHS = st.dictionaries(st.integers(0, 9), st.sets(st.integers(0, 9))).map(

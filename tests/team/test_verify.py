@@ -89,6 +89,27 @@ def test_damaged_list_of_a_folder_is_found(work: Repository) -> None:
     assert "Traceback" not in work.dvc("repro").stderr
 
 
+def test_fresh_clone_says_what_is_missing(work: Repository, tmp_path: Path) -> None:
+    work.git("clone", "--quiet", str(work.root), str(tmp_path / "clone"))
+    clone = Repository(tmp_path / "clone")
+    said = clone.selectq("verify")
+    assert "neither here nor in the cache: outputs of download, finetune_fp32, " in said.stdout
+    assert said.returncode == 2 and said.stderr.splitlines()[-1].endswith(
+        "outputs are missing; `selectq fetch` gets what was shared, `dvc repro` makes the rest"
+    )
+
+
+def test_link_to_an_object_that_is_gone_is_removed_and_runs_again(work: Repository) -> None:
+    """DVC stops at such a link."""
+    stored = cached(work, MODEL)
+    stored.unlink()
+    (work.root / MODEL).unlink()
+    (work.root / MODEL).symlink_to(stored)
+    assert f"damaged output: {MODEL} (qat@dw)" in work.selectq("verify").stdout
+    assert f"removed: {MODEL}" in selectq(work, "verify", "--mend")
+    assert "qat@dw" in work.repro()
+
+
 def _outputs(repository: Repository, listing: Path) -> set[str]:
     """The last names of the folders that an object lists."""
     lock = repository.read("dvc.lock")

@@ -1,25 +1,18 @@
-"""One training step by however many processes run this: gradients, statistics and ranges, written by the first.
-
-python one_step.py OUTPUT                                  alone
-torchrun --nproc-per-node 2 one_step.py OUTPUT             two together
-"""
+"""One training step by however many processes take part: gradients, statistics and ranges."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from networks import BATCH, coloured_dataset, committed_params, model_config, quantized, random_network, scheme
 from torch import Tensor, nn
 
-from selectq.files import write_tensors
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import quantizers_in_scope
 from selectq.training.batches import AugmentedImages
 from selectq.training.finetune import finetune_forward
 from selectq.training.forward import Forward
-from selectq.training.parallel import Workers, training_workers
+from selectq.training.parallel import Workers
 from selectq.training.qat import RangeFollower
 
 CPU = torch.device("cpu")
@@ -53,9 +46,7 @@ def quantized_step(workers: Workers) -> dict[str, Tensor]:
     return found | {f"buffer.{name}": value for name, value in network.named_buffers()}
 
 
-if __name__ == "__main__":
-    with training_workers(CPU) as workers:
-        steps = {"float": float_step(workers), "quantized": quantized_step(workers)}
-        tensors = {f"{kind}.{name}": value for kind, found in steps.items() for name, value in found.items()}
-        if workers.first:
-            write_tensors(Path(sys.argv[1]), tensors, {"count": workers.count})
+def step(workers: Workers) -> dict[str, Tensor]:
+    """Both steps' tensors, under `float.` and `quantized.`."""
+    found = {"float": float_step(workers), "quantized": quantized_step(workers)}
+    return {f"{kind}.{name}": value for kind, tensors in found.items() for name, value in tensors.items()}

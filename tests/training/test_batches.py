@@ -50,7 +50,8 @@ def whole(views: FixedViews, index: int) -> Tensor:
 def test_views_take_turns_and_differ() -> None:
     first, second, third = (whole(views(), index) for index in range(3))
     assert torch.equal(first, third) and not torch.equal(first, second)
-    assert not torch.equal(first, whole(views(seed=1), 0))
+    other = [whole(views(seed=1), index) for index in range(2)]
+    assert not any(torch.equal(one, another) for one in other for another in (first, second))
 
 
 def test_fixed_views_without_augmentation_are_the_images() -> None:
@@ -96,6 +97,18 @@ def test_each_view_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for epoch in range(6):
         list(features.epoch(epoch, generator(epoch)))
     assert sum(calls) == 2 * len(DATASET.train)
+
+
+def test_training_caches_as_many_views_as_asked_for_from_its_own_seed() -> None:
+    training = dataclasses.replace(committed_params().qat_training, batch_size=BATCH, feature_views=3, augment=AUGMENT)
+    found = {}
+    for seed in (0, 1):
+        batches, _ = batches_and_forward(frozen(False), DATASET.train, config(), training, seed)
+        assert isinstance(batches, ClassifierFeatures)
+        found[seed] = [next(batches.epoch(index, generator()))[0] for index in range(4)]
+    first, *others = found[0]
+    assert torch.equal(first, others.pop())
+    assert not any(torch.equal(first, other) for other in (*others, *found[1]))
 
 
 def config() -> QatConfig:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from networks import committed_params, float_images, trained
 from torch import Tensor
 
-from selectq.training.finetune import finetune_forward
+from selectq.training.finetune import finetune_forward, finetune_optimizer
 from selectq.training.parallel import ALONE
 
 CPU = torch.device("cpu")
@@ -22,6 +22,13 @@ def step(precision: str) -> tuple[Tensor, dict[str, Tensor]]:
     logits = finetune_forward(model, CPU, config, ALONE)(float_images(8, seed=1))
     F.cross_entropy(logits, torch.arange(8) % 3).backward()
     return logits.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_optimizer_is_that_of_the_parameters() -> None:
+    config = dataclasses.replace(committed_params().finetune, momentum=0.7, nesterov=True, weight_decay=0.25)
+    (group,) = finetune_optimizer(trained().model, config).param_groups
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.7, True, 0.25)
+    assert sum(parameter.numel() for parameter in group["params"]) == 2_227_715
 
 
 @pytest.mark.usefixtures("kernels")

@@ -8,6 +8,7 @@ import torch
 from networks import (
     BATCH,
     CLASSES,
+    NO_AUGMENT,
     Unsaved,
     coloured_dataset,
     coloured_noise,
@@ -89,15 +90,7 @@ def test_same_seed_same_bits_and_another_seed_others() -> None:
     (one, history), (same, same_history), (other, other_history) = (run_once(seed) for seed in (0, 0, 1))
     assert same_tensors(one, same) and history == same_history
     assert not same_tensors(one, other) and history != other_history
-
-
-def test_augmentation_is_applied() -> None:
-    one, other = run_once(0)[0], run_once(0, AugmentConfig(flip=False, crop_padding=0, cutout=0))[0]
-    assert not same_tensors(one, other)
-
-
-def test_network_ends_in_evaluation_mode() -> None:
-    assert not run_once(0)[0].training
+    assert not same_tensors(one, run_once(0, NO_AUGMENT)[0]), "images are augmented"
 
 
 class Constant(nn.Module):
@@ -109,6 +102,40 @@ class Constant(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.logits.expand(len(x), -1)
+
+
+class Noting(nn.Module):
+    """Notes which images it is shown in training, and what its dropout keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(len(CLASSES)))
+        self.shown = list[list[float]]()
+        self.kept = list[list[float]]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.shown.append(x.mean((1, 2, 3)).tolist())
+            self.kept.append(nn.functional.dropout(torch.ones(20)).tolist())
+        return self.logits.expand(len(x), -1)
+
+
+def test_order_and_dropout_are_the_seed_s_and_each_epoch_s_own() -> None:
+    noted = []
+    for seed in (0, 0, 1):
+        network, dataset = Noting(), coloured_dataset(train=BATCH)
+        fit(
+            network,
+            torch.optim.SGD(network.parameters()),
+            dataset,
+            plan(network, dataset, epochs=2, seed=seed),
+            Unsaved(),
+        )
+        noted.append((network.shown, network.kept))
+    one, same, other = noted
+    assert one == same
+    for epochs, others in zip(one, other, strict=True):
+        assert epochs[0] != epochs[1] and epochs[0] != others[0] and epochs[1] != others[0]
 
 
 class Recorded(Hooks):
@@ -144,6 +171,7 @@ def test_reported_loss_and_accuracy_are_those_of_the_epoch() -> None:
     dataset = coloured_dataset(train=24, validation=9)
     chosen = dataclasses.replace(plan(network, dataset), schedule=lambda epoch: 0.0)
     train, validation = fit(network, optimizer, dataset, chosen, Unsaved())
+    assert not network.training
     expected = {"loss": torch.tensor(3.0).log().item(), "top1": 100 / 3}  # equal logits: the first class is named
     assert {name: train[name] for name in expected} == pytest.approx(expected)
     assert {name: validation[name] for name in expected} == pytest.approx(expected)

@@ -1,36 +1,44 @@
 """Processes that train together take the steps of one."""
 
+import multiprocessing
 import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
 import torch
+from one_step import CPU, step
 from torch import Tensor, nn
 
 from selectq.errors import UserError
-from selectq.files import read_tensors
+from selectq.files import read_tensors, write_tensors
 from selectq.training.parallel import ALONE, Workers, training_workers
 
-PROGRAM = Path(__file__).with_name("one_step.py")
-TESTS = PROGRAM.parents[1]
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+_fork = multiprocessing.get_context("fork")
 
 
-def one_step(output: Path, *launcher: str) -> dict[str, Tensor]:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [*(launcher or (sys.executable,)), str(PROGRAM), str(output)]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert ran.returncode == 0, ran.stderr
-    return read_tensors(output)[0]
+def take_part(rank: int, port: int, output: Path) -> None:
+    """Run in a copy of this process: what torchrun tells one of two, and the step."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    with training_workers(CPU) as workers:
+        found = step(workers)
+        if workers.first:
+            write_tensors(output, found, {})
 
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What one process finds, and what two find together."""
-    folder = tmp_path_factory.mktemp("steps")
-    return one_step(folder / "alone"), one_step(folder / "together", *TORCHRUN, "2")
+    output = tmp_path_factory.mktemp("steps") / "together"
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [_fork.Process(target=take_part, args=(rank, port, output)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return step(ALONE), read_tensors(output)[0]
 
 
 def of_kind(found: dict[str, Tensor], kind: str) -> dict[str, Tensor]:

@@ -68,13 +68,27 @@ def test_ranges_follow_once_the_step_is_done() -> None:
     assert quantizer.high.item() == pytest.approx(before + 1.0), "a batch is followed once"
 
 
+def test_ranges_behind_frozen_layers_stay() -> None:
+    shared = dataclasses.replace(training("adam"), batch_size=8, calibration=calibration())
+    retraining = Retraining(dataclasses.replace(committed_params().qat["dw"], epochs=1), shared, seed=0)
+    dataset = coloured_dataset()
+    network, _ = retrain(retraining, trained(), dataset, Unsaved(), ALONE)
+    start = quantize_repaired(trained(), dataset, retraining.start, seed=0)
+    moved = {
+        place.kind
+        for place, before in zip(network.places(), start.places(), strict=True)
+        if not same_tensors(place.activation, before.activation)
+    }
+    assert moved == {"depthwise"}
+
+
 @pytest.mark.parametrize("repairs", [(), ("equalize", "correct_bias")])
 def test_retraining_starts_behind_its_repairs(repairs: tuple[Repair, ...]) -> None:
     shared = dataclasses.replace(training("adam"), batch_size=8, calibration=calibration(), repairs=repairs)
     still = dataclasses.replace(shared, range_epochs=0.0, weight_decay=0.0)
     config = dataclasses.replace(committed_params().qat["dw"], epochs=1, lr=0.0)
     retraining = Retraining(config, still, seed=0)
-    dataset = coloured_dataset(train=24)
+    dataset = coloured_dataset(train=30)  # more than are calibrated on
     network, _ = retrain(retraining, trained(), dataset, Unsaved(), ALONE)
     assert same_tensors(network, quantize_repaired(trained(), dataset, retraining.start, seed=0))
     plain = quantize(trained(), dataset, shared.calibration, retraining.scheme, seed=0)

@@ -9,6 +9,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.audit.forms import Form, Fused
 from selectq.data.augment import normalise
+from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
 from selectq.params.configs import ActivationScheme, AuditConfig, CalibrationConfig
 from selectq.quantization.repairs.dead_channels import zero_dead_channels
@@ -50,10 +51,6 @@ class Setup:
     def simulation(self) -> Form:
         """The experiment's network, calibrated."""
         return self.form(self.model, self.calibration_batches(), self.calibration, self.activations, self.weight_bits)
-
-
-CALIBRATION_BATCH = 250
-"""Images at a time."""
 
 
 def sound_setup(model: MobileNetV2, training: Split, config: AuditConfig, seed: int) -> Setup:

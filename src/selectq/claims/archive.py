@@ -11,6 +11,7 @@ COPIED = (
     "params.yaml",
     "results/table1.csv",
     "results/table2.csv",
+    "results/table2.md",
     "results/paired.csv",
     "results/contrasts.csv",
     "results/methods.csv",
@@ -47,11 +48,11 @@ def archive_study(workspace: Path, kept: Path) -> None:
 
 def block_drift(drift: pd.DataFrame) -> pd.DataFrame:
     """What has accumulated up to each block's output."""
-    return drift.query("layer_kind == 'block' and kind == 'accumulated'")[list(BLOCK_DRIFT_COLUMNS)]
+    rows = drift[(drift["layer_kind"] == "block") & (drift["kind"] == "accumulated")]
+    return rows[list(BLOCK_DRIFT_COLUMNS)]
 
 
 def own_errors(causes: pd.DataFrame) -> pd.DataFrame:
     """What each layer adds to the error of its output, summed over the causes that start in it."""
     rows = causes[causes["cause"].isin(OWN_CAUSES)].rename(columns={"drift": "error"})
-    sums = rows.groupby(["config", "layer", "layer_kind"], as_index=False, sort=False)["error"].sum()
-    return sums[list(OWN_ERROR_COLUMNS)]
+    return rows.groupby(["config", "layer", "layer_kind"], as_index=False, sort=False).agg({"error": "sum"})

@@ -1,44 +1,38 @@
 """Figures of the paper that contradict each other or its method, and the definition that gives each."""
 
-from torchvision.models import MobileNetV2
-
-from selectq.quantization.scopes import count_parameters, parameters_in_scope
+from selectq.claims.settings import Measured
 from selectq.tables.cells import Column, Sheet
 from selectq.tables.paper import read_paper
 
 
-def inconsistencies_sheet(network: MobileNetV2) -> Sheet:
-    """Counts are taken on the network; differences are the paper's own accuracies, subtracted."""
+def inconsistencies_sheet(controls: Measured) -> Sheet:
+    """Counts are those of a run with these sets of layers; differences are the paper's own accuracies, subtracted."""
+    counts = controls.table1.set_index("config")["params_retrained"]
     printed = {figures.method: figures for figures in read_paper().quantized.values()}
     minus = {method: f"{figures.fp32_top1} - {figures.int8_top1}" for method, figures in printed.items()}
     loss = {method: -figures.gap_points for method, figures in printed.items() if figures.gap_points is not None}
 
-    def share(*scope: str) -> str:
-        parameters = count_parameters(network, parameters_in_scope(network, scope))
-        total = count_parameters(network, parameters_in_scope(network, ("all",)))
-        return f"{parameters:,} of {total:,} parameters, {100 * parameters / total:.2f} %"
+    def share(config: str) -> str:
+        return f"{counts[config]:,} of {counts['full']:,} parameters, {100 * counts[config] / counts['full']:.2f} %"
 
     rows = (
         (
             "43.6 % retrained (section 1)",
-            f"{share('projection', 'classifier')}: projections and classifier, without"
-            " the depthwise layers that it is said of",
+            f"{share('proj')}: projections and classifier, no depthwise layers",
         ),
         (
             "46.5 % retrained (Table 1)",
-            f"{share('depthwise', 'projection', 'classifier')}: convolutions' weights and"
-            " classifier, without batch norms",
+            f"{share('dwpw')}: convolutions' weights and classifier, no batch norms",
         ),
-        ('3.4 % retrained, "depthwise layers alone"', f"{share('depthwise', 'classifier')}: with the classifier"),
-        ("0.6 % retrained, the classifier", share("classifier")),
+        ('3.4 % retrained, "depthwise layers alone"', f"{share('dw')}: with the classifier"),
+        ("0.6 % retrained, the classifier", share("clf")),
         (
-            'depthwise and "pointwise expansion" layers (abstract, section 1)',
-            "section 4 and the counts: depthwise and"
-            f" projection layers; with expansions it were {share('depthwise', 'expansion', 'classifier')}",
+            'depthwise and "pointwise expansion" (section 1)',
+            f"depthwise and projection (section 4); with expansions {share('dwexp')}",
         ),
         ("92.55 % for depthwise and 1x1 (section 1)", "92.29 % in Table 2 and section 4"),
         (
-            "-2.46 to FP32 for the asymmetric configuration (Table 2)",
+            "-2.46 to FP32, asymmetric configuration (Table 2)",
             f"{minus['Asymmetric DW + 1×1 Down QAT']} is {loss['Asymmetric DW + 1×1 Down QAT']:.2f}",
         ),
         (
@@ -51,7 +45,7 @@ def inconsistencies_sheet(network: MobileNetV2) -> Sheet:
         ),
         (
             "19 inverted residual blocks (Figure 2)",
-            f"{len(network.features) - 2}: 19 parts, the stem and the last convolution among them",
+            f"{controls.block_drift['index'].nunique() - 2}: 19 parts, the stem and the last convolution among them",
         ),
         ("ReLU6 (section 1) and ReLU (appendix B)", "torchvision's quantizable network, which is used, has ReLU"),
     )

@@ -1,79 +1,90 @@
-"""`results/claims.md`: claim by claim, what holds where."""
+"""`results/claims.md`: what holds where, a line for each claim, and what was measured below it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from selectq.claims.inconsistencies import inconsistencies_sheet
-from selectq.claims.paper_claims import CLAIMS, Claim
-from selectq.claims.questions import write_gap
-from selectq.claims.regimes import Measured, Regime, read_measured
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.params.configs import Params
-from selectq.statistics.answers import REFERENCE
+from selectq.claims.paper_claims import CLAIMS, GROUPS, Claim
+from selectq.claims.questions import LEVEL, Answer
+from selectq.claims.settings import CONTROLS, PLAIN, Measured, Setting
 from selectq.tables.cells import NOTHING, Column
-from selectq.tables.markdown import markdown_table, prose
+from selectq.tables.markdown import bullet, markdown_table, prose
 
-CLASSES = 10
-"""Of CIFAR-10, the images of every regime."""
-
-COLUMNS = tuple(Column(heading, "text") for heading in ("Claim", "The paper", "Regime", "Ours", "Verdict"))
+Judged = Mapping[Claim, Mapping[Setting, Answer]]
 
 
-def claims_page(checkout: Path, params: Params) -> str:
-    """The page, from what the runs left in `results/`.
+def judge_claims(runs: Mapping[Setting, Measured]) -> dict[Claim, dict[Setting, Answer]]:
+    """Every claim in every setting of it.
 
     Raises:
-        UserError: a run that is there lacks what a claim asks.
+        UserError: a run lacks what a claim asks.
     """
-    margin, confidence = params.statistics.margin_points, params.statistics.confidence
-    asked = dict.fromkeys(regime for claim in CLAIMS for regime in claim.regimes)
-    network = build_mobilenetv2(params.model, CLASSES)
-    regimes = {regime: read_measured(checkout, regime, margin, network) for regime in asked}
-    wrong = inconsistencies_sheet(network)
-    lines = [
-        "# The paper's claims, one by one",
-        "",
-        *prose(
-            f"Gaps are in points of top-1 accuracy on the test images, with {100 * confidence:g} % intervals: over"
-            " seeds (Student) where a configuration was trained from three or more, otherwise over the choice of the"
-            " images, of one training (paired bootstrap), which says nothing of another. A claim holds, or does not,"
-            f" where its whole interval says so; a loss below {margin:g} points is none, a lead that cannot reach as"
-            " much is none either. Where a regime was not run there is no verdict. Written by `selectq claims`."
-        ),
-        "",
-        *markdown_table(COLUMNS, _rows(CLAIMS, regimes)),
-        "",
-        "## Side by side",
-        "",
-        *prose("Gap of each configuration to the FP32 network of its regime, with intervals as above."),
-        "",
-        *_side_by_side([measured for measured in regimes.values() if measured]),
-        "",
-        f"## {wrong.title}",
-        "",
-        *markdown_table(wrong.columns, wrong.rows),
-        "",
-    ]
+    return {claim: claim.judge(runs) for claim in CLAIMS}
+
+
+def reading_rules(plain: Measured) -> list[str]:
+    """How a verdict comes about: the same on all pages."""
+    margin, confidence = f"{plain.margin:g}", f"{100 * plain.confidence:g} %"
+    rules = (
+        "A gap is a difference of two accuracies on the same test images, in points, with its"
+        f" {confidence} interval. In brackets: over how many trainings (seeds). Of one training, the interval is over"
+        " the choice of the test images alone; of three or more, over seeds and images together.",
+        f"A difference counts from {margin} points on. *Keeps up*: above -{margin}. *Falls short*: below -{margin}. *Is"
+        f" ahead*: above +{margin}. A claim **holds** if the whole interval lies there, **fails** if it lies on the"
+        " other side, and is **unclear** otherwise.",
+        "**smaller**: it holds, but the whole interval is below half of the paper's figure.",
+        f"The verdicts of one row of a table are corrected for their number (Holm, at {LEVEL:g}): one may be unclear"
+        " though its interval alone would say more. Of 20 rows, one may still be wrong by chance.",
+    )
+    return [line for rule in rules for line in bullet(rule)]
+
+
+def claims_page(runs: Mapping[Setting, Measured], judged: Judged) -> str:
+    """The page, from what the runs left in `results/`."""
+    numbers = {claim: number for number, claim in enumerate(judged, start=1)}
+    wrong = inconsistencies_sheet(runs[CONTROLS])
+    lines = ["# The paper's claims, one by one", ""]
+    lines += [*prose("Written by `selectq claims` from the tables in `results/`: do not edit."), ""]
+    lines += [*reading_rules(runs[PLAIN]), ""]
+    for title, settings in GROUPS:
+        lines += [f"## {title}", "", *_overview(judged, numbers, settings), "", *map(_legend, settings), ""]
+    lines += ["## Details", ""]
+    for claim, answers in judged.items():
+        lines += [f"### {numbers[claim]}. {claim.text}", "", _place(claim), "", *_details(answers), ""]
+    lines += [f"## {wrong.title}", "", *markdown_table(wrong.columns, wrong.rows), ""]
     return "\n".join(lines)
 
 
-def _side_by_side(runs: Sequence[Measured]) -> list[str]:
-    names = dict.fromkeys(name for run in runs for name in run.configurations())
-    columns = [Column("Configuration", "text"), *(Column(run.regime.name, "text") for run in runs)]
-    rows = [("fp32", *(f"{run.table['fp32_top1'].iloc[0]:.2f} %" for run in runs))]
-    for name in names:
-        gaps = [write_gap(run.gap(name, REFERENCE)) if name in run.configurations() else NOTHING for run in runs]
-        rows.append((name, *gaps))
+def _overview(judged: Judged, numbers: Mapping[Claim, int], settings: Sequence[Setting]) -> list[str]:
+    """A line for each claim that is asked there, a column for each setting."""
+    columns = [Column(heading, "text") for heading in ("#", "Claim", "The paper", *(one.short for one in settings))]
+    rows = [
+        (
+            str(numbers[claim]),
+            claim.text,
+            claim.paper,
+            *(answers[one].verdict if one in answers else NOTHING for one in settings),
+        )
+        for claim, answers in judged.items()
+        if set(answers) & set(settings)
+    ]
     return markdown_table(columns, rows)
 
 
-def _rows(claims: Sequence[Claim], regimes: Mapping[Regime, Measured | None]) -> list[tuple[str, ...]]:
+def _legend(setting: Setting) -> str:
+    return f"- {setting.short}: {setting.name} (`results/{setting.profile}/`)"
+
+
+def _place(claim: Claim) -> str:
+    if claim.paper == NOTHING:
+        return "The paper does not test it."
+    return f"The paper: {claim.paper}, {claim.place}." if claim.place else f"The paper: {claim.paper}."
+
+
+def _details(answers: Mapping[Setting, Answer]) -> list[str]:
+    columns = [Column(heading, "text") for heading in ("Setting", "Ours", "p, corrected", "Verdict")]
     rows: list[tuple[str, ...]] = []
-    for claim in claims:
-        for number, regime in enumerate(claim.regimes):
-            measured = regimes[regime]
-            answer = claim.question.ask(measured) if measured else None
-            ours, verdict = (answer.ours, f"**{answer.verdict}**") if answer else ("not run", NOTHING)
-            first = (claim.text, claim.figures) if number == 0 else ("", "")
-            rows.append((*first, regime.name, ours, verdict))
-    return rows
+    for setting, answer in answers.items():
+        first, *further = answer.ours
+        rows.append((setting.name, first, f"{answer.p:.2g}" if answer.p else NOTHING, answer.verdict))
+        rows += [("", line, "", "") for line in further]
+    return markdown_table(columns, rows)

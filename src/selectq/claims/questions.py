@@ -1,35 +1,55 @@
-"""What a claim comes down to: a question to a regime's run, answered in numbers and with a verdict."""
+"""What a claim comes down to: a question to a setting's run, answered in numbers and with a verdict."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pandas as pd
-from scipy.stats import mannwhitneyu, spearmanr
+from scipy.stats import mannwhitneyu, spearmanr, t
 
-from selectq.claims.regimes import Measured
+from selectq.claims.settings import Measured
 from selectq.statistics.answers import REFERENCE
-from selectq.statistics.verdicts import Gap, Relation, Verdict, judge, judge_all
-
-LEVEL = 0.05
-"""Of the tests that are not about accuracies."""
-
-OWN_CAUSES = ("weight rounding", "clipping", "activation rounding")
-"""Of a layer's drift: those that start in it."""
+from selectq.statistics.gaps import p_value
+from selectq.statistics.paired import holm
+from selectq.statistics.verdicts import Gap, Relation, Verdict, judge, judge_all, judge_size
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was measured, in words, and what follows."""
+    """What was measured, and what follows.
 
-    ours: str
+    Attributes:
+        ours: what was measured, in a line or several.
+        brief: its main figure.
+        verdict: of this run, unless chance would do: see `corrected`.
+        p: the p value of the verdict, 0 where nothing is by chance.
+    """
+
+    ours: tuple[str, ...]
+    brief: str
     verdict: Verdict
+    p: float
+
+
+LEVEL = 0.05
+"""Of all verdicts."""
+
+
+def corrected(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers to one question, each `unclear` whose p value, corrected for their number (Holm), is not small."""
+    values = holm([answer.p for answer in answers])
+    return [
+        replace(answer, verdict=answer.verdict if value < LEVEL else "unclear", p=value)
+        for answer, value in zip(answers, values, strict=True)
+    ]
 
 
 class Question(Protocol):
-    """Can be put to the run of a regime."""
+    """Can be put to the run of a setting."""
 
     def ask(self, measured: Measured) -> Answer:
-        """The answer of this run.
+        """The answer of this run alone.
 
         Raises:
             UserError: it did not measure it.
@@ -38,18 +58,28 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Whether all of these configurations stand so to their references; pairs of (configuration, reference)."""
+    """Whether all of these configurations stand so to their references.
+
+    `pairs` are of configuration and reference; `claimed` are the paper's differences, where a size is claimed.
+    """
 
     relation: Relation
     pairs: tuple[tuple[str, str], ...]
+    claimed: tuple[float, ...] = ()
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`; the margin is the run's."""
         gaps = [measured.gap(*pair) for pair in self.pairs]
         verdicts = [judge(gap, self.relation, measured.margin) for gap in gaps]
+        values = [p_value(gap, self.relation, measured.margin) for gap in gaps]
+        if self.claimed:
+            verdicts = [judge_size(*one) for one in zip(gaps, self.claimed, verdicts, strict=True)]
         labels = [f"{config} - {reference}: " for config, reference in self.pairs] if len(gaps) > 1 else [""]
-        ours = "; ".join(label + write_gap(gap) for label, gap in zip(labels, gaps, strict=True))
-        return Answer(ours, judge_all(verdicts))
+        ours = tuple(label + write_gap(gap) for label, gap in zip(labels, gaps, strict=True))
+        verdict, brief = judge_all(verdicts), " and ".join(f"{gap.points:+.2f}" for gap in gaps)
+        if verdict == "fails":  # one of several does
+            return Answer(ours, brief, verdict, min(1.0, len(values) * min(values)))
+        return Answer(ours, brief, verdict, max(values))
 
 
 @dataclass(frozen=True)
@@ -60,10 +90,10 @@ class DriftGrows:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`; by Spearman's rank correlation."""
-        rows = _block_drift(measured, self.config)
+        rows = block_drift(measured, self.config)
         found = spearmanr(rows["index"], rows["drift"])
         ours = f"rank correlation {found.statistic:+.2f} over {len(rows)} blocks, p = {found.pvalue:.2g}"
-        return Answer(ours, _one_sided(found.statistic, found.pvalue))
+        return Answer((ours,), f"{found.statistic:+.2f}", _by_sign(found.statistic), float(found.pvalue))
 
 
 @dataclass(frozen=True)
@@ -75,8 +105,8 @@ class DriftEnds:
 
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
-        last = float(_block_drift(measured, self.config)["drift"].iloc[-1])
-        return Answer(f"{last:.3f}", "holds" if abs(last - self.near) <= self.near / 10 else "fails")
+        last = float(block_drift(measured, self.config)["drift"].iloc[-1])
+        return _certain(f"{last:.3f}", abs(last - self.near) <= self.near / 10)
 
 
 @dataclass(frozen=True)
@@ -91,10 +121,11 @@ class ErrorStarts:
         """See `Question`; by the rank-sum test of Mann and Whitney over the layers."""
         own = _own_errors(measured, self.config)
         here, there = own[own["layer_kind"].isin(self.kinds)], own[own["layer_kind"] == self.other]
-        p_value = float(mannwhitneyu(here["drift"], there["drift"]).pvalue)
-        medians = [float(layers["drift"].median()) for layers in (here, there)]
-        named = f"median own error {medians[0]:.4f} against {medians[1]:.4f} in the {self.other} layers"
-        return Answer(f"{named}, p = {p_value:.2g}", _one_sided(medians[0] - medians[1], p_value))
+        value = float(mannwhitneyu(here["error"], there["error"]).pvalue)
+        medians = [float(layers["error"].median()) for layers in (here, there)]
+        brief = f"{medians[0]:.4f} against {medians[1]:.4f}"
+        ours = f"median own error {brief} in the {self.other} layers, p = {value:.2g}"
+        return Answer((ours,), brief, _by_sign(medians[0] - medians[1]), value)
 
 
 @dataclass(frozen=True)
@@ -102,28 +133,29 @@ class ErrorTells:
     """Whether retraining wins back more, the more of the error starts in the layers that it retrains.
 
     `sets` are configurations, each with a scope of its own; `config` is the one without training, whose errors are
-    looked at and on which they improve.
+    looked at and on which they improve. Larger sets hold more of the error and win more anyway: the verdict is by the
+    correlation that is left at an equal share of the parameters.
     """
 
     config: str
     sets: tuple[str, ...]
 
     def ask(self, measured: Measured) -> Answer:
-        """See `Question`; by Spearman's rank correlation over the sets, beside that with their parameters."""
+        """See `Question`; by Spearman's partial rank correlation over the sets, of the mean over the seeds."""
         own = _own_errors(measured, self.config)
-        before = measured.figure(self.config, "int8_top1")
-        errors = [
-            float(own["drift"][own["layer"].isin(measured.layers[measured.name(name)])].sum()) for name in self.sets
-        ]
+        errors = [own.loc[_in_scope(own, measured.scope(name)), "error"].sum() for name in self.sets]
         shares = [measured.figure(name, "params_retrained_pct") for name in self.sets]
-        won = [measured.figure(name, "int8_top1") - before for name in self.sets]
+        before = measured.gap(self.config).points
+        won = [measured.gap(name).points - before for name in self.sets]
         by_error, by_share = spearmanr(errors, won), spearmanr(shares, won)
+        partial, value = partial_correlation(errors, won, shares)
         ours = (
-            f"{min(won):+.2f} to {max(won):+.2f} points won back by {len(won)} sets of layers; rank correlation with"
-            f" the error that starts in them {by_error.statistic:+.2f}, p = {by_error.pvalue:.2g}; with their"
-            f" parameters {by_share.statistic:+.2f}, p = {by_share.pvalue:.2g}"
+            f"{min(won):+.2f} to {max(won):+.2f} points won back by {len(won)} sets of layers;",
+            f"rank correlation with the error that starts there {by_error.statistic:+.2f}, p = {by_error.pvalue:.2g};",
+            f"with their share of the parameters {by_share.statistic:+.2f}, p = {by_share.pvalue:.2g};",
+            f"with the error at an equal share {partial:+.2f}, p = {value:.2g}",
         )
-        return Answer(ours, _one_sided(by_error.statistic, by_error.pvalue))
+        return Answer(ours, f"{partial:+.2f}", _by_sign(partial), value)
 
 
 @dataclass(frozen=True)
@@ -136,8 +168,7 @@ class FileShrinks:
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
         before, after = (measured.figure(name, "size_mb") for name in (REFERENCE, self.config))
-        text = f"{before:.2f} MB to {after:.2f} MB, {before / after:.2f} x"
-        return Answer(text, "holds" if before / after >= self.factor else "fails")
+        return _certain(f"{before:.2f} MB to {after:.2f} MB, {before / after:.2f} x", before / after >= self.factor)
 
 
 @dataclass(frozen=True)
@@ -150,29 +181,45 @@ class RetrainsLess:
     def ask(self, measured: Measured) -> Answer:
         """See `Question`."""
         ours = measured.figure(self.config, "params_retrained_pct")
-        return Answer(f"{ours:.2f} %", "holds" if ours < self.share else "fails")
+        return _certain(f"{ours:.2f} %", ours < self.share)
 
 
 def write_gap(gap: Gap) -> str:
-    """A gap with its interval, and what it is over."""
-    over = f"{gap.seeds} seeds" if gap.seeds > 1 else "images"
+    """A gap with its interval, and over how many trainings it is."""
+    over = f"{gap.seeds} seeds" if gap.seeds > 1 else "one"
     return f"{gap.points:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}] ({over})"
 
 
-def _block_drift(measured: Measured, config: str) -> pd.DataFrame:
+def block_drift(measured: Measured, config: str) -> pd.DataFrame:
     """What has accumulated up to each block's output, from the first to the last."""
-    rows = measured.drift.query("layer_kind == 'block' and kind == 'accumulated'")
+    rows = measured.block_drift
     return rows[rows["config"] == measured.name(config)].sort_values("index")
 
 
+def partial_correlation(one: Sequence[float], other: Sequence[float], given: Sequence[float]) -> tuple[float, float]:
+    """Spearman's rank correlation of two quantities at equal values of a third, and its two-sided p value."""
+    between, first, second = (
+        float(spearmanr(*pair).statistic) for pair in ((one, other), (one, given), (other, given))
+    )
+    partial = (between - first * second) / math.sqrt((1 - first**2) * (1 - second**2))
+    freedom = len(one) - 3
+    statistic = abs(partial) * math.sqrt(freedom / (1 - partial**2)) if abs(partial) < 1 else math.inf
+    return partial, float(2 * t.sf(statistic, freedom))
+
+
 def _own_errors(measured: Measured, config: str) -> pd.DataFrame:
-    """What each layer adds to the error of its output: columns layer, layer_kind, drift."""
-    rows = measured.causes
-    rows = rows[(rows["config"] == measured.name(config)) & rows["cause"].isin(OWN_CAUSES)]
-    return rows.groupby(["layer", "layer_kind"], as_index=False).agg({"drift": "sum"})
+    rows = measured.own_errors
+    return rows[rows["config"] == measured.name(config)]
 
 
-def _one_sided(direction: float, p_value: float) -> Verdict:
-    if p_value >= LEVEL:
-        return "unclear"
+def _in_scope(layers: pd.DataFrame, scope: Sequence[str]) -> "pd.Series[bool]":
+    by_kind = layers["layer_kind"].isin(scope) | ("all" in scope)
+    return by_kind | layers["layer"].map(lambda layer: f"{layer}.".startswith(tuple(f"{name}." for name in scope)))
+
+
+def _by_sign(direction: float) -> Verdict:
     return "holds" if direction > 0 else "fails"
+
+
+def _certain(ours: str, holds: bool) -> Answer:
+    return Answer((ours,), ours, "holds" if holds else "fails", 0.0)

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from selectq.commands.fonts import find_fonts
+from selectq.commands.text import printable
 from selectq.confusion import Confusion
 
 COUNTED_CLASSES = 20
@@ -19,6 +22,9 @@ COUNTED_CLASSES = 20
 
 NAMED_CLASSES = 120
 """Up to so many classes, each is named; beyond, every second, third ... one."""
+
+LONGEST_NAME = 28
+"""In letters; of a longer name the beginning is drawn."""
 
 SMALLEST_INCHES, LARGEST_INCHES = 5.0, 14.0
 INCHES_PER_COUNT, INCHES_PER_CELL = 0.54, 0.125
@@ -47,14 +53,28 @@ DOTS_PER_INCH = 160
 
 def confusion_png(confusion: Confusion, title: str) -> bytes:
     """The PNG file of a confusion matrix; the same bytes for the same content."""
-    content = io.BytesIO()
+    content, classes = io.BytesIO(), [printable(name) for name in confusion.classes]
+    title = "\n".join(map(printable, title.split("\n")))
+    families, missing = find_fonts("".join([title, *classes]))
     per_class = INCHES_PER_COUNT if len(confusion.classes) <= COUNTED_CLASSES else INCHES_PER_CELL
     side = min(max(per_class * len(confusion.classes), SMALLEST_INCHES), LARGEST_INCHES)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "font.family": families}):
         figure = Figure(figsize=(side + 2.0, side + 1.2), layout="constrained")
-        paint_confusion(figure, confusion, title)
+        named = Confusion(tuple(_drawn_names(classes, missing)), confusion.counts)
+        paint_confusion(figure, named, "".join("?" if letter in missing else letter for letter in title))
+        if any(set(name) & missing for name in classes):
+            figure.axes[0].set_xlabel("predicted class (#2: the second in per_class.csv; no font here has its letters)")
         figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return content.getvalue()
+
+
+def _drawn_names(classes: Sequence[str], missing: set[str]) -> Iterator[str]:
+    """Names that can be drawn: shortened, and the class's number in per_class.csv where no font has a letter of it."""
+    for number, name in enumerate(classes, start=1):
+        if set(name) & missing:
+            yield f"#{number}"
+        else:
+            yield name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def paint_confusion(figure: Figure, confusion: Confusion, title: str) -> None:

@@ -23,7 +23,7 @@ LISTED_CLASSES = 12
 DEFAULT_FOLDER = Path("evaluation")
 
 
-def run_evaluate(model: Path, data: Path, output: Path | None, to_pixels: ToPixels) -> None:
+def run_evaluate(model: Path, data: Path, output: Path | None, to_pixels: ToPixels, skip_bad: bool) -> None:
     """Evaluate a program, write its confusion matrix and accuracy by class, and print the latter.
 
     Args:
@@ -31,16 +31,19 @@ def run_evaluate(model: Path, data: Path, output: Path | None, to_pixels: ToPixe
         data: a packed data set, or a folder or archive of labelled image files; its test images are used.
         output: the folder to write to; `evaluation/<model's file name>` if None.
         to_pixels: how an image file becomes pixels.
+        skip_bad: leave out images that cannot be read, and name them on standard error.
 
     Raises:
         UserError: a model, data or a folder that is not as it should be, or a class that the model does not know.
     """
     program = open_program(model)
     manifest = program.manifest
-    images = open_images(data, manifest.image_size, to_pixels)
+    images = open_images(data, manifest.image_size, to_pixels, skip_bad)
     _check_classes(data, images.classes, manifest.classes)
     folder = _make_folder(output or DEFAULT_FOLDER / model.name)
     confusion = measure(program, images)
+    if not confusion.counts.any():
+        raise UserError(f"{data}: none of its {images.count} images can be read")
     summary = _summary(confusion)
     _write(folder, confusion, f"{printable(model.name)} on {printable(data.name)}\n{summary}")
     print(f"{printable(model.name)} on the test images of {printable(str(data))}\n{summary}\n")

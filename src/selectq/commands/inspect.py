@@ -82,6 +82,7 @@ def _description(model: Path, manifest: Manifest) -> list[str]:
     rows = [
         ["file", printable(str(model))],
         ["format", FORMATS[model.suffix]],
+        ["runs in", printable(manifest.runtime)],
         ["configuration", printable(manifest.name)],
         ["classes", f"{count}: {', '.join(map(printable, manifest.classes))}"],
         ["input", f"{INPUT['name']}: {INPUT['dtype']} (batch, 3, {size}, {size}), {INPUT['layout']}"],

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from selectq.data.archives import GENEROUS, File, read_archive, read_folder
+from selectq.data.decoding import is_meant_as_image
+from selectq.data.layout import ELSEWHERE, check_one_top, class_name, find_place
+from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
 from selectq.files import METADATA_KEY
-from selectq.programs.images import ToPixels
+from selectq.programs.images import ToPixels, decoded
 
 PACKED_ENDING = ".safetensors"
-PARTS = ("train", "test")
 LAYOUT = "<class>/<image>, or test/<class>/<image> and perhaps train/<class>/<image>"
 
 
@@ -34,13 +37,16 @@ class LabelledImages:
     read: Callable[[], Iterator[tuple[str, NDArray[np.uint8]]]]
 
 
-def open_images(path: Path, size: int, to_pixels: ToPixels) -> LabelledImages:
+def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> LabelledImages:
     """The test images of a packed data set, or of a folder, zip or tar of image files.
+
+    What is no image, or lies in no class's folder, is told on standard error.
 
     Args:
         path: of the file or folder.
         size: height and width of the program's images in pixels.
         to_pixels: how an image file becomes pixels.
+        skip_bad: leave out images that cannot be read, and name them on standard error.
 
     Raises:
         UserError: nothing there, no test images, or something else than such a file or folder. Reading raises it for
@@ -50,58 +56,77 @@ def open_images(path: Path, size: int, to_pixels: ToPixels) -> LabelledImages:
         raise UserError(f"{path}: no such file or folder")
     if path.suffix == PACKED_ENDING:
         return _open_packed(path, size)
-    paths = [file.path for file in _files(path)]
-    if not paths:
-        raise UserError(f"{path}: no images; expected {LAYOUT}")
-    label_of = _test_labels(path, paths)
-    if not label_of:
-        raise UserError(f"{path}: no test images; all that it holds is in train/")
+    left_out = LeftOut(str(path))
+    label_of = _test_labels(str(path), _image_paths(path, left_out), left_out)
+    left_out.tell()
 
     def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        for file in _files(path):
-            if file.path in label_of:
-                yield label_of[file.path], to_pixels(file.content, str(path / file.path), size)
+        used = (file for file in _files(path) if file.path in label_of)
+        named = ((label_of[file.path], str(path / file.path), partial(_content, file)) for file in used)
+        return decoded(named, size, to_pixels, skip_bad)
 
     return LabelledImages(len(label_of), tuple(sorted(set(label_of.values()))), read)
 
 
-def _files(path: Path) -> Iterator[File]:
+def _content(file: File) -> bytes:
+    return file.content
+
+
+def _files(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
+    left_out = left_out or LeftOut(str(path))
     if path.is_dir():
-        yield from read_folder(path, GENEROUS)
+        yield from read_folder(path, GENEROUS, left_out)
     else:
         with path.open("rb") as archive:
-            yield from read_archive(archive, str(path), GENEROUS)
+            yield from read_archive(archive, str(path), GENEROUS, left_out)
 
 
-def _test_labels(origin: Path, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """The class of each test image; all images are laid out alike, below one top folder or none."""
-    layouts = {path: _layout(origin, path) for path in paths}
-    first, like = next(iter(layouts.items()))
-    for path, (top, part, _) in layouts.items():
-        if top != like[0] or (part is None) != (like[1] is None):
-            raise UserError(f"{origin}: {str(path)!r} is laid out unlike {str(first)!r}; expected {LAYOUT}")
-    return {path: label for path, (_, part, label) in layouts.items() if part != "train"}
+def _image_paths(path: Path, left_out: LeftOut) -> list[PurePosixPath]:
+    found = []
+    for file in _files(path, left_out):
+        if is_meant_as_image(file.path, file.content):
+            found.append(file.path)
+        else:
+            left_out.add("not images", file.path)
+    return found
 
 
-def _layout(origin: Path, path: PurePosixPath) -> tuple[str | None, str | None, str]:
-    """The top folder, the part (one of `PARTS`) and the class in a path; None for what it does not have."""
-    match path.parts:
-        case (label, _):
-            return None, None, label
-        case (part, label, _) if part in PARTS:
-            return None, part, label
-        case (top, label, _):
-            return top, None, label
-        case (top, part, label, _) if part in PARTS:
-            return top, part, label
-    raise UserError(f"{origin}: {str(path)!r} has no place here; expected {LAYOUT}")
+def _test_labels(origin: str, paths: list[PurePosixPath], left_out: LeftOut) -> dict[PurePosixPath, str]:
+    """The class of each test image.
+
+    Raises:
+        UserError: there is none, or there are data sets side by side.
+    """
+    places = {path: find_place(path, origin) for path in paths}
+    in_parts = {path: place for path, place in places.items() if place}
+    if in_parts:
+        check_one_top({place.top for place in in_parts.values()}, origin)
+        labels = {path: place.label for path, place in in_parts.items() if place.part == "test"}
+        elsewhere = [path for path in paths if path not in in_parts]
+    else:
+        labels = _labels_without_parts(origin, paths)
+        elsewhere = [path for path in paths if path not in labels]
+    for path in elsewhere:
+        left_out.add(ELSEWHERE, path)
+    if not labels:
+        left_out.tell()
+        raise UserError(f"{origin}: no {'test ' if in_parts else ''}images; expected {LAYOUT}")
+    return labels
+
+
+def _labels_without_parts(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
+    """The first folder of each path is its class; the second, where all share a first one and none lies in that."""
+    tops = {path.parts[0] for path in paths if len(path.parts) > 1}
+    depth = 1 if len(tops) == 1 and all(len(path.parts) != 2 for path in paths) else 0
+    return {path: class_name(path.parts[depth], origin) for path in paths if len(path.parts) >= depth + 2}
 
 
 def _open_packed(path: Path, size: int) -> LabelledImages:
     try:
         with safe_open(path, framework="np") as file:
-            names = json.loads((file.metadata() or {})[METADATA_KEY])["classes"]
+            classes = json.loads((file.metadata() or {})[METADATA_KEY])["classes"]
             images, labels = file.get_tensor("test.images"), file.get_tensor("test.labels")
+        names = [class_name(name, str(path)) for name in classes]
         labels_of_images = [names[label] for label in labels.tolist()]
     except (OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a packed data set ({type(error).__name__}: {error})") from None

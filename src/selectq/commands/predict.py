@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from selectq.commands.batches import in_batches
 from selectq.commands.text import aligned, printable
 from selectq.errors import UserError
-from selectq.programs.images import ToPixels, find_files, read_file
+from selectq.programs.images import ToPixels, decoded, find_files, read_file
 from selectq.programs.program import Program, open_program
 
 
@@ -26,7 +27,9 @@ class Prediction:
 ToLines = Callable[[Sequence[Prediction]], list[str]]
 
 
-def run_predict(model: Path, images: Sequence[Path], top: int, to_pixels: ToPixels, to_lines: ToLines) -> None:
+def run_predict(
+    model: Path, images: Sequence[Path], top: int, to_pixels: ToPixels, *, skip_bad: bool, to_lines: ToLines
+) -> None:
     """Print one line for each image; none where an image is refused.
 
     Args:
@@ -34,6 +37,7 @@ def run_predict(model: Path, images: Sequence[Path], top: int, to_pixels: ToPixe
         images: files, and folders of files.
         top: how many classes of each image to name.
         to_pixels: how an image file becomes pixels.
+        skip_bad: leave out images that cannot be read, and name them on standard error.
         to_lines: how predictions are written.
 
     Raises:
@@ -43,7 +47,15 @@ def run_predict(model: Path, images: Sequence[Path], top: int, to_pixels: ToPixe
     classes = program.manifest.classes
     if not 1 <= top <= len(classes):
         raise UserError(f"--top: {top} is out of range; allowed: 1 to {len(classes)}, the model's classes")
-    for line in to_lines(list(_predictions(program, find_files(images), top, to_pixels))):
+    files = find_files(images)
+    contents = ((path, str(path), partial(read_file, path)) for path in files)
+    pixels = decoded(contents, program.manifest.image_size, to_pixels, skip_bad)
+    predictions = [
+        each for batch in in_batches(pixels, len(files), "predict") for each in _predict(program, batch, top)
+    ]
+    if not predictions:
+        raise UserError(f"{files[0]}: no image is left to predict")
+    for line in to_lines(predictions):
         print(line)
 
 
@@ -78,11 +90,9 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _predictions(program: Program, paths: Sequence[Path], top: int, to_pixels: ToPixels) -> Iterator[Prediction]:
-    manifest = program.manifest
-    for batch in in_batches(paths, len(paths), "predict"):
-        pixels = np.stack([to_pixels(read_file(path), str(path), manifest.image_size) for path in batch])
-        shares = probabilities(program.logits(pixels))
-        ranks = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-        for path, row, order in zip(batch, shares, ranks, strict=True):
-            yield Prediction(path, tuple((manifest.classes[index], float(row[index])) for index in order))
+def _predict(program: Program, batch: Sequence[tuple[Path, NDArray[np.uint8]]], top: int) -> Iterator[Prediction]:
+    classes = program.manifest.classes
+    shares = probabilities(program.logits(np.stack([pixels for _, pixels in batch])))
+    ranks = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+    for (path, _), row, order in zip(batch, shares, ranks, strict=True):
+        yield Prediction(path, tuple((classes[index], float(row[index])) for index in order))

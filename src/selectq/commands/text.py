@@ -1,6 +1,7 @@
 """Text for a terminal."""
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 
 WIDTH = 80
@@ -9,14 +10,22 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def aligned(rows: Sequence[Sequence[str]], left: int, gap: str = "  ") -> list[str]:
     """Lines with the cells of `rows`, one width per column: the first `left` columns flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        gap.join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        spaces = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell + space if column < left else space + cell
+            for column, (cell, space) in enumerate(zip(row, spaces, strict=True))
+        ]
+        lines.append(gap.join(cells).rstrip())
+    return lines
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: a Chinese letter two, an accent that is a letter of its own none."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
 
 
 def printable(text: str) -> str:

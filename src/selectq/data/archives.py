@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
+
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+"""Flags of a zip's entries."""
 
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _DECOMPRESSORS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
@@ -33,6 +37,11 @@ _DAMAGE = (
     NotImplementedError,
 )
 _CHUNK_BYTES = 2**16
+
+SYSTEM_NAMES = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir", "lost+found")
+"""What operating systems leave among files, in lower case; names that begin with a dot are theirs too."""
+
+NOT_PLAIN = "a link, a device or sparse"
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,16 @@ class File:
     content: bytes
 
 
-def read_folder(folder: Path, limits: Limits) -> Iterator[File]:
-    """Yield the files below `folder`; hidden ones are left out.
+def read_folder(folder: Path, limits: Limits, left_out: LeftOut) -> Iterator[File]:
+    """Yield the plain files below `folder`, but for the operating system's; links are not followed.
+
+    Args:
+        folder: of files.
+        limits: what is larger than a file may be is not read.
+        left_out: gets such files, links and devices.
 
     Raises:
-        UserError: there is a link or a device, or a limit is passed.
+        UserError: a limit is passed.
         OSError: a file or folder cannot be read.
     """
     meter = _Meter(folder.name, limits)
@@ -70,28 +84,31 @@ def read_folder(folder: Path, limits: Limits) -> Iterator[File]:
     while pending:
         for path in pending.pop().iterdir():
             inside = PurePosixPath(path.relative_to(folder).as_posix())
-            if _hidden(inside):
+            if _of_the_system(inside):
                 continue
             meter.start(str(inside))
-            kind = stat.S_IFMT(path.lstat().st_mode)
-            _check_kind(folder.name, str(inside), plain=kind in (stat.S_IFREG, stat.S_IFDIR))
-            if kind == stat.S_IFDIR:
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
-            else:
+            elif _is_read(inside, stat.S_ISREG(status.st_mode), status.st_size, limits, left_out):
                 with path.open("rb") as file:
                     yield File(inside, meter.read(file))
 
 
-def read_archive(archive: IO[bytes], name: str, limits: Limits) -> Iterator[File]:
-    """Yield the files of a zip, or of a tar (plain, gz, bz2 or xz); hidden ones are left out.
+def read_archive(archive: IO[bytes], name: str, limits: Limits, left_out: LeftOut) -> Iterator[File]:
+    """Yield the plain files of a zip, or of a tar (plain, gz, bz2 or xz), but for the operating system's.
 
-    `archive` is open and seekable; `name` is what messages call it.
+    Args:
+        archive: open and seekable.
+        name: what messages call it.
+        limits: what is larger than a file may be is not read.
+        left_out: gets such files, links and devices.
 
     Raises:
-        UserError: not such an archive, damaged, an unsafe path, a link or a device, or a limit is passed.
+        UserError: not such an archive, damaged, an unsafe path, or a limit is passed.
     """
     is_zip = any(_starts_with(archive, magic) for magic in _ZIP_MAGICS)
-    files = (_read_zip if is_zip else _read_tar)(archive, name, _Meter(name, limits))
+    files = (_read_zip if is_zip else _read_tar)(archive, name, _Meter(name, limits), left_out)
     while True:
         try:
             file = next(files, None)
@@ -103,31 +120,43 @@ def read_archive(archive: IO[bytes], name: str, limits: Limits) -> Iterator[File
         yield file
 
 
-def _read_zip(archive: IO[bytes], name: str, meter: "_Meter") -> Iterator[File]:
+def _read_zip(archive: IO[bytes], name: str, meter: "_Meter", left_out: LeftOut) -> Iterator[File]:
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
-            path = _safe_path(name, entry.filename)
+            path = _safe_path(name, _zip_name(entry))
             meter.start(entry.filename)
-            # The upper half holds the Unix file mode, 0 where the packer knew none.
-            kind = stat.S_IFMT(entry.external_attr >> 16)
-            _check_kind(name, entry.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-            if entry.flag_bits & 1:
+            if entry.is_dir() or _of_the_system(path):
+                continue
+            if entry.flag_bits & _ENCRYPTED:
                 raise UserError(f"{name}: {entry.filename!r} is encrypted; pack the images without a password")
-            if not entry.is_dir() and not _hidden(path):
+            # The upper half holds the Unix file mode, 0 where the packer knew none.
+            plain = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+            if _is_read(path, plain, entry.file_size, meter.limits, left_out):
                 with opened.open(entry) as file:
                     yield File(path, meter.read(file))
 
 
-def _read_tar(archive: IO[bytes], name: str, meter: "_Meter") -> Iterator[File]:
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """An entry's name; macOS writes UTF-8 and does not say so, which `zipfile` takes for the code page of old DOS."""
+    if entry.flag_bits & _UTF8:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode()
+    except UnicodeError:
+        return entry.filename
+
+
+def _read_tar(archive: IO[bytes], name: str, meter: "_Meter", left_out: LeftOut) -> Iterator[File]:
     stream = cast(IO[bytes], _MeteredStream(_decompressed(archive), meter))  # tarfile calls read alone
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES) as tar:
         for member in tar:
             path = _safe_path(name, member.name)
-            meter.start(member.name)
-            _check_kind(name, member.name, plain=(member.isreg() and not member.issparse()) or member.isdir())
-            data = tar.extractfile(member)
-            if data is not None and not _hidden(path):
-                yield File(path, data.read())
+            meter.start(member.name, passed_over=member.size > meter.limits.file_bytes)
+            if member.isdir() or _of_the_system(path):
+                continue
+            plain = member.isreg() and not member.issparse()
+            if _is_read(path, plain, member.size, meter.limits, left_out):
+                yield File(path, cast(IO[bytes], tar.extractfile(member)).read())
         _check_end(cast(IO[bytes], tar.fileobj))
 
 
@@ -163,40 +192,44 @@ def _safe_path(name: str, member: str) -> PurePosixPath:
     return path
 
 
-def _check_kind(name: str, member: str, plain: bool) -> None:
+def _is_read(path: PurePosixPath, plain: bool, size: int, limits: Limits, left_out: LeftOut) -> bool:
     if not plain:
-        raise UserError(f"{name}: {member!r} is a link, a device or sparse; allowed: plain files and folders")
+        left_out.add(NOT_PLAIN, path)
+    elif size > limits.file_bytes:
+        left_out.add(f"larger than {limits.file_bytes} bytes", path)
+    return plain and size <= limits.file_bytes
 
 
-def _hidden(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+def _of_the_system(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in path.parts)
 
 
 class _Meter:
     """Counts members and unpacked bytes, and raises a UserError where a limit is passed."""
 
     def __init__(self, name: str, limits: Limits) -> None:
-        self._name, self._limits = name, limits
-        self._member = ""
+        self._name, self.limits = name, limits
+        self._member, self._passed_over = "", False
         self._files = self._file_bytes = self._total_bytes = 0
 
-    def start(self, member: str) -> None:
-        self._member = member
+    def start(self, member: str, passed_over: bool = False) -> None:
+        """Begin the next member; of one that is passed over, the size counts in the total alone."""
+        self._member, self._passed_over = member, passed_over
         self._file_bytes = 0
         self._files += 1
-        if self._files > self._limits.files:
-            raise UserError(f"{self._name}: holds more than {self._limits.files} files and folders")
+        if self._files > self.limits.files:
+            raise UserError(f"{self._name}: holds more than {self.limits.files} files and folders")
 
     def add(self, length: int) -> None:
         self._file_bytes += length
         self._total_bytes += length
-        if self._file_bytes > self._limits.file_bytes:
-            raise UserError(f"{self._name}: {self._member!r} is larger than {self._limits.file_bytes} bytes")
-        if self._total_bytes > self._limits.total_bytes:
-            raise UserError(f"{self._name}: unpacks to more than {self._limits.total_bytes} bytes")
+        if self._file_bytes > self.limits.file_bytes and not self._passed_over:
+            raise UserError(f"{self._name}: {self._member!r} is larger than {self.limits.file_bytes} bytes")
+        if self._total_bytes > self.limits.total_bytes:
+            raise UserError(f"{self._name}: unpacks to more than {self.limits.total_bytes} bytes")
 
     def read(self, file: IO[bytes]) -> bytes:
-        content = file.read(self._limits.file_bytes + 1)
+        content = file.read(self.limits.file_bytes + 1)
         self.add(len(content))
         return content
 

@@ -11,6 +11,7 @@ import numpy as np
 from selectq.data.archives import GENEROUS, read_archive
 from selectq.data.fetch import Checksum, fetch
 from selectq.data.labelled import LabelledImages, Source, image_digest
+from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
 from selectq.params.configs import DataConfig
 
@@ -33,7 +34,10 @@ def load_cifar10(config: DataConfig, folders: Sequence[Path]) -> Source:
     contents = _read_batches(path)
     try:
         classes = tuple(_unpickle(contents[META])["label_names"])
-        train, test = (_join([_unpickle(contents[name]) for name in names]) for names in (TRAIN_BATCHES, TEST_BATCHES))
+        train, test = (
+            _join([_unpickle(contents[name]) for name in names], f"{part} image")
+            for part, names in (("training", TRAIN_BATCHES), ("test", TEST_BATCHES))
+        )
     except (pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
         raise UserError(f"{path.name}: does not hold CIFAR-10's batches ({error})") from None
     return Source(train, test, classes, {"name": "cifar10", "source": ARCHIVE, "md5": settings.md5})
@@ -42,16 +46,17 @@ def load_cifar10(config: DataConfig, folders: Sequence[Path]) -> Source:
 def _read_batches(path: Path) -> dict[str, bytes]:
     wanted = {*TRAIN_BATCHES, *TEST_BATCHES, META}
     with path.open("rb") as archive:
-        files = read_archive(archive, path.name, GENEROUS)
+        files = read_archive(archive, path.name, GENEROUS, LeftOut(path.name))
         return {file.path.name: file.content for file in files if file.path.name in wanted}
 
 
-def _join(batches: list[Mapping[str, Any]]) -> LabelledImages:
+def _join(batches: list[Mapping[str, Any]], called: str) -> LabelledImages:
     images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
     labels = np.concatenate([np.array(batch["labels"], np.int64) for batch in batches])
     if images.dtype != np.uint8 or len(images) != len(labels):
         raise ValueError(f"{len(images)} images of {images.dtype}, {len(labels)} labels")
-    return LabelledImages(images, labels, [image_digest(image) for image in images])
+    names = [f"{called} {number}" for number in range(len(labels))]
+    return LabelledImages(images, labels, [image_digest(image) for image in images], names)
 
 
 def _unpickle(content: bytes) -> Mapping[str, Any]:

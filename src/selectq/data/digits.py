@@ -23,7 +23,8 @@ def load_sklearn_digits(config: DataConfig, _folders: Sequence[Path]) -> Source:
     grey = np.rint(bundled.images * (255 / 16)).astype(np.uint8)
     large = grey.repeat(PIXEL_REPEATS, axis=1).repeat(PIXEL_REPEATS, axis=2)
     images = np.stack([large] * 3, axis=1)
-    digits = LabelledImages(images, bundled.target.astype(np.int64), [image_digest(image) for image in images])
+    digests, names = [image_digest(image) for image in images], [f"digit {number}" for number in range(len(images))]
+    digits = LabelledImages(images, bundled.target.astype(np.int64), digests, names)
     classes = tuple(str(name) for name in bundled.target_names)
     train, test = hold_out(digits, classes, config.digits.test_images, config.split_seed, "data.digits.test_images")
     return Source(digits.take(train), digits.take(test), classes, {"name": "digits", "source": "scikit-learn"})

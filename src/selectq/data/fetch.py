@@ -83,6 +83,7 @@ def fetch(name: str, folders: Sequence[Path], urls: Sequence[str], checksum: Che
     without = ", ".join(str(folder) for folder in folders if not (folder / name).is_file())
     if without:
         reasons.append(f"not in {without}")
+    reasons.append("have it from elsewhere, and name its folder in the environment variable SELECTQ_DATA")
     raise UserError(f"{name} cannot be had: {'; '.join(reasons)}")
 
 

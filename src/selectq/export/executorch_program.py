@@ -8,6 +8,7 @@ with a float result: pooling and classifier, alone, compute in float32.
 import copy
 import logging
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -147,8 +148,9 @@ def lower(network: nn.Module, manifest: Manifest) -> bytes:
             raise UserError("formats: pte needs ExecuTorch; install selectq[executorch], or leave pte out") from None
         program = export_program(network, manifest.image_size, LARGEST_BATCH, LARGEST_BATCH)
         _dequantize_for_each_reader(program)
+        described = manifest.for_runtime(f"ExecuTorch {version('executorch')}, which wrote it; others may not load it")
         edge = exir.to_edge_transform_and_lower(
-            program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: manifest.to_json()}
+            program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: described.to_json()}
         )
         settings = exir.ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
         return bytes(edge.to_executorch(settings).buffer)

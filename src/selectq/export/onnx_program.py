@@ -16,6 +16,7 @@ from selectq.files import METADATA_KEY, write_bytes
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 
 OPSET = 21
+RUNTIME = f"ONNX Runtime 1.18 or newer (opset {OPSET})"
 TRACED_BATCH = 2
 INT4_BITS = 4
 CHANNELS_AT_ONCE = 4
@@ -42,7 +43,7 @@ def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelPro
     _give_weights_own_zero_points(model.graph)
     if min(layer.weight_bits for layer in manifest.layers) <= INT4_BITS:
         _store_weights_as_int4(model.graph)
-    model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
+    model.metadata_props.add(key=METADATA_KEY, value=manifest.for_runtime(RUNTIME).to_json())
     onnx.checker.check_model(model)
     return model
 

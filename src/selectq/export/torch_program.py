@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ def write_pt2(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
     program = export_program(reference, manifest.image_size, TRACED_BATCH, largest_batch=None)
     forget_sources(program)
     archive = io.BytesIO()
-    torch.export.save(program, archive, extra_files={MANIFEST_FILE: manifest.to_json()})
+    described = manifest.for_runtime(f"PyTorch {version('torch')}, which wrote it; others may not load it")
+    torch.export.save(program, archive, extra_files={MANIFEST_FILE: described.to_json()})
     write_bytes(path, _compressed(archive))
 
 

@@ -12,6 +12,7 @@ from torchvision.models import MobileNet_V2_Weights, MobileNetV2
 
 from selectq.data.fetch import Checksum, fetch, file_name
 from selectq.errors import UserError
+from selectq.files import sha256
 from selectq.params.configs import ModelConfig
 
 
@@ -26,12 +27,14 @@ def load_weights(model: MobileNetV2, config: ModelConfig, folders: Sequence[Path
         folders: looked in for the file, before the network.
 
     Raises:
-        UserError: no such file, another hash, or another network's weights.
+        UserError: no such file, no hash or another, another network's weights, or not all of them finite and floating.
     """
     if config.weights == "none":
         return
     path = _pretrained(folders) if config.weights == "IMAGENET1K_V1" else _own(config, folders)
     state = _read(path)
+    for name, tensor in state.items():
+        _check(path, name, tensor)
     own = model.state_dict()
     for name in ("classifier.1.weight", "classifier.1.bias"):
         if name in state and state[name].shape != own[name].shape:
@@ -51,8 +54,28 @@ def _pretrained(folders: Sequence[Path]) -> Path:
 
 
 def _own(config: ModelConfig, folders: Sequence[Path]) -> Path:
-    assert config.weights_sha256, "ModelConfig demands the hash of a file"
-    return fetch(config.weights, [Path(), *folders], [], Checksum("sha256", config.weights_sha256))
+    checksum = Checksum("sha256", config.weights_sha256) if config.weights_sha256 else None
+    path = fetch(config.weights, [Path(), *folders], [], checksum)
+    if checksum is None:
+        raise UserError(
+            f"model.weights: no hash to hold {path} to; if you trust it, set model.weights_sha256: {sha256(path)}"
+        )
+    return path
+
+
+def _check(path: Path, name: str, tensor: object) -> None:
+    """Refuse what training or quantization would stumble over long after."""
+    if not isinstance(tensor, Tensor):
+        raise UserError(f"model.weights: {path}: {name} is no tensor")
+    if name.endswith("num_batches_tracked"):
+        return
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise UserError(f"model.weights: {path}: {name} is {kind}; allowed: floating point")
+    if not tensor.float().isfinite().all():
+        raise UserError(f"model.weights: {path}: {name} holds nan, infinity or more than float32 can")
+    if name.endswith("running_var") and (tensor < 0).any():
+        raise UserError(f"model.weights: {path}: {name} holds a negative variance")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -40,6 +40,9 @@ MODULE_NAMES = (
 )
 """torchvision's names of the modules that hold parameters."""
 
+CONVOLUTION_NAMES = r"features\.(0|18)\.0|features\.1\.conv\.(0\.0|1)|features\.([2-9]|1[0-7])\.conv\.([01]\.0|2)"
+"""And of the convolutions among them."""
+
 
 @dataclass(frozen=True)
 class Cifar10Config(Config):
@@ -51,15 +54,18 @@ class Cifar10Config(Config):
 
 @dataclass(frozen=True)
 class ImageFolderConfig(Config):
-    """A tar, zip or folder of `train/<class>/*` and `test/<class>/*`; at least one hash is needed.
+    """A tar, zip or folder of `train/<class>/**`, `test/<class>/**` and perhaps `val/<class>/**`; at least one hash is
+    needed.
 
-    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders.
+    `source` is a path, a URL, or a bare file name looked up in the SELECTQ_DATA folders. Images that cannot be read are
+    left out with `skip_bad`, and end the download without.
     """
 
     source: str
     archive_sha256: str | None
     pixels_sha256: str | None
     image_size: Annotated[int, Between(8, 512)]
+    skip_bad: bool
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,13 @@ class DigitsConfig(Config):
 
 @dataclass(frozen=True)
 class DataConfig(Config):
-    """Which images, and how many of the training images are held out for every selection."""
+    """Which images, and how many of the training images are held out for every selection.
+
+    `validation_images` is null where the source has validation images of its own, in `val/`.
+    """
 
     name: Literal["cifar10", "imagefolder", "digits"]
-    validation_images: Count
+    validation_images: Count | None
     split_seed: Seed
     cifar10: Cifar10Config
     imagefolder: ImageFolderConfig
@@ -83,7 +92,10 @@ class DataConfig(Config):
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path."""
+    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path.
+
+    A checkpoint needs its hash; where that is null, the error that loading it ends with says what to write.
+    """
 
     stem_stride: Annotated[int, Between(1, 2)]
     stage_strides: tuple[Annotated[int, Between(1, 2)], ...]
@@ -96,8 +108,7 @@ class ModelConfig(Config):
         super().__post_init__()
         if len(self.stage_strides) != 7:
             raise UserError(f"stage_strides: {list(self.stage_strides)} has not 7 entries, one for each stage")
-        known = self.weights in ("none", "IMAGENET1K_V1")
-        if not known and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256 or ""):
+        if self.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
             raise UserError(f"weights_sha256: {self.weights_sha256!r} is not the sha256 (64 hex digits) of the weights")
 
 
@@ -322,6 +333,12 @@ class DriftConfig(Config):
     histogram_images: Count
     cause_images: Count
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.inspect:
+            if not re.fullmatch(CONVOLUTION_NAMES, name):
+                raise UserError(f"inspect: {name!r} is no convolution; allowed: such as features.14.conv.1.0")
+
 
 @dataclass(frozen=True)
 class AuditFlaws(Config):
@@ -384,13 +401,12 @@ class ParityConfig(Config):
 
 @dataclass(frozen=True)
 class StatisticsConfig(Config):
-    """Intervals at `confidence`, those over images by `resamples` draws; a loss below `margin_points` is no loss.
+    """Intervals at `confidence`; a loss below `margin_points` is no loss.
 
     `contrasts` are the differences between configurations that the study asks for, each as `NAME - NAME`.
     """
 
     confidence: Annotated[float, Between(0.5, 0.999)]
-    resamples: Annotated[int, Between(100, 10**7)]
     margin_points: Annotated[float, Between(0, 100)]
     contrasts: tuple[str, ...]
 

@@ -119,8 +119,7 @@ def _check_alternatives(hints: tuple[Any, ...], value: Any, name: str) -> None:
 def _check_type(kind: type, value: Any, name: str) -> None:
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return
-    hint = "; write 0.001, not 1e-3: YAML reads the latter as text" if kind is float and isinstance(value, str) else ""
-    raise UserError(f"{name}: {value!r} is not {_PLAIN_WORDS.get(kind, kind.__name__)}{hint}")
+    raise UserError(f"{name}: {value!r} is not {_PLAIN_WORDS.get(kind, kind.__name__)}")
 
 
 _PLAIN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

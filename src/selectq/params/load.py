@@ -1,6 +1,8 @@
 """Reading `params.yaml`, and laying a profile over it."""
 
+import re
 from collections.abc import Hashable, Mapping
+from decimal import Decimal
 from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
@@ -13,15 +15,45 @@ from selectq.params.configs import Params
 
 PARAMS_FILE = Path("params.yaml")
 
-
 LARGEST = 2**63 - 1
 """Of the whole numbers in a YAML file: Python refuses to print one of thousands of digits, as a message would."""
+
+
+DIFFERENT = {
+    kind: re.compile(pattern)
+    for kind, pattern in {
+        "word": "yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF",
+        "text": r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"
+        r"|[-+]_[0-9_]*|[-+]?\._[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0o_+",
+        "octal": "[-+]?0o_*[0-7][0-7_]*",
+        "padded": "[-+]?0[0-9_]*[0-9]_*",
+        "number": r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|([-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)[eE][0-9]+"
+        r"|[-+]\.[0-9][0-9_]*([eE][-+]?[0-9]+)?",
+    }.items()
+}
+"""What PyYAML (YAML 1.1) and DVC's reader (1.2) read differently, or one of them as text: `010` is 8 or 10."""
+
+
+def _instead(text: str) -> str | None:
+    """What to write for a value without quotes that DVC and the stages read differently; None if they agree."""
+    kind = next((kind for kind, pattern in DIFFERENT.items() if pattern.fullmatch(text)), None)
+    digits = text.replace("_", "")
+    if kind == "word":
+        return f'true or false, or "{text}" in quotes if it is text'
+    if kind == "octal":
+        return str(int(digits, 8))
+    if kind == "padded":
+        return str(int(digits))
+    if kind == "number" and abs(Decimal(digits).adjusted()) < 20:
+        return f"{Decimal(digits):f}"
+    return f'one plain number, or "{text}" in quotes if it is text' if kind else None
 
 
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader (no tags that build objects) that refuses what is written twice, and what a few lines blow up.
 
-    Refused are a key written twice, numbers beyond LARGEST, and aliases: ten lines of them stand for gigabytes.
+    Refused are a key written twice, numbers beyond LARGEST, aliases (ten lines of them stand for gigabytes), and what
+    DVC reads otherwise: it would not see that it changes.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -29,6 +61,14 @@ class _StrictLoader(yaml.SafeLoader):
             alias = self.peek_event()
             raise _refusal(f"alias *{alias.anchor} is not allowed; write the value out", alias.start_mark)
         return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if node.style is None and (instead := _instead(node.value)):
+            raise _refusal(
+                f"{node.value} means one thing to DVC and another to the stages; write {instead}", node.start_mark
+            )
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -73,6 +113,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{path}: {document!r:.60} is not a mapping of parameters")
     return document
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that writes out what is shared, and quotes texts that another reader would take for numbers."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _instead(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def write_yaml(document: Mapping[str, Any]) -> str:
+    """The text of a YAML file that DVC and `read_yaml` read alike."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

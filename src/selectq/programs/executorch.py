@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,13 +36,40 @@ class ExecutorchProgram:
         return [output.clone().numpy() for output in found]
 
 
+TRIAL_SECONDS = 60
+"""So long may the trial of a file take."""
+
+
 def open_program(path: Path) -> ExecutorchProgram:
     """Open a `.pte` file.
 
     Raises:
-        UserError: ExecuTorch is not installed, no ExecuTorch program, or not of selectq's making.
+        UserError: ExecuTorch is not installed, no ExecuTorch program, damaged, or not of selectq's making.
     """
-    return load_program(path.read_bytes(), str(path))
+    content = path.read_bytes()
+    with _quiet():
+        _runtime(str(path))
+        _try_in_a_process_of_its_own(content, str(path))
+    return load_program(content, str(path))
+
+
+def _try_in_a_process_of_its_own(content: bytes, origin: str) -> None:
+    """Load a program and run it once where it may abort: on damaged files the runtime does, instead of raising."""
+    with warnings.catch_warnings(action="ignore"):  # on forking where there are threads
+        process = os.fork()
+    if process == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(TRIAL_SECONDS)
+            program = load_program(content, origin)
+            size = program.manifest.image_size
+            program.logits(np.zeros((1, 3, size, size), np.uint8))
+        finally:  # whatever is raised here is raised again, and told, where the program is loaded in earnest
+            os._exit(0)
+    status = os.waitpid(process, 0)[1]
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        raise UserError(f"{origin}: damaged: ExecuTorch ends with {name} as it runs it")
 
 
 def load_program(content: bytes, origin: str) -> ExecutorchProgram:
@@ -49,12 +77,12 @@ def load_program(content: bytes, origin: str) -> ExecutorchProgram:
     with _quiet():
         try:
             program = _runtime(origin).load_program(content)
+            if not {METADATA_KEY, "forward"} <= program.method_names:
+                raise UserError(f"{origin}: an ExecuTorch program, but without selectq's description")
+            (text,) = program.load_method(METADATA_KEY).execute([])
+            return ExecutorchProgram(Manifest.from_json(text, origin), program, program.load_method("forward"))
         except RuntimeError as error:
             raise UserError(f"{origin}: not an ExecuTorch program that can be loaded ({error})") from None
-        if not {METADATA_KEY, "forward"} <= program.method_names:
-            raise UserError(f"{origin}: an ExecuTorch program, but without selectq's description")
-        (text,) = program.load_method(METADATA_KEY).execute([])
-        return ExecutorchProgram(Manifest.from_json(text, origin), program, program.load_method("forward"))
 
 
 def _runtime(origin: str) -> Any:

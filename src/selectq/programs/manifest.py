@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from selectq.data.layout import class_name
 from selectq.errors import UserError
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
@@ -56,6 +57,7 @@ class Manifest:
         weights: `bits` and `granularity`.
         activations: `bits` and `symmetric`.
         layers: in network order.
+        runtime: which versions of what load the file; each format's writer says it.
     """
 
     name: str
@@ -64,6 +66,11 @@ class Manifest:
     weights: dict[str, Any]
     activations: dict[str, Any]
     layers: tuple[LayerEntry, ...]
+    runtime: str = ""
+
+    def for_runtime(self, runtime: str) -> "Manifest":
+        """The same for a file that `runtime` loads."""
+        return dataclasses.replace(self, runtime=runtime)
 
     def to_json(self) -> str:
         """The same text for the same content."""
@@ -81,7 +88,9 @@ class Manifest:
             layers = tuple(
                 LayerEntry(**{**layer, "weight_shape": tuple(layer["weight_shape"])}) for layer in content["layers"]
             )
+            content.setdefault("runtime", "")  # which older files do not say
             described = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-            return cls(**{**described, "classes": tuple(content["classes"]), "layers": layers})
-        except (KeyError, TypeError, ValueError) as error:
+            classes = tuple(class_name(name, origin) for name in content["classes"])
+            return cls(**{**described, "classes": classes, "layers": layers})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{origin}: its description is not selectq's ({error})") from None

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ def checked_archive(path: Path) -> io.BytesIO:
         KeyError,
         TypeError,
         RecursionError,
+        AttributeError,
         NotImplementedError,
         EOFError,
+        zlib.error,
     ) as error:
         raise UserError(f"{path}: not a torch.export program (damaged: {error})") from None
     archive = io.BytesIO()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from selectq.errors import UserError
 from selectq.files import read_tensors
-from selectq.stale import refuse_stale
 
 REFERENCE = "fp32"
 """The network that all configurations come from."""
@@ -39,11 +38,10 @@ def read_answers(
         labels: (N,) of the test images.
 
     Raises:
-        UserError: a file is missing, damaged, of other images or another network, or is of none that is asked for.
+        UserError: a file is missing, damaged, or of other images or another network.
     """
     own = {name: folder / f"{name}.safetensors" for name in (REFERENCE, *names)}
     further = {(name, seed): folder / "repeats" / f"{name}-{seed}.safetensors" for name, seed in repeats}
-    refuse_stale([*own.values(), *further.values()], folders=[folder / "repeats"])
     repeated: dict[str, dict[int, Right]] = {}
     for (name, seed), path in further.items():
         repeated.setdefault(name, {})[seed] = _read_right(path, {"config": name, "seed": seed}, labels)

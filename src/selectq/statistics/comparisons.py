@@ -7,14 +7,15 @@ import pandas as pd
 
 from selectq.params.configs import StatisticsConfig
 from selectq.statistics.answers import REFERENCE, Answers, Right
-from selectq.statistics.paired import bootstrap_interval, compare, holm, is_non_inferior, mcnemar_p
+from selectq.statistics.paired import compare, holm, mcnemar_p, score_interval
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 from selectq.statistics.seeds import mean_interval
+from selectq.statistics.verdicts import Gap, judge
 from selectq.tables.configurations import Configuration
 
 
 def paired_table(
-    own: Mapping[str, Right], configurations: Sequence[Configuration], settings: StatisticsConfig, seed: int
+    own: Mapping[str, Right], configurations: Sequence[Configuration], settings: StatisticsConfig
 ) -> pd.DataFrame:
     """Each configuration against FP32, then each retrained one against its full retraining, where there is one.
 
@@ -22,19 +23,18 @@ def paired_table(
         own: which test images each network gets right, by name, the FP32 network's among them.
         configurations: in the order of the rows.
         settings: of the intervals, and the margin.
-        seed: of the bootstrap.
 
     Returns:
         Columns as PAIRED_COLUMNS; `holm_p` is over all rows with the same reference.
     """
     against_full = [(one.name, full.name) for one in configurations if (full := find_full(one, configurations))]
     pairs = [*((one.name, REFERENCE) for one in configurations), *against_full]
-    table = pd.DataFrame([_paired_row(own, *pair, settings, seed) for pair in pairs])
+    table = pd.DataFrame([_paired_row(own, *pair, settings) for pair in pairs])
     table["holm_p"] = table.groupby("reference")["mcnemar_p"].transform(lambda family: holm(family.to_list()))
     return table[list(PAIRED_COLUMNS)]
 
 
-def contrast_table(answers: Answers, trained: Collection[str], settings: StatisticsConfig, seed: int) -> pd.DataFrame:
+def contrast_table(answers: Answers, trained: Collection[str], settings: StatisticsConfig) -> pd.DataFrame:
     """The differences that the study asks for, over the test images and, where there are several, over the seeds.
 
     Over the seeds, two trainings from the same one are a pair; what is not trained is the same for every seed.
@@ -43,7 +43,6 @@ def contrast_table(answers: Answers, trained: Collection[str], settings: Statist
         answers: of all configurations.
         trained: the names of those that are.
         settings: the contrasts, the intervals, and the margin.
-        seed: the pipeline's own, and that of the bootstrap.
 
     Returns:
         Columns as CONTRAST_COLUMNS; `holm_p` is over all rows.
@@ -53,7 +52,7 @@ def contrast_table(answers: Answers, trained: Collection[str], settings: Statist
         gaps = [compare(one, other).gap_points for one, other in _by_seed(answers, trained, (name, reference))]
         low, high = mean_interval(gaps, settings.confidence) or (None, None)
         over_seeds = {"seed_count": len(gaps), "seeds_gap_points": float(np.mean(gaps))}
-        row = _paired_row(answers.own, name, reference, settings, seed)
+        row = _paired_row(answers.own, name, reference, settings)
         rows.append({**row, **over_seeds, "seeds_ci_low": low, "seeds_ci_high": high})
     table = pd.DataFrame(rows, columns=[column for column in CONTRAST_COLUMNS if column != "holm_p"])
     table["holm_p"] = holm(table["mcnemar_p"].to_list())
@@ -71,11 +70,9 @@ def _by_seed(answers: Answers, trained: Collection[str], pair: tuple[str, str]) 
             yield own[name], own[reference]
 
 
-def _paired_row(
-    own: Mapping[str, Right], name: str, reference: str, settings: StatisticsConfig, seed: int
-) -> dict[str, object]:
+def _paired_row(own: Mapping[str, Right], name: str, reference: str, settings: StatisticsConfig) -> dict[str, object]:
     pair = compare(own[name], own[reference])
-    low, high = bootstrap_interval(pair, settings.confidence, settings.resamples, seed)
+    low, high = score_interval(pair, settings.confidence)
     return {
         "config": name,
         "reference": reference,
@@ -86,7 +83,7 @@ def _paired_row(
         "only_config_right": pair.only_config_right,
         "only_reference_right": pair.only_reference_right,
         "mcnemar_p": mcnemar_p(pair),
-        "non_inferior": is_non_inferior(low, settings.margin_points),
+        "non_inferior": judge(Gap(pair.gap_points, low, high, 1), "keeps up", settings.margin_points) == "holds",
     }
 
 

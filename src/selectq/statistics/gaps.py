@@ -1,6 +1,6 @@
 """Where a `Gap` is made, from the rows of a run's tables, and how sure one may be of it.
 
-One training of each: the interval over the choice of the test images (paired bootstrap). Three or more: over the
+One training of each: the interval over the choice of the test images (a score interval). Three or more: over the
 seeds (Student) and the choice of the images together: half its width is the root of the sum of both squares. That is
 never narrower than either, and in simulations a little too wide (95 to 98 % for 95 %, three and five seeds).
 """

@@ -1,11 +1,13 @@
 """Two networks on the same images: how far apart they are, and whether chance alone would do."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,36 @@ def mcnemar_p(pair: Paired) -> float:
     return float(binomtest(pair.only_config_right, differing, 0.5).pvalue) if differing else 1.0
 
 
-def bootstrap_interval(pair: Paired, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """The percentile interval of the gap, in points, over other draws of as many images (Efron 1979).
+def score_interval(pair: Paired, confidence: float) -> tuple[float, float]:
+    """The interval of the gap, in points, over other choices of as many images (Tango 1998, its score test inverted).
 
-    An image's difference is 1, -1 or 0. A draw of N images with replacement is therefore a draw of the three counts
-    from a multinomial distribution with the observed shares: nothing but the counts is needed. The interval depends on
-    the pair and the seed alone, not on what else is compared.
-
-    Args:
-        pair: the counts.
-        confidence: of the interval, in (0, 1).
-        resamples: how many draws.
-        seed: of the draws.
+    Unlike a bootstrap it is honest where the networks differ on few images or on none: no difference on 450 images
+    leaves 0.85 points open either way.
     """
-    equal = pair.images - pair.only_config_right - pair.only_reference_right
-    shares = np.array([pair.only_config_right, pair.only_reference_right, equal]) / pair.images
-    counts = np.random.default_rng(seed).multinomial(pair.images, shares, resamples)  # (resamples, 3)
-    gaps = 100 * (counts[:, 0] - counts[:, 1]) / pair.images
-    low, high = np.quantile(gaps, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    bound = float(norm.isf((1 - confidence) / 2))
+    gap = pair.gap_points / 100
+
+    def beyond(difference: float) -> float:
+        return abs(_score(pair, difference)) - bound
+
+    low = brentq(beyond, -_LARGEST, gap) if gap > -_LARGEST and beyond(-_LARGEST) > 0 else -1.0
+    high = brentq(beyond, gap, _LARGEST) if gap < _LARGEST and beyond(_LARGEST) > 0 else 1.0
+    return 100 * low, 100 * high
+
+
+_LARGEST = 1 - 1e-9
+"""The largest difference of two shares for which the score is finite."""
+
+
+def _score(pair: Paired, difference: float) -> float:
+    """How many standard errors the counts are from those of this difference of the two shares (Tango 1998, eq. 9)."""
+    images, more, less = pair.images, pair.only_config_right, pair.only_reference_right
+    linear = (2 * images - more + less) * difference - more - less
+    constant = -less * difference * (1 - difference)
+    share = (math.sqrt(linear**2 - 8 * images * constant) - linear) / (4 * images)  # of less, at this difference
+    variance = images * (2 * share + difference * (1 - difference))
+    distance = more - less - images * difference
+    return distance / math.sqrt(variance) if distance else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -71,8 +84,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(given)
     corrected[order] = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)).clip(max=1)
     return corrected.tolist()
-
-
-def is_non_inferior(low: float, margin_points: float) -> bool:
-    """Whether a gap whose interval begins at `low` is a loss of less than the margin; both in points."""
-    return low > -margin_points

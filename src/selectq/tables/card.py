@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from selectq.files import METADATA_KEY
 from selectq.intervals import wilson_interval
+from selectq.params.configs import PtqConfig
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
 from selectq.tables.cells import Column, percent, points
 from selectq.tables.evidence import ProgramEvidence
@@ -36,12 +39,22 @@ KNOWN_DATA = {
 
 @dataclass(frozen=True)
 class Card:
-    """All that a model card says."""
+    """All that a model card says.
+
+    Attributes:
+        manifest: the program's own description.
+        files: the model's.
+        recipe: how it was made.
+        evidence: what was measured of it.
+        parity_images: on so many test images its backends were compared.
+        latencies: of programs like it.
+    """
 
     manifest: Manifest
     files: tuple[ModelFile, ...]
     recipe: Recipe
     evidence: ProgramEvidence
+    parity_images: int
     latencies: tuple[Latency, ...]
 
 
@@ -63,13 +76,13 @@ def _summary(card: Card) -> str:
         f"MobileNetV2 with {len(card.manifest.classes):,} classes as a quantized program of"
         f" {megabytes(int8.size_bytes)} that takes raw pixels, and puts {percent(int8.test_top1, 2)} of"
         f" {int8.test_images:,} test images into the right class"
-        f"{'' if int8.integer_arithmetic else ' (simulated: see Limits)'}, {compared} its FP32 parent of"
+        f"{'' if int8.integer_arithmetic else ' (simulated: see Limits)'}, {compared} its FP32 model of"
         f" {megabytes(fp32.size_bytes)}."
     )
 
 
 def _files(card: Card) -> list[str]:
-    return write_files(card.files, card.manifest.image_size)
+    return write_files(card.files, card.manifest.image_size, card.evidence.parity.environment.versions)
 
 
 def _interface(card: Card) -> list[str]:
@@ -104,22 +117,39 @@ def _accuracy(card: Card) -> list[str]:
         Column("95 % interval", "number"),
         Column("Right", "number"),
     )
-    parent_correct = round(fp32.test_top1 * fp32.test_images / 100)
+    fp32_correct = round(fp32.test_top1 * fp32.test_images / 100)
     rows = [
         (network, percent(top1, 2), interval(correct, images), f"{correct:,} of {images:,}")
         for network, top1, correct, images in (
             ("this program", int8.test_top1, int8.correct, int8.test_images),
-            ("FP32 parent", fp32.test_top1, parent_correct, fp32.test_images),
+            ("FP32 model", fp32.test_top1, fp32_correct, fp32.test_images),
         )
     ]
     return [
         *markdown_table(columns, rows),
         "",
         *prose(
-            f"Gap: {points(int8.test_top1 - fp32.test_top1)} points, program minus parent, both on the test images of"
-            f" `{fp32.data}`. The intervals (Wilson's) are for the choice of these images, not for that of the seed."
+            f"Gap: {points(int8.test_top1 - fp32.test_top1)} points, program minus FP32 model, both on the test images"
+            f" of `{fp32.data}`. The intervals (Wilson's) are for the choice of these images, not for that of the seed."
         ),
+        "",
+        *_class_accuracies(card.evidence.confusion),
     ]
+
+
+def _class_accuracies(confusion: pd.DataFrame) -> list[str]:
+    """The accuracy of each class that is in the confusions: of many, these are the ones of which most go wrong."""
+    rows = [
+        (
+            true,
+            percent(100 * float(right["share"].sum()), 2),
+            f"{right['images'].sum():,} of {of_class['images'].sum():,}",
+        )
+        for true, of_class in confusion.groupby("true_class", sort=False)
+        for right in [of_class[of_class["predicted_class"] == true]]
+    ]
+    columns = (Column("Class", "text"), Column("Top-1", "number"), Column("Right", "number"))
+    return markdown_table(columns, [(str(true), *cells) for true, *cells in rows])
 
 
 def interval(correct: int, images: int) -> str:
@@ -131,7 +161,7 @@ def interval(correct: int, images: int) -> str:
 def _parity(card: Card) -> list[str]:
     parity, pairs = card.evidence.parity, card.evidence.pairs
     columns = (
-        Column("Form", "text"),
+        Column("Backend", "text"),
         Column("What runs", "text"),
         Column("Top-1", "number"),
         Column("Worst flip", "number"),
@@ -142,7 +172,8 @@ def _parity(card: Card) -> list[str]:
         for form, top1 in form_accuracies(pairs).items()
     ]
     notes = [
-        "Worst flip: the test images that the form which agrees least puts into another class.",
+        f"On {card.parity_images:,} of the {card.evidence.int8.test_images:,} test images, evenly spread. Worst flip:"
+        " those that the backend which agrees least puts into another class.",
         f"Logits differ beyond float rounding on at most {percent(differing, 2)} of them, by at most {largest:.2g}.",
         f"The largest difference at a layer's output, given the same inputs, in integer steps: {parity.layer_steps:,}.",
         *cpu_notes([parity.cpu]),
@@ -180,12 +211,20 @@ def _latency(card: Card) -> list[str]:
     return write_latencies(card.latencies if card.evidence.int8.integer_arithmetic else ())
 
 
+def _seed_limit(recipe: Recipe) -> list[str]:
+    """What one training leaves open; nothing where there were more, which the recipe tells."""
+    if recipe.further_seeds:
+        return []
+    trained = "The FP32 model" if isinstance(recipe.config, PtqConfig) else "This model"
+    return [f"{trained} was trained from one seed: how far another would differ is not known."]
+
+
 def _limits(card: Card) -> list[str]:
     fp32, int8, size = card.evidence.fp32, card.evidence.int8, card.manifest.image_size
     limits = [
         f"Measured on {int8.test_images:,} images of `{fp32.data}` alone.{KNOWN_DATA.get(fp32.data, '')} Images of"
         " another source, size or compression can fare worse: test it on yours.",
-        "One training run, one seed: how far another would differ is not known.",
+        *_seed_limit(card.recipe),
         f"For images of {size} × {size} pixels: the program refuses others.",
         "On x86 CPUs without VNNI, ONNX Runtime by default saturates sums of uint8 × int8 products, which changes"
         f" predictions: open the session with `{EXACT_PRODUCTS[0]}` set to {EXACT_PRODUCTS[1]}, as above and as selectq"
@@ -196,7 +235,7 @@ def _limits(card: Card) -> list[str]:
         limits.append(f"The .pte file takes at most {PTE_BATCH} images in a batch.")
     if not int8.integer_arithmetic:
         limits.append(
-            f"Simulated: {card.recipe.scheme} has fewer than 8 bits, and the program holds these levels in 8-bit"
+            f"Simulated: {card.recipe.scheme} has fewer than 8 bits, and the program holds these integer codes in 8-bit"
             " containers. Its accuracy is that of the scheme; its arithmetic, speed and memory are not."
         )
     return [line for limit in limits for line in bullet(limit)]
@@ -206,7 +245,7 @@ SECTIONS: dict[str, Callable[[Card], list[str]]] = {
     "Files": _files,
     "Input and output": _interface,
     "Accuracy": _accuracy,
-    "Parity": _parity,
+    "Backends": _parity,
     "Recipe": _recipe,
     "Integer operators": _operators,
     "Where the bytes go": _bytes,

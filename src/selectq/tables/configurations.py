@@ -84,6 +84,21 @@ def write_repairs(scope: str, repairs: Iterable[str]) -> str:
     return f"{scope}; {' + '.join(made)}" if made else scope
 
 
+ALGORITHMS: dict[Repair, str] = {
+    "zero_dead_channels": "zeroed dead channels",
+    "equalize": "equalization",
+    "reestimate_batchnorm": "batch-norm re-estimation",
+    "correct_bias": "bias correction",
+}
+"""The post-training (PTQ) algorithms as readers know them, in the order in which they act."""
+
+
+def write_algorithms(algorithms: Iterable[Repair]) -> str:
+    """PTQ algorithms in words, in the order in which they act."""
+    applied = set(algorithms)
+    return ", ".join(words for name, words in ALGORITHMS.items() if name in applied)
+
+
 MOST_MODULES = 3
 """Module names of a scope that a table for readers spells out."""
 

@@ -11,8 +11,7 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
-from selectq.stale import refuse_stale
-from selectq.statistics.rows import METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
+from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 
 Percent = Annotated[float, Between(0, 100)]
 Natural = Annotated[int, Between(0, 10**12)]
@@ -171,13 +170,14 @@ class ParityMetrics(Config):
 
 @dataclass(frozen=True)
 class ProgramEvidence:
-    """One configuration: its FP32 parent, its simulation, its program, and every pair of the program's forms."""
+    """One configuration: the FP32 network, its simulation, its program, every pair of backends, and its confusions."""
 
     fp32: Fp32Metrics
     simulated: SimulatedMetrics
     int8: Int8Metrics
     parity: ParityMetrics
     pairs: pd.DataFrame
+    confusion: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,7 @@ class Evidence:
     paired: pd.DataFrame
     seeds: pd.DataFrame
     methods: pd.DataFrame
+    contrasts: pd.DataFrame
     calibration: pd.DataFrame
 
 
@@ -214,26 +215,15 @@ def read_evidence(
     Args:
         root: the folder of metrics: fp32.json, channel_ranges.csv, calibration/, simulated/, int8/, parity/,
             learning/, drift/, causes/ and oscillation/.
-        results: holds paired.csv, seeds.csv and methods.csv.
+        results: holds paired.csv, seeds.csv, methods.csv and contrasts.csv.
         ptq: names of the configurations quantized after training.
         qat: names of the retrained ones.
         calibrated: names of those that were calibrated in several ways.
 
     Raises:
-        UserError: a file is missing, damaged or incomplete, or belongs to a configuration that is no longer there.
+        UserError: a file is missing, damaged or incomplete.
     """
     quantized, trained = (*ptq, *qat), ("fp32", *qat)
-    refuse_stale(
-        [
-            *(root / "simulated" / f"{name}.json" for name in quantized),
-            *(root / "int8" / f"{name}.{suffix}" for name in quantized for suffix in ("json", "confusion.csv")),
-            *(root / "parity" / f"{name}.{suffix}" for name in quantized for suffix in ("json", "csv", "layers.csv")),
-            *(root / "learning" / f"{name}.csv" for name in trained),
-            *(root / "drift" / f"{name}.{suffix}" for name in quantized for suffix in ("csv", "histograms.csv")),
-            *(root / "causes" / f"{name}.csv" for name in quantized),
-            *(root / "oscillation" / f"{name}.csv" for name in qat),
-        ]
-    )
     programs = {name: read_program_evidence(root, name) for name in quantized}
     return Evidence(
         fp32=read_metrics(root / "fp32.json", Fp32Metrics),
@@ -251,6 +241,7 @@ def read_evidence(
         paired=_read_paired(results / "paired.csv", programs),
         seeds=read_table(results / "seeds.csv", SEED_COLUMNS, qat),
         methods=_read_methods(results / "methods.csv", quantized),
+        contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, quantized, ("seeds_ci_low", "seeds_ci_high")),
         calibration=_gather(root / "calibration", "csv", calibrated, CALIBRATION_COLUMNS),
     )
 
@@ -288,7 +279,7 @@ def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
     """Read what belongs to one configuration below `root`, the folder of metrics.
 
     Raises:
-        UserError: a file is missing, damaged or incomplete, or program and parent were tested on other images.
+        UserError: a file is missing, damaged or incomplete, or program and FP32 network were tested on other images.
     """
     fp32 = read_metrics(root / "fp32.json", Fp32Metrics)
     path = root / "int8" / f"{name}.json"
@@ -304,6 +295,7 @@ def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
         int8=int8,
         parity=read_metrics(root / "parity" / f"{name}.json", ParityMetrics),
         pairs=_read_pairs(root / "parity" / f"{name}.csv", name),
+        confusion=read_table(root / "int8" / f"{name}.confusion.csv", CONFUSION_COLUMNS, [name]),
     )
 
 

@@ -7,10 +7,16 @@ from pathlib import Path
 from selectq.errors import UserError
 from selectq.files import sha256
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME
-from selectq.tables.cells import Column
+from selectq.tables.cells import NOTHING, Column
 from selectq.tables.markdown import code, markdown_table, prose
 
-RUNTIMES = {"onnx": "ONNX Runtime", "pt2": "PyTorch, `torch.export.load`", "pte": "ExecuTorch"}
+RUNTIMES = {
+    "onnx": "ONNX Runtime from 1.18 on (opset 21)",
+    "pt2": "PyTorch, `torch.export.load`",
+    "pte": "ExecuTorch with XNNPACK",
+}
+PACKAGES = {"onnx": "onnxruntime", "pt2": "torch", "pte": "executorch"}
+"""Format -> the package that runs it."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,29 @@ def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[Mo
     return tuple(files)
 
 
-def write_files(files: Sequence[ModelFile], image_size: int) -> list[str]:
-    """The files as Markdown: a table, their hashes, and how to run them on images of `image_size` pixels."""
-    columns = (Column("Format", "text"), Column("File", "text"), Column("Size", "number"), Column("Runs in", "text"))
-    rows = [(file.format, f"`{file.path}`", megabytes(file.size_bytes), RUNTIMES[file.format]) for file in files]
+def write_files(files: Sequence[ModelFile], image_size: int, versions: Mapping[str, str]) -> list[str]:
+    """The files as Markdown: a table, their hashes, and how to run them.
+
+    Args:
+        files: of one model.
+        image_size: of its images, in pixels.
+        versions: of the packages that it was measured with.
+    """
+    columns = (
+        Column("File", "text"),
+        Column("Size", "number"),
+        Column("Runs in", "text"),
+        Column("Measured with", "text"),
+    )
+    rows = [
+        (
+            f"`{file.path}`",
+            megabytes(file.size_bytes),
+            RUNTIMES[file.format],
+            versions.get(PACKAGES[file.format], NOTHING),
+        )
+        for file in files
+    ]
     onnx = next(file for file in files if file.format == "onnx")
     return [
         *markdown_table(columns, rows),
@@ -70,14 +95,15 @@ def write_files(files: Sequence[ModelFile], image_size: int) -> list[str]:
 
 
 def _snippet(path: Path, size: int) -> list[str]:
-    """Eight lines that run as they are, beside an `image.png`."""
+    """Nine lines that run as they are, beside an `image.png`."""
     return [
         "import numpy as np, onnxruntime",
         "from PIL import Image, ImageOps",
         "options = onnxruntime.SessionOptions()",
         f"options.add_session_config_entry{EXACT_PRODUCTS}  # CPUs without VNNI would saturate",
         f'session = onnxruntime.InferenceSession("{path}", options)',
-        f'image = ImageOps.fit(Image.open("image.png").convert("RGB"), ({size}, {size}), Image.Resampling.BILINEAR)',
+        'image = ImageOps.exif_transpose(Image.open("image.png")).convert("RGB")',
+        f"image = ImageOps.fit(image, ({size}, {size}), Image.Resampling.BILINEAR)",
         f'(logits,) = session.run(["{OUTPUT_NAME}"], {{"{INPUT_NAME}": np.asarray(image).transpose(2, 0, 1)[None]}})',
         "print(logits.argmax(axis=1))",
     ]

@@ -14,7 +14,7 @@ def oscillation_by_kind(oscillation: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns config, layer_kind (or `all`), weights (how many learn), flipped_pct and oscillating_pct: of these, the
-        percentages whose level changed, and changed back.
+        percentages whose integer code changed, and changed back.
     """
     layers = oscillation.assign(
         flipped=oscillation["flipped_pct"] * oscillation["weights"],
@@ -36,13 +36,13 @@ def oscillation_sheet(by_kind: pd.DataFrame) -> Sheet:
         (str(config), *(_cell(of_config[of_config["layer_kind"] == kind]) for kind in kinds))
         for config, of_config in by_kind.groupby("config", sort=False)
     )
-    return Sheet("Oscillation: weights that jump back and forth between levels", columns, rows, NOTES)
+    return Sheet("Oscillation: weights that jump back and forth between integer codes", columns, rows, NOTES)
 
 
 NOTES = (
-    "In the last epoch of retraining, of the weights that learn: how many change their integer level and later change"
+    "In the last epoch of retraining, of the weights that learn: how many change their integer code and later change"
     " it back (in brackets: how many change it at all).",
-    "A level changes where the weight moves over a rounding threshold, or the scale, which follows the largest weight,"
+    "A code changes where the weight moves over a rounding threshold, or the scale, which follows the largest weight,"
     " moves under it. Oscillation: Nagel et al. 2022.",
 )
 

@@ -14,13 +14,6 @@ def accuracy_points(rows: Sequence[Table2Row]) -> pd.DataFrame:
     return to_frame(rows)[COLUMNS].dropna(subset="int8_top1")
 
 
-def paper_accuracy_points(rows: Sequence[Table2Row]) -> pd.DataFrame:
-    """The same for the accuracies that the paper prints; it gives no standard errors."""
-    frame = to_frame(rows)
-    paper = frame.filter(like="paper_").rename(columns=lambda name: name.removeprefix("paper_"))
-    return paper.assign(config=frame["config"], standard_error_points=0.0)[COLUMNS].dropna(subset="int8_top1")
-
-
 def causes_by_kind(causes: pd.DataFrame) -> pd.DataFrame:
     """Columns config, layer_kind, cause, drift: the root mean square over the layers of a kind, without the totals."""
     single = causes[causes["cause"] != "total"]

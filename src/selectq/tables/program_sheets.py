@@ -1,4 +1,4 @@
-"""Tables of the programs themselves: the same answers in every form, and where every byte of their files goes."""
+"""Tables of the programs themselves: the same predictions in every backend, and where every byte goes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,8 +18,8 @@ FORM_MEANINGS = {
 }
 
 
-def parity_sheet(configurations: Sequence[Configuration], evidence: Evidence) -> Sheet:
-    """How far the forms of each program are apart, and the accuracy of each form."""
+def parity_sheet(configurations: Sequence[Configuration], evidence: Evidence, images: int) -> Sheet:
+    """How far the backends of each program are apart, and the accuracy of each, on so many test images."""
     accuracies = {each.name: form_accuracies(evidence.pairs[each.name]) for each in configurations}
     forms = [form for form in FORMS if any(form in found for found in accuracies.values())]
     columns = (
@@ -38,12 +38,13 @@ def parity_sheet(configurations: Sequence[Configuration], evidence: Evidence) ->
         for name, found in accuracies.items()
     )
     notes = (
-        "Worst flip: the test images that the two forms which agree least put into different classes. Layer steps: the"
+        f"Top-1 of each backend on {images:,} of the {evidence.fp32.test_images:,} test images, evenly spread."
+        f" {'; '.join(f'{form}: {FORM_MEANINGS[form]}' for form in forms)}.",
+        "Worst flip: the images that the two backends which agree least put into different classes. Layer steps: the"
         " largest difference at a layer's output, given the same inputs, in integer steps.",
-        f"Top-1 by form. {'; '.join(f'{form}: {FORM_MEANINGS[form]}' for form in forms)}.",
         *cpu_notes(parity.cpu for parity in evidence.parity.values()),
     )
-    return Sheet("Parity: the same answers in every runtime", columns, rows, notes)
+    return Sheet("Parity: the same predictions in every backend", columns, rows, notes)
 
 
 def form_accuracies(pairs: pd.DataFrame) -> dict[str, float]:
@@ -107,7 +108,7 @@ def environment_sheet(configurations: Sequence[Configuration], evidence: Evidenc
         *(Column(runtime, "text") for runtime in RUNTIMES.values()),
         Column("Processor", "text"),
     )
-    rows = tuple((", ".join(names), *cells) for cells, names in measured.items())
+    rows = tuple(("all" if len(measured) == 1 else ", ".join(names), *cells) for cells, names in measured.items())
     notes = (
         "Where the programs were measured and compared. Processor: of its instruction sets those that decide how fast,"
         " and on x86 how exactly, products of integers are added.",

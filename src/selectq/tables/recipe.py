@@ -1,4 +1,4 @@
-"""How a model was made, in words: data, FP32 parent, scheme, and what was retrained."""
+"""How a model was made, in words: data, FP32 model, scheme, and what was retrained."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from selectq.params.configs import (
     PtqConfig,
     QatConfig,
     QatTrainingConfig,
+    Repair,
     widths,
     write_bits,
 )
@@ -19,9 +20,9 @@ from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
 ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6"}
-REPAIRS = {
+ALGORITHMS: dict[Repair, str] = {
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",
-    "equalize": "channel ranges equalised across the layers of each block",
+    "equalize": "channel ranges equalized across the layers of each block",
     "reestimate_batchnorm": "batch-norm statistics measured again behind the rounded weights",
     "correct_bias": "biases corrected by the mean error of each channel",
 }
@@ -30,9 +31,16 @@ OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parameters that a model is made with; `range_skew` is the sigma of the rescaling, 0 without."""
+    """The parameters that a model is made with.
+
+    Attributes:
+        seed: the model's.
+        further_seeds: from which its configuration was trained again; those networks are not this model.
+        range_skew: the sigma of the FP32 network's rescaling, 0 without.
+    """
 
     seed: int
+    further_seeds: tuple[int, ...]
     range_skew: float
     data: DataConfig
     model: ModelConfig
@@ -57,16 +65,30 @@ class Recipe:
 def write_recipe(recipe: Recipe, fp32: Fp32Metrics, simulated: SimulatedMetrics) -> dict[str, str]:
     """A sentence for each step, under its heading."""
     return {
-        "Data": f"{fp32.data}; {recipe.data.validation_images:,} training images are held out, and every choice uses"
-        " those, none the test images",
-        "FP32 parent": f"{_parent(recipe.model, recipe.finetune)}; {_range_skew(recipe.range_skew)}",
+        "Data": f"{fp32.data}; {_validation(recipe.data.validation_images)}, and every choice uses those, none the test"
+        " images",
+        "FP32 model": f"{_fp32(recipe.model, recipe.finetune)}; {_range_skew(recipe.range_skew)}",
         "Scheme": f"{_weights(recipe)}; {_activations(recipe)}",
         **_quantization(recipe, simulated),
-        "Seed": f"{recipe.seed}, one run",
+        "Seed": _seeds(recipe),
     }
 
 
-def _parent(model: ModelConfig, finetune: FinetuneConfig) -> str:
+def _seeds(recipe: Recipe) -> str:
+    if not recipe.further_seeds:
+        return f"{recipe.seed}, one run"
+    further = ", ".join(map(str, recipe.further_seeds))
+    return (
+        f"{recipe.seed}. The configuration was trained from the seeds {further} too: `results/table2.md` has the mean"
+        " of all, and how far they differ"
+    )
+
+
+def _validation(held_out: int | None) -> str:
+    return "it has validation images of its own" if held_out is None else f"{held_out:,} training images are held out"
+
+
+def _fp32(model: ModelConfig, finetune: FinetuneConfig) -> str:
     strides = ", ".join(map(str, model.stage_strides))
     origin = "from scratch" if model.weights == "none" else f"from the weights {model.weights}"
     return (
@@ -97,23 +119,23 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     if isinstance(config, PtqConfig):
         return {
             "Calibration": _calibration(config.calibration),
-            **_repairs(config.repairs),
+            **_algorithms(config.repairs),
             "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
         }
     training = recipe.qat_training
     share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
     return {
         "Calibration": _calibration(training.calibration),
-        **_repairs(training.repairs),
+        **_algorithms(training.repairs),
         "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
     }
 
 
-def _repairs(repairs: Collection[str]) -> dict[str, str]:
-    made = [words for name, words in REPAIRS.items() if name in repairs]
-    return {"Repairs": "; ".join(made)} if made else {}
+def _algorithms(chosen: Collection[str]) -> dict[str, str]:
+    applied = [words for name, words in ALGORITHMS.items() if name in chosen]
+    return {"PTQ algorithms": "; ".join(applied)} if applied else {}
 
 
 def _calibration(calibration: CalibrationConfig) -> str:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selectq.params.configs import StatisticsConfig
-from selectq.tables.cells import NOTHING, Column, Sheet, p_value, percent, points, points_within
-from selectq.tables.configurations import shorten_scope
+from selectq.statistics.gaps import ENOUGH_SEEDS
+from selectq.tables.cells import NOTHING, Column, Sheet, percent, points, points_within, without_empty_columns
+from selectq.tables.configurations import Configuration, shorten_scope, write_algorithms
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import Table1Row, Table2Row
+from selectq.tables.verdict import Ranking, write_layers
 
 SIMULATED = "†"
 
@@ -35,7 +37,7 @@ def sheet1(rows: Sequence[Table1Row]) -> Sheet:
         Column("Epochs", "number"),
         Column("Paper", "paper"),
     )
-    return Sheet("Table 1: configurations", columns, tuple(map(_cells1, rows)), TABLE1_NOTES)
+    return without_empty_columns(Sheet("Table 1: configurations", columns, tuple(map(_cells1, rows)), TABLE1_NOTES))
 
 
 TABLE1_NOTES = (
@@ -58,82 +60,96 @@ def _cells1(row: Table1Row) -> tuple[str, ...]:
     )
 
 
-def sheet2(rows: Sequence[Table2Row], evidence: Evidence, provenance: Provenance) -> Sheet:
-    """Table 2: what each configuration achieves."""
+def sheet2(rows: Sequence[Table2Row], ranking: Ranking, evidence: Evidence, provenance: Provenance) -> Sheet:
+    """Table 2: what each configuration achieves; the FP32 network, then the configurations in the ranking's order."""
+    images = f"{evidence.fp32.test_images:,}"
     columns = (
         Column("Config", "text"),
-        Column("Layers retrained", "text"),
-        Column("Share", "number"),
+        Column("Against FP32", "text"),
+        Column("Gap, points", "number"),
+        Column("Seeds", "number"),
+        Column(f"Top-1 on {images} images", "number"),
         Column("Size", "number"),
-        Column("Top-1", "number"),
-        Column("Gap", "number"),
-        Column("p", "number"),
+        Column("Retrained", "number"),
+        Column("What is done", "text"),
+        Column("Scheme", "text"),
         Column("Paper top-1", "paper"),
         Column("Paper gap", "paper"),
     )
+    by_name = {row.config: row for row in rows}
+    shown = [_cells2(by_name[one.name], one, ranking, evidence) for one in ranking.configurations]
+    names = [one.name for one in ranking.configurations]
+    marked = names.index(ranking.recommended.name) + 1 if ranking.recommended else None
     notes = (
         *_measurement_notes(rows, evidence),
-        *_statistics_notes(rows, evidence, provenance.statistics),
+        *_statistics_notes(ranking, provenance.statistics),
         *_provenance_notes(provenance),
         *_paper_notes(rows),
     )
-    return Sheet("Table 2: accuracy and size", columns, tuple(map(_cells2, rows)), notes)
+    sheet = Sheet("Table 2: accuracy and size", columns, (_fp32_cells(rows[0]), *shown), notes, marked)
+    return without_empty_columns(sheet)
 
 
-def _cells2(row: Table2Row) -> tuple[str, ...]:
-    quantized = row.int8_top1 is not None
-    top1 = percent(row.int8_top1 if quantized else row.fp32_top1, 2)
+def _fp32_cells(row: Table2Row) -> tuple[str, ...]:
+    top1, size = percent(row.fp32_top1, 2), f"{row.size_mb:.2f} MB"
+    measured = (NOTHING, NOTHING, str(row.seed_count), top1, size, NOTHING)
+    return (row.config, *measured, "the FP32 network", NOTHING, percent(row.paper.fp32_top1, 2), NOTHING)
+
+
+def _cells2(row: Table2Row, configuration: Configuration, ranking: Ranking, evidence: Evidence) -> tuple[str, ...]:
+    gap, name, experiment = ranking.gaps[row.config], row.config, configuration.experiment
+    over_seeds = evidence.methods.set_index("config")["top1"][name]
+    top1 = percent(over_seeds if gap.seeds > 1 else row.int8_top1, 2)
+    recommended = " (recommended)" if configuration is ranking.recommended else ""
     return (
-        row.config,
-        shorten_scope(row.scope) if row.scope else NOTHING,
-        percent(row.params_retrained_pct, 2),
-        f"{row.size_mb:.2f} MB",
+        name,
+        f"{ranking.standings[name]}{recommended}",
+        points_within(gap.points, gap.low, gap.high),
+        str(gap.seeds) if configuration.scope else NOTHING,
         f"{SIMULATED} {top1}" if row.simulated else top1,
-        points_within(row.gap_points, row.ci_low, row.ci_high),
-        p_value(row.holm_p),
-        percent(row.paper.int8_top1 if quantized else row.paper.fp32_top1, 2),
+        f"{row.size_mb:.2f} MB",
+        percent(row.params_retrained_pct, 2),
+        _what_is_done(configuration),
+        f"W{experiment.weight_bits} {experiment.weight_granularity},"
+        f" A{experiment.activation_bits} {experiment.activation_scheme}",
+        percent(row.paper.int8_top1, 2),
         points(row.paper.gap_points),
     )
 
 
+def _what_is_done(configuration: Configuration) -> str:
+    algorithms = write_algorithms(configuration.algorithms)
+    if not configuration.scope:
+        return f"PTQ: {algorithms}" if algorithms else "PTQ"
+    return f"QAT: {write_layers(configuration.scope)}" + (f"; before it {algorithms}" if algorithms else "")
+
+
 def _measurement_notes(rows: Sequence[Table2Row], evidence: Evidence) -> tuple[str, ...]:
-    errors = [row.standard_error_points for row in rows]
-    spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
     simulated = any(row.simulated for row in rows)
     return (
         f"Top-1: on the {evidence.fp32.test_images:,} test images of {evidence.fp32.data}; that of the INT8 program,"
-        " in row fp32 that of the FP32 network.",
-        f"One accuracy has a standard error of {spread} points, √(p(1−p)/n).",
-        "Share: the retrained part of the parameters. Size: the file on disk, 1 MB = 1,000,000 bytes.",
+        " in row fp32 that of the FP32 network; of several seeds the mean.",
+        "PTQ: quantized after training. QAT: these layers are retrained. Retrained: their share of the parameters."
+        " Size: the file on disk, 1 MB = 1,000,000 bytes. Scheme: bits of weights (W), with one scale per tensor or per"
+        " output channel, and of activations (A), with a symmetric or an asymmetric range.",
         *((SIMULATED_NOTE,) if simulated else ()),
     )
 
 
 SIMULATED_NOTE = (
-    f"{SIMULATED} Simulated: fewer than 8 bits. The program holds these levels in 8-bit containers, so its accuracy is"
-    " that of the scheme, its arithmetic is not. 4-bit weights are stored, and counted under Size, as 4 bits."
+    f"{SIMULATED} Simulated: fewer than 8 bits. The program holds these integer codes in 8-bit containers, so its"
+    " accuracy is that of the scheme, its arithmetic is not. 4-bit weights are stored, and count under Size, as 4 bits."
 )
 
 
-def _statistics_notes(rows: Sequence[Table2Row], evidence: Evidence, settings: StatisticsConfig) -> tuple[str, ...]:
-    sure = evidence.paired.query("reference == 'fp32' and non_inferior")["config"]
-    named = [row.config for row in rows if row.config in set(sure)]
-    confidence = f"{100 * settings.confidence:g} %"
+def _statistics_notes(ranking: Ranking, settings: StatisticsConfig) -> tuple[str, ...]:
+    margin = f"{settings.margin_points:g}"
     return (
-        f"Gap: INT8 minus FP32, in points, with its {confidence} interval over the choice of the test images (paired"
-        " bootstrap). p: exact McNemar test on the same images, corrected for the number of configurations (Holm).",
-        f"The interval excludes a loss of {settings.margin_points:g} points or more: {', '.join(named) or 'of none'}.",
-        *_seed_notes(rows, evidence, confidence),
+        f"Gap: INT8 minus FP32 on the same images, with its {100 * settings.confidence:g} % interval: of one seed, over"
+        f" the choice of the test images; of {ENOUGH_SEEDS} seeds or more, over both.",
+        f"Keeps up: the interval lies above −{margin} points; falls short: below; unclear: on both sides."
+        " Those that keep up come first, the cheapest first: no training, few PTQ algorithms, few parameters.",
     )
-
-
-def _seed_notes(rows: Sequence[Table2Row], evidence: Evidence, confidence: str) -> tuple[str, ...]:
-    repeated = {row.config: row.seed_count for row in rows if row.seed_count > 1}
-    methods = evidence.methods.set_index("config")[["gap_points", "ci_low", "ci_high"]]
-    over_seeds = [f"{name} {points_within(*methods.loc[name])} ({count})" for name, count in repeated.items()]
-    if not over_seeds:
-        return ()
-    return (f"Mean gap over (so many) seeds, with Student's {confidence} interval: {', '.join(over_seeds)}.",)
 
 
 def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
@@ -141,10 +157,12 @@ def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
     rescaled = (
         f" The FP32 network's channels were rescaled, its function unchanged (range_skew {skew:g})." if skew else ""
     )
-    return (f"One run, seed {provenance.seed}, regime {provenance.regime}.{rescaled}",)
+    return (f"Seed {provenance.seed}, setting {provenance.regime}.{rescaled}",)
 
 
 def _paper_notes(rows: Sequence[Table2Row]) -> tuple[str, ...]:
+    if rows[0].paper.source is None:
+        return ()
     elsewhere = [f"{row.config}'s from {row.paper.source}" for row in rows if row.paper.source not in (None, TABLE_2)]
     printed = [
         f"{points(row.paper.printed_gap_points)} for {row.config}"

@@ -43,7 +43,7 @@ class Table2Row:
 
     In the row of the FP32 network, scope, share, INT8 accuracy, gap and what belongs to it are None: `int8_top1` is
     measured on integer programs alone. It is `simulated` where a scheme has fewer than 8 bits: the program then holds
-    its levels in 8.
+    its integer codes in 8 bits.
     """
 
     config: str

@@ -1,14 +1,19 @@
-"""Running DVC: that of this Python, in a process group of its own, with stages that find this Python and the data."""
+"""Running DVC: that of this Python, with stages that find this Python and the data."""
 
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selectq.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 COMMAND = (sys.executable, "-m", "dvc")
 
@@ -32,6 +37,42 @@ def stage_environment(checkout: Path) -> dict[str, str]:
         "SELECTQ_DATA": os.pathsep.join(map(os.path.abspath, folders)),
         "PATH": os.pathsep.join(path),
     }
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator["Repo"]:
+    """DVC's own view of a repository, in this process: each process of DVC costs a second.
+
+    Raises:
+        UserError: DVC is not installed, or it fails; carries DVC's own message.
+    """
+    require_dvc()
+    from dvc.exceptions import DvcException  # noqa: PLC0415  # half a second
+    from dvc.repo import Repo  # noqa: PLC0415
+
+    try:
+        with Repo(os.fspath(folder)) as repository:
+            yield repository
+    except DvcException as error:
+        raise UserError(f"dvc: {error}") from None
+
+
+def cache_folder(checkout: Path) -> Path:
+    """Where the cache of a checkout is: an absolute path.
+
+    Raises:
+        UserError: DVC is not installed, or cannot read its configuration.
+    """
+    with opened(checkout) as repository:
+        return Path(repository.cache.legacy.path)
+
+
+def settings(sections: Mapping[str, Mapping[str, str]]) -> str:
+    """The text of a configuration file of DVC, with quotes where a value (a path with `#` in it) needs them."""
+    from configobj import ConfigObj  # noqa: PLC0415  # comes with DVC
+
+    lines: list[str] = ConfigObj({name: dict(values) for name, values in sections.items()}).write()
+    return "\n".join(lines) + "\n"
 
 
 def ask_dvc(folder: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.params.load import PARAMS_FILE
-from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
 from selectq.team.job import Engine, Job, Outcome
 from selectq.team.leftovers import LOCK_FILE
 from selectq.team.parallel import dependencies
@@ -113,9 +113,9 @@ def local_template(checkout: Path, workspace: Path, threads: int) -> Job:
 
     That is a study's, or the checkout itself.
     """
-    cache = (checkout / ask_dvc(checkout, "cache", "dir")).resolve()
+    cache = cache_folder(checkout)
     files = {
-        SETTINGS: f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n",
+        SETTINGS: settings({"cache": {"dir": str(cache), "type": "reflink,hardlink,copy"}}),
         str(PARAMS_FILE): (workspace / PARAMS_FILE).read_text(encoding="utf-8"),
     }
     lock = workspace / LOCK_FILE

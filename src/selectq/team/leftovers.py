@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.team.dvc import ask_dvc
+from selectq.team.dvc import cache_folder, opened
 
 LOCK_FILE = "dvc.lock"
 TEMPORARY = Path(".dvc") / "tmp"
@@ -28,11 +28,10 @@ def mend_leftovers(checkout: Path) -> list[str]:
         UserError: DVC is at work here, or it is not installed.
     """
     with _without_dvc(checkout):
-        cache = checkout / ask_dvc(checkout, "cache", "dir")
         return [
             *_mend_own_lock(checkout / TEMPORARY / "rwlock"),
             *_mend_lock_file(checkout),
-            *_mend_run_cache(cache / "runs"),
+            *_mend_run_cache(cache_folder(checkout) / "runs"),
         ]
 
 
@@ -49,7 +48,8 @@ def _mend_own_lock(path: Path) -> Iterator[str]:
 def _mend_lock_file(checkout: Path) -> Iterator[str]:
     path = checkout / LOCK_FILE
     try:
-        ask_dvc(checkout, "stage", "list", "--name-only")
+        with opened(checkout) as repository:
+            _ = repository.index.stages  # reads the lock
     except UserError as error:
         if not path.exists() or LOCK_FILE not in str(error):  # something else is wrong: not ours to mend
             return

@@ -4,10 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from selectq.files import write_bytes
-from selectq.params.load import read_yaml
+from selectq.params.load import read_yaml, write_yaml
 
 Lock = dict[str, Any]
 
@@ -20,7 +18,7 @@ def merge_files(base: Path, ours: Path, theirs: Path) -> None:
     """
     locks = [read_yaml(path) if path.stat().st_size else {} for path in (base, ours, theirs)]
     merged, disputed = merge_locks(*locks)
-    write_bytes(ours, yaml.safe_dump(merged, sort_keys=False).encode())
+    write_bytes(ours, write_yaml(merged).encode())
     if disputed:
         print(f"dvc.lock: both branches ran {', '.join(disputed)}; `dvc repro` settles it", file=sys.stderr)
 

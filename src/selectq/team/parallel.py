@@ -23,7 +23,8 @@ def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str]) -
         UserError: stages failed (the others have run).
     """
     trunk, branches = plan(dependencies(ask_dvc(folder, "dag", "--dot")))
-    _repro(folder, trunk, environment)
+    if trunk:
+        _repro(folder, trunk, environment)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     shared = {**environment, "OMP_NUM_THREADS": str(threads)}
     with ThreadPoolExecutor(jobs) as pool:

@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from selectq.params.load import read_yaml
+from selectq.params.load import read_yaml, write_yaml
 from selectq.team.cache import DIRECTORY, file_md5, listed_files, object_path
 from selectq.team.dvc import ask_dvc
 
@@ -29,8 +27,7 @@ def servable_lock(lock: Path, can_be_had: Callable[[Out], bool]) -> str:
     document = read_yaml(lock)
     stages: dict[str, Any] = document["stages"]
     held = {name: stage for name, stage in stages.items() if all(map(can_be_had, stage.get("outs", [])))}
-    written: str = yaml.safe_dump({**document, "stages": held}, sort_keys=False)
-    return lock.read_text(encoding="utf-8") if held == stages else written
+    return lock.read_text(encoding="utf-8") if held == stages else write_yaml({**document, "stages": held})
 
 
 def had_from_cache(cache: Path, workspace: Path) -> Callable[[Out], bool]:

@@ -1,12 +1,14 @@
 """A team's shared results: everything that ran, to the remote and back, without training again."""
 
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
 from selectq.errors import UserError
-from selectq.params.load import read_yaml
-from selectq.stage import ONLY_RESTORE
-from selectq.team.dvc import ask_dvc, run_dvc, stage_environment
+from selectq.params.load import PARAMS_FILE, load_params, read_yaml
+from selectq.stage import MAY_RUN
+from selectq.team.dvc import opened, run_dvc, stage_environment
 from selectq.team.leftovers import mend_leftovers
 
 
@@ -24,24 +26,35 @@ def share(checkout: Path) -> None:
 def fetch(checkout: Path) -> None:
     """Bring the workspace to what `dvc repro` would make of it, from cache and remote, without running costly stages.
 
-    Where the lock is missing or the parameters differ from it, the run cache says which outputs belong to them.
+    One pull gets what the lock names. Where the lock is missing or the parameters differ from it, the run cache says
+    which outputs belong to them. All in this process: one of DVC for each step costs as much as the pull.
 
     Raises:
-        UserError: no remote is named, DVC is at work here, or a stage's outputs are neither in the cache nor on the
-            remote.
+        UserError: the parameters are wrong, no remote is named, DVC is at work here, or a stage's outputs are neither
+            in the cache nor on the remote.
     """
+    load_params(checkout / PARAMS_FILE)
     remote = default_remote(checkout)
     for line in mend_leftovers(checkout):
         print(line, flush=True)
-    environment = stage_environment(checkout)
-    restoring = environment | {ONLY_RESTORE: "1"}
-    if run_dvc(checkout, ("repro", "--pull", "--keep-going", *costly_stages(checkout)), restoring):
-        raise UserError(
-            f"some stages' outputs could not be had from the remote {remote!r}, see above; the others are in place: "
-            "fetch again once they are shared, or let `dvc repro` run them"
-        )
-    if run_dvc(checkout, ("repro",), environment):
-        raise UserError("the tables could not be written, see above")
+    environment = stage_environment(checkout) | {MAY_RUN: " ".join(cheap_stages(checkout))}
+    with opened(checkout) as repository:
+        logging.getLogger("dvc").setLevel(logging.ERROR)  # two lines for every stage otherwise
+        fetched, problem = 0, ""
+        try:
+            fetched = repository.pull(allow_missing=True)["stats"]["fetched"]
+        except Exception as error:  # a remote fails with whatever its library raises
+            problem = f" ({error})"  # part of it may be there, in the cache or on the remote
+        try:
+            changed = repository.reproduce(pull=True, on_error="keep-going", run_env=environment)
+        except Exception as error:
+            names = ", ".join(re.findall("'([^']+)'", str(error))) or str(error)
+            raise UserError(
+                f"not to be had from the remote {remote!r}{problem}: {names}; what does not need these is in place; "
+                "fetch again once they are shared, or let `dvc repro` run them"
+            ) from None
+    restored = f", {len(changed)} stages restored or written anew" if changed else ""
+    print(f"{fetched} files fetched from {remote!r}{restored}; the workspace is as `dvc repro` would make it")
 
 
 def default_remote(checkout: Path) -> str:
@@ -50,15 +63,16 @@ def default_remote(checkout: Path) -> str:
     Raises:
         UserError: there is none.
     """
-    names = [line.split()[0] for line in ask_dvc(checkout, "remote", "list").splitlines()]
-    chosen = [line for line in ask_dvc(checkout, "config", "--list").splitlines() if line.startswith("core.remote=")]
+    with opened(checkout) as repository:
+        names, chosen = list(repository.config["remote"]), repository.config["core"].get("remote")
     if not chosen:
         known = f"; name one of {', '.join(names)}: dvc remote default NAME" if names else ""
         raise UserError(f"no remote is the default{known or '; add one: dvc remote add --default NAME URL'}")
-    return chosen[-1].partition("=")[2]
+    return str(chosen)
 
 
-def costly_stages(checkout: Path) -> list[str]:
-    """The stages that DVC keeps the outputs of; the others only lay tables out anew."""
+def cheap_stages(checkout: Path) -> list[str]:
+    """The stages that write files for git, or nothing: they check, or lay out anew what the others measured."""
     stages: dict[str, Any] = read_yaml(checkout / "dvc.yaml")["stages"]
-    return [name for name, body in stages.items() if all(isinstance(out, str) for out in body.get("do", body)["outs"])]
+    outs = {name: body.get("do", body).get("outs", []) for name, body in stages.items()}
+    return [name for name, each in outs.items() if not each or any(isinstance(out, dict) for out in each)]

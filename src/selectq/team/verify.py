@@ -1,6 +1,6 @@
 """Reading everything that DVC keeps, to find what no longer is what its name says: DVC itself trusts its cache."""
 
-import json
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from selectq.files import written_whole
 from selectq.params.load import read_yaml
 from selectq.progress import progress
 from selectq.team.cache import DIRECTORY, OBJECTS, file_md5, listed_files, object_md5, object_path
-from selectq.team.dvc import ask_dvc
+from selectq.team.dvc import cache_folder, opened
 from selectq.team.leftovers import mend_leftovers
 
 READ_ONLY = 0o444
@@ -31,59 +31,76 @@ class Output:
 class Findings:
     """What is damaged: objects of the cache, and outputs in the workspace, with what each belongs to.
 
-    `changed` outputs differ too, but were written to since: DVC sees that by itself.
+    `changed` outputs differ too, but were written to since: DVC sees that by itself. `missing` ones are neither in the
+    workspace nor in the cache.
     """
 
     objects: dict[Path, list[Output]]
     outputs: list[Output]
     changed: list[Output]
+    missing: list[Output]
     checked: int
 
 
 def verify(checkout: Path, mend: bool) -> None:
-    """Hash every object of the cache and every output in the workspace; name what is damaged.
+    """Hash every object of the cache and every output in the workspace; name what is damaged, and what is missing.
 
     With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched, not
     even outputs that somebody wrote since. What a killed DVC left unreadable is put away too, see `mend_leftovers`.
 
     Raises:
-        UserError: something is damaged; says how to restore it. Or DVC is at work here.
+        UserError: something is damaged or missing; says how to restore it. Or DVC is at work here.
     """
     for line in mend_leftovers(checkout) if mend else []:
         print(line)
-    cache = Path(os.path.relpath(checkout / ask_dvc(checkout, "cache", "dir")))
-    findings = examine(cache, list(locked_outputs(checkout, cache)), changed_outputs(checkout))
+    cache = Path(os.path.relpath(cache_folder(checkout)))
+    findings = examine(checkout, cache)
     for path, outputs in findings.objects.items():
         print(f"damaged object: {path}{_whose(outputs)}")
     for output in findings.outputs:
         print(f"damaged output: {output.path} ({output.stage})")
     for output in findings.changed:
         print(f"changed, as DVC sees by itself: {output.path} (`dvc commit {output.stage}` would keep it)")
-    if not findings.objects and not findings.outputs:
-        print(f"{findings.checked} files hold what their hashes say")
-        return
-    if not mend:
+    if findings.missing:
+        print(
+            f"neither here nor in the cache: outputs of {', '.join(dict.fromkeys(o.stage for o in findings.missing))}"
+        )
+    damaged = f"{len(findings.objects)} objects of {cache} and {len(findings.outputs)} outputs are damaged"
+    if not mend and (findings.objects or findings.outputs):
         raise UserError(
-            f"{len(findings.objects)} objects of {cache} and {len(findings.outputs)} outputs are damaged; "
-            "`selectq verify --mend` removes them, then `selectq fetch` or `dvc repro` restores them"
+            f"{damaged}; `selectq verify --mend` removes them, then `selectq fetch` or `dvc repro` restores them"
         )
     for line in mend_all(cache, findings):
         print(line)
-    print("now `selectq fetch` or `dvc repro` restores what was removed")
+    if findings.missing and not mend:
+        missing = f"{len(findings.missing)} outputs are missing"
+        raise UserError(f"{missing}; `selectq fetch` gets what was shared, `dvc repro` makes the rest")
+    if findings.objects or findings.outputs or findings.missing:
+        print("now `selectq fetch` or `dvc repro` restores what is not there")
+    else:
+        print(f"{findings.checked} files hold what their hashes say")
 
 
-def examine(cache: Path, outputs: list[Output], changed: set[Path]) -> Findings:
-    """Hash the cache's objects, and those of `outputs` that are there; files in `changed` are known to differ."""
+def examine(checkout: Path, cache: Path) -> Findings:
+    """Hash the cache's objects, and the outputs that the lock names and that are there.
+
+    A link to an object that is gone counts as damaged.
+    """
+    outputs = list(locked_outputs(checkout, cache))
     objects = sorted(path for path in (cache / OBJECTS).glob("??/*") if path.is_file() and _names_a_hash(path))
     present = [output for output in outputs if output.path.is_file()]
     files = [*objects, *(output.path for output in present)]
     hashes = {path: file_md5(path) for path in progress(files, len(files), "verify", unit="file")}
     damaged = [path for path in objects if hashes[path] != object_md5(path)]
     differing = [output for output in present if hashes[output.path] != output.md5]
+    changed = changed_outputs(checkout, differing)
+    dangling = [output for output in outputs if output.path.is_symlink() and not output.path.exists()]
+    held = {object_md5(path) for path in objects}
     return Findings(
         objects={path: [output for output in outputs if output.md5 == object_md5(path)] for path in damaged},
-        outputs=[output for output in differing if not {output.path, *output.path.parents} & changed],
-        changed=[output for output in differing if {output.path, *output.path.parents} & changed],
+        outputs=[*(output for output in differing if output not in changed), *dangling],
+        changed=changed,
+        missing=[output for output in outputs if not output.path.exists() and output.md5 not in held],
         checked=len(hashes),
     )
 
@@ -107,11 +124,18 @@ def mend_all(cache: Path, findings: Findings) -> Iterator[str]:
         yield f"{'replaced from the cache' if stored.is_file() else 'removed'}: {output.path}"
 
 
-def changed_outputs(checkout: Path) -> set[Path]:
-    """The files and folders that DVC knows to be other than the lock says: their size or time has changed."""
-    status: dict[str, list[Any]] = json.loads(ask_dvc(checkout, "status", "--json"))
-    reasons = [reason for stage in status.values() for reason in stage if isinstance(reason, dict)]
-    return {checkout / path for reason in reasons for path in reason.get("changed outs", {})}
+def changed_outputs(checkout: Path, differing: list[Output]) -> list[Output]:
+    """Those that DVC knows to be other than the lock says: their size or time has changed."""
+    if not differing:
+        return []
+    known = set()
+    with opened(checkout) as repository:
+        for out in repository.index.outs:
+            path = checkout / out.def_path
+            with contextlib.suppress(FileNotFoundError):  # DVC stops at a link to nothing
+                if any(path in (one.path, *one.path.parents) for one in differing) and out.workspace_status():
+                    known.add(path)
+    return [output for output in differing if {output.path, *output.path.parents} & known]
 
 
 def locked_outputs(checkout: Path, cache: Path) -> Iterator[Output]:

@@ -1,0 +1,117 @@
+"""Parameters that count images, held to what the splits hold before anything is trained."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from selectq.errors import UserError
+from selectq.params.configs import CalibrationConfig, Params
+from selectq.params.load import load_params
+
+SPLITS = ("train", "validation", "test")
+CALIBRATION_BATCH = 250
+"""Images at a time in the audit, whose `statistics_batches` counts batches."""
+
+
+class Count(NamedTuple):
+    """A number of images that a parameter asks for, and the split that they come from."""
+
+    key: str
+    images: int
+    split: str
+
+
+def load_checked_params(images: Path) -> Params:
+    """The parameters, none of which asks for more images than a split of the packed file `images` holds.
+
+    Raises:
+        UserError: bad parameters; no packed file; or all such keys, with what they ask for and how many there are.
+    """
+    params = load_params()
+    check_counts(params, split_sizes(images))
+    return params
+
+
+def split_sizes(path: Path) -> dict[str, int]:
+    """The number of images in each split of a packed file, from its header alone.
+
+    Raises:
+        UserError: the file is missing, damaged or of another origin.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_slice(f"{name}.labels").get_shape()[0] for name in SPLITS}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: no packed images ({error}); run the download stage") from None
+
+
+def check_counts(params: Params, sizes: Mapping[str, int]) -> None:
+    """Hold every count to the size of its split.
+
+    Raises:
+        UserError: all keys that ask for too many, each with its value and the number of images there.
+    """
+    excessive = [
+        f"{count.key}: {count.images:,} (there are {sizes[count.split]:,} {_NAMES[count.split]} images)"
+        for count in dict.fromkeys(counted(params))
+        if count.images > sizes[count.split]
+    ]
+    if excessive:
+        raise UserError(f"more images are asked for than there are: {'; '.join(excessive)}")
+
+
+_NAMES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def counted(params: Params) -> Iterator[Count]:
+    """Every parameter that counts images of a split."""
+    yield Count("finetune.batch_size", params.finetune.batch_size, "train")
+    yield Count("qat_training.batch_size", params.qat_training.batch_size, "train")
+    for key, calibration in _calibrations(params).items():
+        yield Count(f"{key}.calibration.images", calibration.images, calibration.split)
+    yield from _of_the_sweep(params)
+    yield from _of_the_audit(params)
+    for key in ("images", "histogram_images", "cause_images"):
+        yield Count(f"drift.{key}", getattr(params.drift, key), "test")
+    for key in ("images", "layer_images"):
+        yield Count(f"parity.{key}", getattr(params.parity, key), "test")
+
+
+def _calibrations(params: Params) -> dict[str, CalibrationConfig]:
+    return {
+        **{f"ptq.{name}": config.calibration for name, config in params.ptq.items()},
+        "qat_training": params.qat_training.calibration,
+        "audit": params.audit.calibration,
+    }
+
+
+def _of_the_sweep(params: Params) -> Iterator[Count]:
+    sweep = params.calibration_sweep
+    for name in sweep.names:
+        for number, images in enumerate(sweep.images):
+            yield Count(f"calibration_sweep.images[{number}]", images, params.ptq[name].calibration.split)
+        for split in ("validation", "test"):
+            yield Count("calibration_sweep.evaluation_images", sweep.evaluation_images, split)
+
+
+def _of_the_audit(params: Params) -> Iterator[Count]:
+    audit = params.audit
+    yield Count("audit.images", audit.images, "test")
+    for number, images in enumerate(audit.flaws.calibration_images):
+        yield Count(f"audit.flaws.calibration_images[{number}]", images, "train")
+    for number, batches in enumerate(audit.flaws.statistics_batches):
+        yield Count(
+            f"audit.flaws.statistics_batches[{number}], of {CALIBRATION_BATCH} images",
+            batches * CALIBRATION_BATCH,
+            "train",
+        )
+    for number, flaws in enumerate(audit.combined):
+        key = f"audit.combined[{number}]"
+        yield Count(f"{key}.calibration_images", flaws.get("calibration_images", 0), "train")
+        yield Count(
+            f"{key}.statistics_batches, of {CALIBRATION_BATCH} images",
+            flaws.get("statistics_batches", 0) * CALIBRATION_BATCH,
+            "train",
+        )

@@ -1,0 +1,40 @@
+"""What is kept of a finished study."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from selectq.claims.archive import COPIED, archive_study
+
+
+def test_large_tables_are_cut_to_what_is_read(tmp_path: Path) -> None:
+    for name in COPIED:
+        path = tmp_path / "run" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "run/results/table1.csv").write_text("config,method\nchannel,ptq\nfull,qat\n")
+    drift = [
+        ("channel", 0, "a", "block", "accumulated", 0.1),
+        ("channel", 0, "a", "block", "isolated", 0.2),
+        ("channel", 0, "b", "stem", "accumulated", 0.3),
+        ("full", 1, "c", "block", "accumulated", 0.4),
+    ]
+    causes = [
+        ("channel", 0, "b", "stem", "inherited", 9.0),
+        ("channel", 0, "b", "stem", "weight rounding", 0.1),
+        ("channel", 0, "b", "stem", "clipping", 0.02),
+        ("channel", 1, "c", "head", "activation rounding", 0.5),
+        ("full", 0, "b", "stem", "clipping", 7.0),
+    ]
+    for name, rows in (("drift", drift), ("causes", causes)):
+        columns = ["config", "index", "layer", "layer_kind", "kind" if name == "drift" else "cause", "drift"]
+        pd.DataFrame(rows, columns=columns).to_csv(tmp_path / f"run/plots/{name}.csv", index=False)
+
+    archive_study(tmp_path / "run", tmp_path / "kept")
+    kept = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert kept == {*(Path(name).name for name in COPIED), "block_drift.csv", "own_errors.csv"}
+    assert (tmp_path / "kept/params.yaml").read_text() == "params.yaml"
+    blocks = pd.read_csv(tmp_path / "kept/block_drift.csv")
+    assert blocks.to_numpy().tolist() == [["channel", 0, 0.1], ["full", 1, 0.4]]
+    errors = pd.read_csv(tmp_path / "kept/own_errors.csv")
+    assert errors.to_numpy().tolist() == [["channel", "b", "stem", 0.12], ["channel", "c", "head", 0.5]]

@@ -1,0 +1,111 @@
+"""The committed pages are what the committed results say, in the shape that readers are promised."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from selectq.claims.inconsistencies import inconsistencies_sheet
+from selectq.claims.page import Judged, judge_claims
+from selectq.claims.paper_claims import CLAIMS, GROUPS, GROWS, PTQ_KEEPS_UP, TELLS
+from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting
+from selectq.commands.claims import written_pages
+
+Runs = dict[Setting, Measured]
+
+
+@pytest.fixture(scope="module")
+def judged(runs: Runs) -> Judged:
+    return judge_claims(runs)
+
+
+@pytest.fixture(scope="module")
+def pages(checkout: Path, runs: Runs) -> dict[str, str]:
+    return written_pages(checkout, runs)
+
+
+@pytest.mark.parametrize("name", ["results/claims.md", "docs/results.md", "README.md"])
+def test_committed_page_is_what_the_committed_results_say(checkout: Path, pages: dict[str, str], name: str) -> None:
+    assert (checkout / name).read_text(encoding="utf-8") == pages[name], "run `selectq claims`"
+
+
+def test_claims_stand_in_one_line_each_and_no_line_is_wide(pages: dict[str, str]) -> None:
+    lines = pages["results/claims.md"].splitlines()
+    assert max(map(len, lines)) <= 160
+    for claim in CLAIMS:
+        groups = [title for title, settings in GROUPS if set(settings) & set(claim.settings)]
+        assert sum(line.startswith("| ") and f"| {claim.text} " in line for line in lines) == len(groups)
+    assert {setting for claim in CLAIMS for setting in claim.settings} <= {one for _, group in GROUPS for one in group}
+
+
+def test_verdicts_of_one_row_are_corrected_for_their_number(runs: Runs, judged: Judged) -> None:
+    """p = 0.04 of the four tests of that row."""
+    alone = GROWS.question.ask(runs[W4A8_PRETRAINED])
+    assert alone.verdict == "holds" and 0.03 < alone.p < 0.05
+    together = judged[GROWS][W4A8_PRETRAINED]
+    assert together.verdict == "unclear" and together.p == pytest.approx(2 * alone.p)
+
+
+def test_own_error_must_tell_more_than_the_number_of_parameters(judged: Judged) -> None:
+    """The rank correlation of 0.83 is of sets that are larger where their error is."""
+    answer = judged[TELLS][CONTROLS]
+    assert answer.verdict == "unclear" and "+0.83" in " ".join(answer.ours)
+
+
+def test_figures_of_the_paper_are_counted_on_the_network(runs: Runs) -> None:
+    cells = dict(inconsistencies_sheet(runs[CONTROLS]).rows)
+    counted = " ".join(cells.values())
+    assert all(share in counted for share in ("43.64 %", "46.51 %", "3.44 %", "0.57 %"))
+    assert cells["-2.46 to FP32, asymmetric configuration (Table 2)"].endswith("2.24")
+
+
+def test_retrained_networks_are_compared_with_full_retraining_in_every_study(runs: Runs) -> None:
+    for run in runs.values():
+        trained = {name for name in run.params["qat"] if "all" not in run.params["qat"][name]["scope"]}
+        full = set(run.params["qat"]) - trained
+        compared = set(run.paired.loc[run.paired["reference"].isin(full), "config"])
+        assert compared == (trained if full else set()), run.setting.profile
+
+
+def test_withdrawn_rows_are_nowhere(checkout: Path) -> None:
+    tables = [path for path in (checkout / "results").glob("*/*.csv")]
+    assert tables and not [path for path in tables if "_batchnorm" in path.read_text(encoding="utf-8")]
+
+
+def test_gap_to_fp32_is_that_of_the_tables(runs: Runs) -> None:
+    plain = runs[PLAIN]
+    row = plain.table2.set_index("config").loc["channel"]
+    assert plain.gap("channel").points == pytest.approx(row["int8_top1"] - row["fp32_top1"], abs=1e-3)
+    methods = plain.methods.set_index("config").loc["dwpw_asym"]
+    gap = plain.gap("dwpw_asym")
+    assert (gap.points, gap.seeds) == (methods["gap_points"], 5)
+    assert gap.low < methods["ci_low"] and gap.high > methods["ci_high"], "the choice of the images is in it"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_counts_in_readme_are_those_of_the_table_of_claims(pages: dict[str, str]) -> None:
+    readme = " ".join(pages["README.md"].split())
+    for title, before in (
+        ("8 bits", "no training) keep up with FP32 in"),
+        ("4-bit weights", "PTQ algorithms keep up with FP32 in"),
+    ):
+        table = pages["results/claims.md"].partition(f"## {title}\n")[2]
+        row = next(line for line in table.splitlines() if f"| {PTQ_KEEPS_UP.text} " in line)
+        verdicts = [cell for cell in cells(row)[3:] if cell != "–"]
+        assert f"{before} {verdicts.count('holds')} of {len(verdicts)} settings" in readme
+
+
+def test_rows_of_readme_are_rows_of_the_results_and_their_files(checkout: Path, pages: dict[str, str]) -> None:
+    of_readme, of_results = (
+        [cells(line) for line in pages[name].splitlines() if line.startswith(("| 8 bits", "| 4-bit"))]
+        for name in ("README.md", "docs/results.md")
+    )
+    assert of_readme and all(row in of_results for row in of_readme)
+    skewed = pd.read_csv(checkout / "results/skewed/table2.csv").set_index("config")
+    row = next(row for row in of_readme if "channel ranges skewed" in row[0])
+    assert float(row[1]) == skewed.loc["channel", "gap_points"]
+    gap, low, high = skewed.loc["channel_repaired", ["gap_points", "ci_low", "ci_high"]]
+    assert row[3] == f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"

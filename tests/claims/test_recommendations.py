@@ -1,0 +1,40 @@
+"""The table of what must be retrained: out of all configurations of a situation."""
+
+import pytest
+
+from selectq.claims.recommendations import ALL_SITUATIONS, README_SITUATIONS, Situation, recommendations
+from selectq.claims.settings import SKEWED, W4A4, W4A4_LONGER, Measured, Setting
+from selectq.commands.claims import with_results
+from selectq.errors import UserError
+
+
+def row(runs: dict[Setting, Measured], *settings: Setting) -> list[str]:
+    *_, line = recommendations(runs, [Situation("here", settings)])
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_cheapest_that_keeps_up(runs: dict[Setting, Measured]) -> None:
+    """PTQ loses 27 points; with PTQ algorithms it keeps up, before any retraining."""
+    name, plain, what, gap, cost = row(runs, SKEWED)
+    assert (name, plain, what) == ("here", "-27.44", "nothing")
+    assert gap.startswith("-0.05 [") and cost == "no training, 3 PTQ algorithms (`channel_repaired`)"
+
+
+def test_nearest_where_none_is_shown_to_keep_up(runs: dict[Setting, Measured]) -> None:
+    *_, what, gap, cost = row(runs, W4A4)
+    assert what == "more than was tried; nearest: depthwise + projection + classifier"
+    assert gap.endswith("n=5") and cost == "1 epoch of 47 % of the parameters (`w4a4_dwpw_asym`)"
+    *_, what, _, cost = row(runs, W4A4, W4A4_LONGER)
+    assert what.startswith("not shown; nearest: ") and cost.startswith("4 epochs of 47 %"), "out of both runs"
+
+
+def test_readme_has_about_six_rows_of_all(runs: dict[Setting, Measured]) -> None:
+    assert len(recommendations(runs, README_SITUATIONS)) == 2 + 6
+    assert set(README_SITUATIONS) < set(ALL_SITUATIONS)
+
+
+def test_results_are_put_between_their_lines() -> None:
+    readme = "a\n<!-- results -->\nold\n<!-- /results -->\nb\n"
+    assert with_results(readme, ["| x |", "| y |"]) == "a\n<!-- results -->\n| x |\n| y |\n<!-- /results -->\nb\n"
+    with pytest.raises(UserError, match="no lines <!-- results"):
+        with_results("a\n<!-- results -->\nb\n", [])

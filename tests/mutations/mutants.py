@@ -1,0 +1,1013 @@
+"""Small faults that somebody could write into `src/` or `stages/`, and the tests that should notice each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit of one file.
+
+    Attributes:
+        kind: what it is about.
+        name: what the code does wrong then.
+        file: in the checkout.
+        old: stands in the file once.
+        new: what replaces it.
+        tests: files or tests that run until one fails.
+    """
+
+    kind: str
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def harmed(self, text: str) -> str:
+        """The file's text with the edit."""
+        assert text.count(self.old) == 1, (
+            f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}"
+        )
+        return text.replace(self.old, self.new)
+
+    @property
+    def edit(self) -> str:
+        """Old and new text in one line."""
+        return " ".join(f"{self.old} => {self.new or 'nothing'}".split())
+
+
+def _of(kind: str, file: str, tests: str, *edits: tuple[str, str, str]) -> list[Mutant]:
+    """Edits of one file as (name, old, new), noticed by the same tests (below `tests/`, divided by blanks)."""
+    paths = tuple(f"tests/{test}" for test in tests.split())
+    return [Mutant(kind, name, file, old, new, paths) for name, old, new in edits]
+
+
+_LOOP = " ".join(
+    f"training/test_loop.py::test_{name}"
+    for name in (
+        "order_and_dropout_are_the_seed_s_and_each_epoch_s_own",
+        "every_step_has_the_rate_of_its_fractional_epoch",
+        "reported_loss_and_accuracy_are_those_of_the_epoch",
+        "smoothed_labels_are_those_of_training_alone",
+        "network_ruined_by_the_last_step_is_not_passed_on",
+        "fp32_overfits_one_batch",
+    )
+)
+
+_SELECTION = [
+    *_of(
+        "selection",
+        "src/selectq/quantization/post_training.py",
+        "stages/test_selection.py",
+        ("calibrates on test images", "split: Split = getattr(dataset, config.split)", "split: Split = dataset.test"),
+    ),
+    *_of(
+        "selection",
+        "stages/ptq.py",
+        "stages/test_selection.py",
+        ("PTQ's validation accuracy is of test images", "device), dataset.validation,", "device), dataset.test,"),
+    ),
+    *_of(
+        "selection",
+        "stages/calibration.py",
+        "stages/test_selection.py stages/test_sweep.py",
+        ("sweep chooses by test images", "in (dataset.validation, dataset.test)]", "in (dataset.test, dataset.test)]"),
+        (
+            "sweep measures on validation images",
+            "in (dataset.validation, dataset.test)]",
+            "in (dataset.validation, dataset.validation)]",
+        ),
+        ("sweep ignores the estimator", "estimator=estimator, images=images", "images=images"),
+        ("sweep ignores the number of images", "estimator=estimator, images=images", "estimator=estimator"),
+    ),
+    *_of(
+        "selection",
+        "src/selectq/training/qat.py",
+        "stages/test_selection.py",
+        (
+            "QAT learns from validation images",
+            "batches_and_forward(network, dataset.train, config",
+            "batches_and_forward(network, dataset.validation, config",
+        ),
+    ),
+    *_of(
+        "selection",
+        "stages/finetune_fp32.py",
+        "stages/test_selection.py",
+        (
+            "FP32 training learns from validation images",
+            "AugmentedImages(dataset.train,",
+            "AugmentedImages(dataset.validation,",
+        ),
+        (
+            "FP32 logits are of validation images",
+            'predict_logits(model, dataset.test, "test")',
+            'predict_logits(model, dataset.validation, "test")',
+        ),
+    ),
+    *_of(
+        "selection",
+        "src/selectq/training/loop.py",
+        "stages/test_selection.py",
+        (
+            "training is followed on test images",
+            "evaluate(plan.predict, dataset.validation,",
+            "evaluate(plan.predict, dataset.test,",
+        ),
+    ),
+    *_of(
+        "selection",
+        "stages/repeat.py",
+        "stages/test_stage_scripts.py::test_repeated_training_differs_by_its_seed_alone",
+        (
+            "a repeat's logits are of validation images",
+            'device), dataset.test, "test")',
+            'device), dataset.validation, "test")',
+        ),
+        (
+            "a repeat uses the pipeline's own seed",
+            "params.qat_training, arguments.seed)",
+            "params.qat_training, params.seed)",
+        ),
+    ),
+    *_of(
+        "selection",
+        "src/selectq/search.py",
+        "test_search.py",
+        (
+            "a search shows the wrong network's accuracy",
+            '"validation_top1": _top1(workspace / "metrics" / "simulated" / f"{name}.json"),',
+            '"validation_top1": _top1(workspace / "metrics" / "fp32.json"),',
+        ),
+    ),
+]
+
+_AUGMENTATION = [
+    *_of(
+        "augmentation",
+        "src/selectq/data/augment.py",
+        "data/test_augment.py",
+        ("crops are padded with black", "value=PIXEL_ZERO_POINT)", "value=0)"),
+        ("every image is mirrored", "< 0.5 if config.flip", "< 1.0 if config.flip"),
+        ("images are turned upside down", "images.flip(3)", "images.flip(2)"),
+        (
+            "crops never reach the last offset",
+            "places = 2 * config.crop_padding + 1",
+            "places = 2 * config.crop_padding",
+        ),
+        ("crops move along the diagonal alone", "columns = offsets[1]", "columns = offsets[0]"),
+        ("holes are off their centre", ".floor() - size // 2", ".floor() - size"),
+        (
+            "the last batch is incomplete",
+            "range(0, len(split) - batch_size + 1, batch_size)",
+            "range(0, len(split), batch_size)",
+        ),
+        ("labels stand in another order", "split.labels[chosen]", "split.labels[chosen.sort().values]"),
+        ("processes that train together augment alike", "generator).of(share)", "generator).of(slice(0, len(chosen)))"),
+    ),
+    *_of(
+        "cached augmentations",
+        "src/selectq/training/batches.py",
+        "training/test_batches.py",
+        ("cached augmentations ignore the seed", "self._seed * 100_003 + index % self.count", "index % self.count"),
+        (
+            "one seed's cached augmentations are another's",
+            "self._seed * 100_003 + index % self.count",
+            "self._seed + index % self.count",
+        ),
+        (
+            "cached augmentations never repeat",
+            "self._seed * 100_003 + index % self.count",
+            "self._seed * 100_003 + index",
+        ),
+        (
+            "cached images keep the labels of others",
+            "return self._split.labels[chosen]",
+            "return self._split.labels[: len(chosen)]",
+        ),
+    ),
+    *_of(
+        "cached augmentations",
+        "src/selectq/training/qat.py",
+        "training/test_batches.py",
+        (
+            "QAT's cached augmentations are those of seed 0",
+            "training.feature_views, seed, workers=workers)",
+            "training.feature_views, 0, workers=workers)",
+        ),
+        (
+            "QAT caches one augmentation alone",
+            "training.augment, training.feature_views, seed",
+            "training.augment, 1, seed",
+        ),
+    ),
+    *_of(
+        "cached augmentations",
+        "src/selectq/training/features.py",
+        "training/test_batches.py",
+        ("features of the first view serve all epochs", "view = index % self._views.count", "view = 0"),
+    ),
+]
+
+_TRAINING = [
+    *_of(
+        "training",
+        "src/selectq/training/loop.py",
+        f"{_LOOP} training/test_resume.py::test_resumed_run_repeats_no_epoch",
+        (
+            "every epoch has the same order",
+            "plan.seed * 100_003 + epoch, plan.workers",
+            "plan.seed * 100_003, plan.workers",
+        ),
+        ("training ignores the seed", "plan.seed * 100_003 + epoch, plan.workers", "epoch, plan.workers"),
+        (
+            "dropout is the same in every step's epoch",
+            "torch.manual_seed(epoch_seed * workers.count + workers.rank)",
+            "torch.manual_seed(0)",
+        ),
+        ("validation is in training mode", "        network.eval()\n        validation", "        validation"),
+        (
+            "the trained network is left in training mode",
+            "    network.eval()\n    return history",
+            "    return history",
+        ),
+        ("the rate changes once an epoch", "plan.schedule(now)", "plan.schedule(epoch)"),
+        ("labels are not smoothed", "label_smoothing=plan.label_smoothing)", "label_smoothing=0.0)"),
+        ("the loss of a batch counts once", "loss.detach() * len(labels)", "loss.detach()"),
+        (
+            "a network ruined by the last step is kept",
+            'math.isfinite(training["loss"] + validation["loss"])',
+            'math.isfinite(training["loss"])',
+        ),
+        ("a resumed run begins anew", "range(len(history) // 2, plan.epochs)", "range(plan.epochs)"),
+        ("hooks never hear of a step's end", "        plan.hooks.after_step(now)\n", ""),
+        ("no state is kept", "            state.save(network, optimizer, history)\n", "            pass\n"),
+    ),
+    *_of(
+        "training",
+        "src/selectq/training/evaluate.py",
+        "training/test_evaluate.py",
+        ("the loss is that of a batch", 'reduction="sum"', 'reduction="mean"'),
+    ),
+    *_of(
+        "training",
+        "src/selectq/training/finetune.py",
+        "training/test_finetune.py",
+        ("Nesterov's momentum is never used", "nesterov=config.nesterov", "nesterov=False"),
+        ("FP32 training has no weight decay", "weight_decay=config.weight_decay", "weight_decay=0.0"),
+        ("bfloat16 is never used", 'if config.precision == "bfloat16":', "if False:"),
+    ),
+    *_of(
+        "training",
+        "src/selectq/training/qat.py",
+        "training/test_qat.py",
+        (
+            "QAT has no weight decay under Adam",
+            "torch.optim.Adam(parameters, lr=config.lr, weight_decay=training.weight_decay",
+            "torch.optim.Adam(parameters, lr=config.lr, weight_decay=0.0",
+        ),
+        (
+            "ranges follow the data for a step too long",
+            "= epoch < self._training.range_epochs",
+            "= epoch <= self._training.range_epochs",
+        ),
+        (
+            "ranges of frozen layers follow the data",
+            "RangeFollower(quantizers_in_scope(network), training",
+            "RangeFollower([each for each in network.modules() if isinstance(each, ActivationQuantizer)], training",
+        ),
+        (
+            "QAT begins at another seed's PTQ",
+            "quantize_repaired(parent, dataset, retraining.start, seed)",
+            "quantize_repaired(parent, dataset, retraining.start, seed + 1)",
+        ),
+        (
+            "features are cached for other scopes",
+            "return learning <= {id(parameter)",
+            "return learning >= {id(parameter)",
+        ),
+    ),
+    *_of(
+        "training",
+        "src/selectq/training/oscillation.py",
+        "training/test_oscillation.py",
+        (
+            "a rise after a rise oscillates",
+            "(rises & self._fell) | (falls & self._rose)",
+            "(rises & self._rose) | (falls & self._fell)",
+        ),
+        ("oscillation is counted from the first epoch", "self._last_epoch = epochs - 1", "self._last_epoch = 0"),
+        ("frozen layers are counted", "if layer.weight.requires_grad]", "]"),
+    ),
+    *_of(
+        "schedules",
+        "src/selectq/training/schedules.py",
+        "training/test_schedules.py",
+        ("the warm-up never ends", "min(1.0, epoch / epochs) if epochs", "epoch / epochs if epochs"),
+        ("the cosine rises", "0.5 * (1 + math.cos", "0.5 * (1 - math.cos"),
+        (
+            "a milestone acts an epoch late",
+            "bisect_right(sorted(milestones), epoch)",
+            "bisect_right(sorted(milestones), epoch - 1)",
+        ),
+        (
+            "QAT has no warm-up",
+            "warmup(cosine(config.lr, config.epochs), training.warmup_epochs)",
+            "cosine(config.lr, config.epochs)",
+        ),
+    ),
+    *_of(
+        "resume",
+        "src/selectq/training/resume.py",
+        "training/test_resume.py::test_key_is_of_the_code_and_of_torch"
+        " training/test_resume.py::test_key_is_of_parameters_and_inputs"
+        " training/test_resume.py::test_states_of_other_parameters_are_left_alone_until_the_run_is_done"
+        " training/test_resume.py::test_resumed_run_equals_an_uninterrupted_one",
+        (
+            "the optimiser's state is forgotten",
+            'if name.startswith("optimizer."):',
+            'if name.startswith("optimiser."):',
+        ),
+        ("a state is taken for other images", "files = [*inputs, *sorted(code)]", "files = [*sorted(code)]"),
+        ("a state is taken for other code", "files = [*inputs, *sorted(code)]", "files = [*inputs]"),
+        ("a state is taken for another torch", "repr(parameters), torch.__version__,", "repr(parameters),"),
+        ("states of other runs are thrown away", 'f"{self._stem}-*.safetensors"', 'f"{self._stem}*.safetensors"'),
+        ("a finished run leaves its state", "            path.unlink()\n", "            pass\n"),
+    ),
+    *_of(
+        "several processes",
+        "src/selectq/training/parallel.py",
+        "training/test_parallel.py",
+        ("all processes take the same images", "slice(self.rank, None, self.count)", "slice(0, None, self.count)"),
+        ("gradients are added up", "gradient in gradients])) / self.count", "gradient in gradients]))"),
+        ("the narrowest range wins", "dist.ReduceOp.MAX", "dist.ReduceOp.MIN"),
+        ("running variances are biased", "variance * (count / (count - 1))", "variance"),
+        ("uneven shares pass", "if batch_size % self.count:", "if False:"),
+    ),
+]
+
+_QUANTIZATION = [
+    *_of(
+        "scales",
+        "src/selectq/quantization/fake_quantize.py",
+        "quantization/test_fake_quantize.py quantization/test_scales.py quantization/test_quantizers.py",
+        ("weights reach -128", "return Grid(-largest, largest)", "return Grid(-largest - 1, largest)"),
+        ("biases use all of int32", "BIAS_GRID = Grid(-(2**30), 2**30)", "BIAS_GRID = Grid(-(2**31), 2**31 - 1)"),
+        (
+            "levels are rounded down",
+            "torch.mul(x, scale.reciprocal()).round_()",
+            "torch.mul(x, scale.reciprocal()).floor_()",
+        ),
+        ("saturated values keep their gradient", "ctx.grid.quant_max + 0.5)", "ctx.grid.quant_max * 2.0)"),
+    ),
+    *_of(
+        "scales",
+        "src/selectq/quantization/scales.py",
+        "quantization/test_scales.py quantization/test_quantizers.py quantization/test_network_scales.py",
+        ("a range without 0 stays without", "low, high = low.clamp(max=0), high.clamp(min=0)", "low, high = low, high"),
+        ("a symmetric range covers one side", "width = torch.maximum(-low, high) /", "width = high.abs() /"),
+        ("a zero point leaves the grid", ".round().clamp(grid.quant_min, grid.quant_max)", ".round()"),
+        ("a bias overflows its levels", "bias_magnitude / (input_scale * BIAS_GRID.quant_max)", "bias_magnitude * 0"),
+        ("of biases of one tensor, the first alone fits", "magnitude.amax(0, keepdim=True)", "magnitude[:1]"),
+        ("sums meet rounding ties", "(2 * ((scale / unit - 1) / 2).ceil() + 1) * unit", "(scale / unit).ceil() * unit"),
+        (
+            "a dead channel's scale is 0",
+            ".clamp(min=SMALLEST_SCALE)\n\n\ndef activation_scale",
+            "\n\n\ndef activation_scale",
+        ),
+    ),
+    *_of(
+        "scales",
+        "src/selectq/quantization/network_scales.py",
+        "quantization/test_network_scales.py",
+        (
+            "all at once, of biases of one tensor the mean fits",
+            "torch.stack([bias.abs().amax() for bias in biases])",
+            "torch.stack([bias.abs().mean() for bias in biases])",
+        ),
+        (
+            "all at once, one scheme serves all layers",
+            "    for scheme, mask in schemes[1:]:\n",
+            "    for scheme, mask in schemes[:0]:\n",
+        ),
+    ),
+    *_of(
+        "ranges",
+        "src/selectq/quantization/range_estimation.py",
+        "quantization/test_range_estimation.py",
+        (
+            "ranges are those of the last batch",
+            "torch.maximum(self.high, high)\n\n    def estimate",
+            "high\n\n    def estimate",
+        ),
+        (
+            "a percentile is cut at each end",
+            "tail = (1 - self.config.percentile / 100) / 2",
+            "tail = 1 - self.config.percentile / 100",
+        ),
+        ("histograms are of the last batch", "else self.counts + counts", "else counts"),
+        ("the largest error wins", "if error < smallest:", "if error > smallest or smallest == float('inf'):"),
+        ("errors are not weighed by their values' number", "- centres) ** 2 * shares)", "- centres) ** 2)"),
+        (
+            "mixed widths are estimated as one",
+            "scheme.of(place.kind))\n    for index",
+            "scheme.of('all'))\n    for index",
+        ),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/quantizers.py",
+        "quantization/test_quantizers.py",
+        (
+            "a moving range leaves the activation's bounds",
+            "torch.stack([*lows, *highs]).clamp(bounds.low, bounds.high)",
+            "torch.stack([*lows, *highs])",
+        ),
+        ("ranges are watched in evaluation", "if self.training and self.observing:", "if self.observing:"),
+        (
+            "levels behind a ReLU lie below zero",
+            "return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)",
+            "return grid",
+        ),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/quantized.py",
+        "quantization/test_quantized.py quantization/test_quantizers.py",
+        ("mixed weight widths are one", "scheme.weights.of(layer.kind), layer", 'scheme.weights.of("all"), layer'),
+        (
+            "mixed activation widths are one",
+            "ActivationQuantizer(scheme.activations.of(place.kind), place",
+            'ActivationQuantizer(scheme.activations.of("all"), place',
+        ),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/folding.py",
+        "quantization/test_folding.py",
+        (
+            "folding forgets epsilon",
+            "torch.sqrt(norm.running_var.double() + norm.eps)",
+            "torch.sqrt(norm.running_var.double())",
+        ),
+        (
+            "folding forgets the running mean",
+            "norm.bias.double() - norm.running_mean.double() * factor",
+            "norm.bias.double()",
+        ),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/scopes.py",
+        "quantization/test_scopes.py",
+        ("features.1 takes in features.18", 'name.startswith(f"{entry}.")', "name.startswith(entry)"),
+        (
+            "nothing is frozen",
+            "parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))",
+            "parameter.requires_grad_(True)",
+        ),
+        ("a sum's range is frozen", "producer = producers.get(place.name, place)", "producer = place"),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/controls.py",
+        "quantization/test_controls.py",
+        ("a control may be the scope itself", ' and {f"{name}.weight" for name in chosen} != own', ""),
+        ("controls ignore their seed", "random.Random(seed)", "random.Random(0)"),
+    ),
+    *_of(
+        "range skew",
+        "src/selectq/models/range_skew.py",
+        "models/test_range_skew.py",
+        ("a skew changes the function", "    norm.bias.mul_(factors)\n", ""),
+        ("skews ignore their seed", "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)"),
+    ),
+]
+
+_ALGORITHMS = [
+    *_of(
+        "PTQ algorithms",
+        "src/selectq/quantization/repairs/batch_norm.py",
+        "quantization/repairs/test_batch_norm.py",
+        ("re-estimated variances are biased", "correction=min(1, values - 1))", "correction=0)"),
+        (
+            "a small last batch weighs as much as a full one",
+            "self._sizes.append(len(inputs[0]))",
+            "self._sizes.append(1)",
+        ),
+        ("constant channels take the new statistics", "torch.where(constant, running, new)", "new"),
+        ("per tensor, variances are re-estimated too", 'scheme.granularity == "channel")', "True)"),
+    ),
+    *_of(
+        "PTQ algorithms",
+        "src/selectq/quantization/repairs/bias_correction.py",
+        "quantization/repairs/test_bias_correction.py",
+        ("biases are corrected the wrong way", "(wanted - mean.value())", "(mean.value() - wanted)"),
+        ("a bias is corrected before it is rounded", "layer.bias.copy_(rounded + (", "layer.bias.copy_(layer.bias + ("),
+        (
+            "a mean is of batches, not of values",
+            "values.mean(0, dtype=torch.double) * len(values)",
+            "values.mean(0, dtype=torch.double)",
+        ),
+    ),
+    *_of(
+        "PTQ algorithms",
+        "src/selectq/quantization/repairs/equalization.py",
+        "quantization/repairs/test_equalization.py",
+        ("no factor has a limit", "limited = (free > limits).any(0)", "limited = (free > 1e30).any(0)"),
+        ("ranges are made equal to the first layer's", "common = ranges.log().mean(0).exp()", "common = ranges[0]"),
+        (
+            "a limited channel keeps its ranges",
+            "torch.where(limited, _within(limits, free, ranges), free)",
+            "torch.where(limited, 1.0, free)",
+        ),
+    ),
+    *_of(
+        "PTQ algorithms",
+        "src/selectq/quantization/repairs/dead_channels.py",
+        "quantization/repairs/test_dead_channels.py",
+        ("a dead channel keeps its running mean", "        mean[dead] = 0\n", ""),
+        ("channels that put out a constant are alive", " | (NORMAL_WIDTH * output_spread(norm) < one_step)", ""),
+        ("nearly all channels are dead", "SMALLEST_SPREAD = 2.0**-8", "SMALLEST_SPREAD = 1.0"),
+    ),
+    *_of(
+        "PTQ algorithms",
+        "src/selectq/quantization/repairs/repaired.py",
+        "quantization/repairs/test_repaired.py",
+        (
+            "images of the algorithms are another seed's",
+            "images = calibration_images(dataset, config.calibration, seed)",
+            "images = calibration_images(dataset, config.calibration, seed + 1)",
+        ),
+        (
+            "biases are corrected towards the network of the re-estimated statistics",
+            "correct(fold_parent(reference, device), network,",
+            "correct(fold_parent(dataclasses.replace(reference, model=adapted), device), network,",
+        ),
+    ),
+]
+
+_MODELS = [
+    *_of(
+        "networks",
+        "src/selectq/models/mobilenetv2.py",
+        "models/test_mobilenetv2.py",
+        ("dropout is torchvision's", ", dropout=config.dropout)", ")"),
+        ("the stem halves the images", "stride = (config.stem_stride, config.stem_stride)", "stride = (2, 2)"),
+        ("ReLU6 stays", 'if config.activation == "relu":', "if False:"),
+    ),
+    *_of(
+        "networks",
+        "src/selectq/models/weights.py",
+        "models/test_weights.py",
+        ("own weights are of any hash", 'Checksum("sha256", config.weights_sha256)', 'Checksum("sha256", "")'),
+    ),
+]
+
+_MEASUREMENTS = [
+    *_of(
+        "parity",
+        "src/selectq/parity/compare.py",
+        "parity/test_compare.py parity/test_forms.py",
+        (
+            "only larger logits differ",
+            "np.abs(logits[one] - logits[other]).max(1)",
+            "(logits[one] - logits[other]).max(1)",
+        ),
+        (
+            "only differences in all logits count",
+            "np.abs(logits[one] - logits[other]).max(1)",
+            "np.abs(logits[one] - logits[other]).min(1)",
+        ),
+        ("only steps upwards count", "place.activation.scale).abs().round()", "place.activation.scale).round()"),
+        (
+            "only the last batch's steps count",
+            "self.largest = max(self.largest, int(steps.max()))",
+            "self.largest = int(steps.max())",
+        ),
+        (
+            "only the last batch's differing values count",
+            "self.differing += int((steps > 0).sum())",
+            "self.differing = int((steps > 0).sum())",
+        ),
+        (
+            "an incomplete batch is left out",
+            "for start in range(0, len(pixels), BATCH)]",
+            "for start in range(0, len(pixels) - BATCH + 1, BATCH)]",
+        ),
+    ),
+    *_of(
+        "parity",
+        "src/selectq/parity/gate.py",
+        "parity/test_gate.py",
+        (
+            "the best layer is held to the tolerance",
+            'layers.sort_values("steps").to_dict("records")[-1]',
+            'layers.sort_values("steps").to_dict("records")[0]',
+        ),
+        (
+            "the best pair is held to the tolerance",
+            'pairs.sort_values("flipped_pct").to_dict("records")[-1]',
+            'pairs.sort_values("flipped_pct").to_dict("records")[0]',
+        ),
+        (
+            "a step that is allowed is refused",
+            'if layer["steps"] > tolerance.layer_steps:',
+            'if layer["steps"] >= tolerance.layer_steps:',
+        ),
+    ),
+    *_of(
+        "confusion",
+        "src/selectq/confusion.py",
+        "commands/test_confusion.py parity/test_confusion_metrics.py",
+        (
+            "true and predicted classes change places",
+            "np.bincount(classes * true + predicted",
+            "np.bincount(classes * predicted + true",
+        ),
+    ),
+    *_of(
+        "drift",
+        "src/selectq/drift/measure.py",
+        "drift/test_measure.py",
+        (
+            "drift is a share of squares",
+            "(self.difference / self.reference) ** 0.5",
+            "(self.difference / self.reference)",
+        ),
+        (
+            "drift leaves out what does not fill 64 values",
+            "(sums + torch.linalg.vector_norm(values[whole:]).double().square()).item()",
+            "sums.item()",
+        ),
+    ),
+    *_of(
+        "drift",
+        "src/selectq/drift/causes.py",
+        "drift/test_causes.py",
+        (
+            "where only a bias changed, nothing did",
+            "return all(torch.equal(*pair) for pair in pairs)",
+            "return any(torch.equal(*pair) for pair in pairs)",
+        ),
+        (
+            "clipping ends at level 0",
+            "x.clamp((grid.quant_min - zero_point) * scale,",
+            "x.clamp(grid.quant_min * scale,",
+        ),
+    ),
+    *_of(
+        "audit",
+        "src/selectq/audit/measure.py",
+        "audit/test_audit_measure.py",
+        (
+            "the audit calibrates on test images",
+            "_try(flawed(sound_setup(model, dataset.train,",
+            "_try(flawed(sound_setup(model, dataset.test,",
+        ),
+        (
+            "the audit's images are of few classes",
+            "spread = torch.arange(count) * len(split) // count",
+            "spread = torch.arange(count)",
+        ),
+    ),
+]
+
+_STATISTICS = [
+    *_of(
+        "statistics",
+        "src/selectq/statistics/paired.py",
+        "statistics/test_paired.py",
+        ("Holm's correction is Bonferroni's", "np.arange(len(given), 0, -1)", "len(given)"),
+        (
+            "Holm's corrected values cross",
+            "np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))",
+            "(given[order] * np.arange(len(given), 0, -1))",
+        ),
+        ("Holm's correction exceeds 1", ".clip(max=1)", ""),
+        (
+            "McNemar's test is one-sided",
+            "binomtest(pair.only_config_right, differing, 0.5)",
+            'binomtest(pair.only_config_right, differing, 0.5, "less")',
+        ),
+        (
+            "the bootstrap's interval is too narrow",
+            "[(1 - confidence) / 2, (1 + confidence) / 2]",
+            "[1 - confidence, confidence]",
+        ),
+        ("the bootstrap is not seeded", "np.random.default_rng(seed)", "np.random.default_rng()"),
+    ),
+    *_of(
+        "statistics",
+        "src/selectq/statistics/seeds.py",
+        "statistics/test_seeds.py",
+        ("the spread over seeds is biased", "ddof=1", "ddof=0"),
+        ("Student's degrees of freedom are the seeds", "len(values) - 1) * spread", "len(values)) * spread"),
+    ),
+    *_of(
+        "statistics",
+        "src/selectq/intervals.py",
+        "test_intervals.py",
+        ("Wilson's interval is the exact one", 'method="wilson"', 'method="exact"'),
+    ),
+    *_of(
+        "verdicts",
+        "src/selectq/statistics/verdicts.py",
+        "statistics/test_verdicts.py",
+        (
+            "a lead needs no margin",
+            'return margin if relation == "is ahead" else -margin',
+            'return 0.0 if relation == "is ahead" else -margin',
+        ),
+        (
+            "keeping up forgives nothing",
+            'return margin if relation == "is ahead" else -margin',
+            'return margin if relation == "is ahead" else 0.0',
+        ),
+        (
+            "a verdict is the point's, not the interval's",
+            "above, below = gap.low > bound, gap.high < bound",
+            "above, below = gap.points > bound, gap.points < bound",
+        ),
+        ("falling short is keeping up", "        above, below = below, above\n", "        pass\n"),
+        ("the dearest configuration is recommended", "return min(kept, key=", "return max(kept, key="),
+        (
+            "what does not keep up is recommended",
+            'if judge(one.gap, "keeps up", margin) == "holds"]',
+            'if judge(one.gap, "keeps up", margin) != "fails"]',
+        ),
+        (
+            "training is as cheap as none",
+            "return self.retrained_pct > 0, self.algorithms,",
+            "return False, self.algorithms,",
+        ),
+        (
+            "of several verdicts the best counts",
+            "return min(verdicts, key=worst_first.index)",
+            "return max(verdicts, key=worst_first.index)",
+        ),
+    ),
+    *_of(
+        "verdicts",
+        "src/selectq/statistics/gaps.py",
+        "statistics/test_gaps.py",
+        (
+            "an interval over seeds leaves out the images",
+            "return math.hypot(float(norm.isf(doubt / 2)) * image_error, of_seeds)",
+            "return of_seeds or float(norm.isf(doubt / 2)) * image_error",
+        ),
+        ("two seeds are enough", "ENOUGH_SEEDS = 3", "ENOUGH_SEEDS = 2"),
+        (
+            "a gap over seeds is that of one",
+            'points, reach = seeds[f"{prefix}gap_points"], _reach(',
+            'points, reach = images["gap_points"], _reach(',
+        ),
+        ("intervals over images are read as standard errors", " / 2 / float(norm.isf(doubt / 2))", " / 2"),
+    ),
+    *_of(
+        "statistics",
+        "src/selectq/statistics/comparisons.py",
+        "statistics/test_comparisons.py",
+        (
+            "Holm's family is all rows",
+            'table.groupby("reference")["mcnemar_p"].transform(lambda family: holm(family.to_list()))',
+            'holm(table["mcnemar_p"].to_list())',
+        ),
+        (
+            "pairs over seeds are of different seeds",
+            "{each: further[seed] for each, further in learned.items()}",
+            "{each: next(iter(further.values())) for each, further in learned.items()}",
+        ),
+    ),
+    *_of(
+        "statistics",
+        "stages/compare.py",
+        "statistics/test_compare_stage.py",
+        (
+            "predictions are held to the validation labels",
+            "read_dataset(IMAGES).test.labels",
+            "read_dataset(IMAGES).validation.labels",
+        ),
+    ),
+]
+
+_DATA = [
+    *_of(
+        "data",
+        "src/selectq/data/split.py",
+        "data/test_split.py data/test_sources.py",
+        ("the split ignores its seed", 'f"{seed}:".encode()', 'b"0:"'),
+        (
+            "a class may have no validation image",
+            "min(max(count * size // total, 1), size - 1)",
+            "min(count * size // total, size - 1)",
+        ),
+        ("validation images stay among the training images", "kept += shuffled[quota:]", "kept += shuffled"),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/packed.py",
+        "data/test_packed.py",
+        (
+            "samples ignore their seed",
+            "torch.Generator().manual_seed(seed))[:count]",
+            "torch.Generator().manual_seed(0))[:count]",
+        ),
+        (
+            "a sample repeats images",
+            "chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]",
+            "chosen = torch.randint(len(self), (count,), generator=torch.Generator().manual_seed(seed))",
+        ),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/evenly.py",
+        "data/test_evenly.py",
+        ("more images are taken than asked for", "max(1, -(-total // count))", "max(1, total // count)"),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/fetch.py",
+        "data/test_fetch.py",
+        ("a hash is not compared", "if not found.startswith(checksum.hexdigest.lower()):", "if False:"),
+        (
+            "downloads are used without a hash",
+            "for folder in [*folders, DOWNLOADS] if checksum else folders:",
+            "for folder in [*folders, DOWNLOADS]:",
+        ),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/archives.py",
+        "data/test_archives.py",
+        ("paths may lead upwards", ' or ".." in path.parts', ""),
+        ("a cut tar passes", "if length < tarfile.BLOCKSIZE:", "if False:"),
+        ("an archive unpacks without limit", "if self._total_bytes > self.limits.total_bytes:", "if False:"),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/decoding.py",
+        "data/test_decoding.py",
+        ("images lie as they were stored", "        ImageOps.exif_transpose(image, in_place=True)\n", ""),
+        (
+            "deep channels are cut off",
+            """        if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):\n            return None\n""",
+            "",
+        ),
+        ("damaged JPEGs pass", "    if damage:\n", "    if False:\n"),
+    ),
+    *_of(
+        "data",
+        "src/selectq/data/cifar10.py",
+        "data/test_cifar10.py",
+        (
+            "a batch may build any object",
+            'raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None',
+            "return super().find_class(module, name)",
+        ),
+    ),
+]
+
+_PARAMETERS = [
+    *_of(
+        "parameters",
+        "src/selectq/params/fields.py",
+        "params/test_fields.py params/test_configs.py",
+        (
+            "the ends of a range are refused",
+            "if not bounds.low <= value <= bounds.high:",
+            "if not bounds.low < value < bounds.high:",
+        ),
+        ("unknown keys pass", "            if name not in _names(cls):\n", "            if False:\n"),
+    ),
+    *_of(
+        "parameters",
+        "src/selectq/params/load.py",
+        "params/test_load.py",
+        ("a key may be written twice", "                if key in seen:\n", "                if False:\n"),
+        ("null removes nothing", "            merged[key] = _REMOVED\n", "            merged[key] = merged[key]\n"),
+    ),
+    *_of(
+        "parameters",
+        "src/selectq/params/configs.py",
+        "params/test_configs.py",
+        ("a study without ONNX passes", 'if "onnx" not in self.formats or ', "if "),
+        (
+            "the pipeline's own seed is repeated",
+            "if len({self.seed, *self.repeat.seeds}) != 1 + len(",
+            "if len({*self.repeat.seeds}) != len(",
+        ),
+        (
+            "a configuration that is not converted passes",
+            '            if name not in self.convert:\n                raise UserError(f"convert: {name} is missing',
+            '            if False:\n                raise UserError(f"convert: {name} is missing',
+        ),
+    ),
+]
+
+_FILES = [
+    *_of(
+        "files",
+        "src/selectq/files.py",
+        "test_files.py",
+        ("a failed write leaves its rest", "        partial.unlink(missing_ok=True)\n", "        pass\n"),
+        ("two may write at once", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+        ("nan is written as JSON", "sort_keys=True, allow_nan=False)", "sort_keys=True)"),
+    ),
+    *_of(
+        "files",
+        "src/selectq/stage.py",
+        "test_stage.py",
+        (
+            "a user's mistake ends with status 1",
+            "file=sys.stderr)\n    sys.exit(2)",
+            "file=sys.stderr)\n    sys.exit(1)",
+        ),
+        ("a full disk is a traceback", "(errno.ENOSPC, errno.EACCES", "(errno.EACCES"),
+    ),
+]
+
+_PROGRAMS = [
+    *_of(
+        "export",
+        "src/selectq/export/reference.py",
+        "export/test_reference.py",
+        ("levels below a ReLU are exported", "if self.grid != _UINT8:", "if False:"),
+        (
+            "exported biases have the weights' scale",
+            "self.bias = _dequantize(bias_scale)",
+            "self.bias = _dequantize(weight_scale)",
+        ),
+    ),
+    *_of(
+        "export",
+        "src/selectq/export/onnx_program.py",
+        "export/test_onnx_program.py",
+        ("4-bit weights are stored as 8", "<= INT4_BITS:", "< INT4_BITS:"),
+        ("weights share their zero points", "    _give_weights_own_zero_points(model.graph)\n", ""),
+    ),
+    *_of(
+        "export",
+        "src/selectq/export/describe.py",
+        "export/test_formats.py::test_description_is_complete",
+        ("a description counts one scale", "weight_scales=len(scales)", "weight_scales=1"),
+    ),
+    *_of(
+        "programs",
+        "src/selectq/programs/torch_archive.py",
+        "programs/test_torch_archive.py",
+        ("a pickled weight passes", 'payload["use_pickle"] is not False or not', "not"),
+        ("any operator passes", 'if key == "target" and value not in OPERATORS:', "if False:"),
+    ),
+    *_of(
+        "programs",
+        "src/selectq/programs/sizes.py",
+        "programs/test_sizes.py",
+        (
+            "4-bit weights are counted as graph",
+            "levels.add(stored_as.get(node.input[0], node.input[0]))",
+            "levels.add(node.input[0])",
+        ),
+    ),
+    *_of(
+        "kernels",
+        "src/selectq/kernels/quantized_step.py",
+        "kernels/test_quantized_step.py",
+        (
+            "kernels keep old parameters",
+            "self._was_written(layer) or self._may_have_learnt(layer) or",
+            "self._was_written(layer) or",
+        ),
+        ("kernels keep the scales of moved neighbours", " or layer in moved or source in moved:", ":"),
+    ),
+    *_of(
+        "team",
+        "src/selectq/team/merge_lock.py",
+        "team/test_merge_lock.py",
+        ("a merge keeps our side of a dispute", "if left != right and before not in (left, right):", "if False:"),
+    ),
+    *_of(
+        "team",
+        "src/selectq/team/servable_lock.py",
+        "team/test_servable_lock.py",
+        ("a lock keeps stages half of whose outputs are lost", "if all(map(can_be_had,", "if any(map(can_be_had,"),
+    ),
+]
+
+MUTANTS = [
+    *_SELECTION,
+    *_AUGMENTATION,
+    *_TRAINING,
+    *_QUANTIZATION,
+    *_ALGORITHMS,
+    *_MODELS,
+    *_MEASUREMENTS,
+    *_STATISTICS,
+    *_DATA,
+    *_PARAMETERS,
+    *_FILES,
+    *_PROGRAMS,
+]
