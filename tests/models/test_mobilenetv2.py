@@ -1,5 +1,6 @@
 """The FP32 network: torchvision's parameters under a chosen geometry, every parameter of one kind."""
 
+import dataclasses
 import re
 from collections import Counter
 
@@ -47,7 +48,8 @@ def test_activation_is_the_one_asked_for(activation: str, kind: type[nn.Module])
 
 
 def test_dropout_is_the_one_asked_for() -> None:
-    assert build_mobilenetv2(model_config(), 10).classifier[0].p == 0.2
+    asked = dataclasses.replace(model_config(), dropout=0.35)
+    assert build_mobilenetv2(asked, 10).classifier[0].p == 0.35
 
 
 def test_every_parameter_has_one_kind() -> None:

@@ -355,7 +355,11 @@ _QUANTIZATION = [
         "scales",
         "src/selectq/quantization/fake_quantize.py",
         "quantization/test_fake_quantize.py quantization/test_scales.py quantization/test_quantizers.py",
-        ("weights reach -128", "return Grid(-largest, largest)", "return Grid(-largest - 1, largest)"),
+        (
+            "weights have a level too many",
+            "largest = 2 ** (_width(scheme) - 1) - 1",
+            "largest = 2 ** (_width(scheme) - 1)",
+        ),
         ("biases use all of int32", "BIAS_GRID = Grid(-(2**30), 2**30)", "BIAS_GRID = Grid(-(2**31), 2**31 - 1)"),
         (
             "levels are rounded down",
@@ -369,8 +373,16 @@ _QUANTIZATION = [
         "src/selectq/quantization/scales.py",
         "quantization/test_scales.py quantization/test_quantizers.py quantization/test_network_scales.py",
         ("a range without 0 stays without", "low, high = low.clamp(max=0), high.clamp(min=0)", "low, high = low, high"),
-        ("a symmetric range covers one side", "width = torch.maximum(-low, high) /", "width = high.abs() /"),
-        ("a zero point leaves the grid", ".round().clamp(grid.quant_min, grid.quant_max)", ".round()"),
+        (
+            "a symmetric range covers one side",
+            "width, steps = torch.maximum(-low, high), ",
+            "width, steps = high.abs(), ",
+        ),
+        (
+            "a zero point is rounded down",
+            ".round().clamp(grid.quant_min, grid.quant_max)",
+            ".floor().clamp(grid.quant_min, grid.quant_max)",
+        ),
         ("a bias overflows its levels", "bias_magnitude / (input_scale * BIAS_GRID.quant_max)", "bias_magnitude * 0"),
         ("of biases of one tensor, the first alone fits", "magnitude.amax(0, keepdim=True)", "magnitude[:1]"),
         ("sums meet rounding ties", "(2 * ((scale / unit - 1) / 2).ceil() + 1) * unit", "(scale / unit).ceil() * unit"),
@@ -695,11 +707,15 @@ _STATISTICS = [
             'binomtest(pair.only_config_right, differing, 0.5, "less")',
         ),
         (
-            "the bootstrap's interval is too narrow",
-            "[(1 - confidence) / 2, (1 + confidence) / 2]",
-            "[1 - confidence, confidence]",
+            "the score's interval is one-sided",
+            "bound = float(norm.isf((1 - confidence) / 2))",
+            "bound = float(norm.isf(1 - confidence))",
         ),
-        ("the bootstrap is not seeded", "np.random.default_rng(seed)", "np.random.default_rng()"),
+        (
+            "the score's variance is that of other counts",
+            "variance = images * (2 * share + difference * (1 - difference))",
+            "variance = images * (2 * share + difference)",
+        ),
     ),
     *_of(
         "statistics",

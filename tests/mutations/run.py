@@ -28,7 +28,7 @@ import pytest
 from mutant_results import read_results, write_results
 from mutants import CHECKOUT, MUTANTS, Mutant
 
-AT_ONCE = 20
+AT_ONCE = 40
 """Mutants are tried before the tests that noticed them, and their rows are written."""
 
 TIMEOUT = 300

@@ -52,6 +52,11 @@ def test_seed_decides(model: MobileNetV2) -> None:
     assert random_scopes(model, QAT["dw"].scope, 2, 0) == one[:2], "more of them leave the first as they are"
 
 
+def test_scope_is_no_control_of_itself(model: MobileNetV2) -> None:
+    """The stem is as large as one other layer: half of the random sets of its size would be the stem."""
+    assert {random_scopes(model, ["stem"], 1, seed) == [("features.0.0",)] for seed in range(8)} == {False}
+
+
 def test_classifier_is_in_no_control_that_has_none(model: MobileNetV2) -> None:
     (scope,) = random_scopes(model, ["features.14"], 1, seed=0)
     assert "classifier" not in scope
