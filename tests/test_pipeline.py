@@ -44,7 +44,7 @@ def test_package_init_files_hold_nothing_but_a_docstring() -> None:
         assert len(body) == 1 and ast.get_docstring(ast.parse(file.read_text())), file
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", sorted(STAGES.keys() - {"check"}))  # which depends on the whole file
 def test_script_reads_only_the_parameters_that_its_stage_declares(name: str) -> None:
     """Scripts read sections as `params.<section>` and never hand on `params` as a whole.
 

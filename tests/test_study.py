@@ -150,14 +150,20 @@ def test_stages_run_under_this_python_and_find_data_from_any_folder(
     assert folders.split(os.pathsep) == [str(root), str(root / "stages" / "images"), "/elsewhere"]
 
 
-def test_keep_archives_the_small_tables(
+def test_keep_archives_the_small_tables_and_the_models(
     checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archived = []
     monkeypatch.setattr(study, "archive_study", lambda *folders: archived.append(folders))
+    names = ["dw", *yaml.safe_load(Path("params.yaml").read_text())["ship"]]
+    for name in ("full", *names):
+        program = Path(f".workspaces/digits/models/int8/{name}/{name}.onnx")
+        program.parent.mkdir(parents=True)
+        program.write_text(name)
     run_study(checkout, "digits", keep=True)
+    assert {path.name for path in Path("models/kept/digits").iterdir()} == {f"{name}.onnx" for name in names}
     assert archived == [(Path(".workspaces/digits"), Path("results/digits"))]
-    assert capfd.readouterr().out.endswith("kept:   results/digits/\n")
+    assert capfd.readouterr().out.endswith("kept:   results/digits/ and models/kept/digits/\n")
 
 
 def test_first_lock_is_the_workspaces_then_the_checkouts(checkout: Path) -> None:

@@ -5,6 +5,7 @@ What a command needs is imported when it is asked for: a command that needs no t
 
 import argparse
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,11 +73,12 @@ def _fanout(arguments: argparse.Namespace) -> None:
         template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
         fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
     else:
-        from selectq.team.local_engine import local_engine  # noqa: PLC0415
+        from selectq.team.job import work  # noqa: PLC0415
+        from selectq.team.processes import ended_together  # noqa: PLC0415
 
         template = fanout.local_template(checkout, checkout, arguments.threads)
-        with local_engine() as engine:
-            fanout.fan_out(checkout, engine, arguments.jobs, template)
+        with ended_together() as run_here:
+            fanout.fan_out(checkout, partial(work, run=run_here), arguments.jobs, template)
 
 
 def _merge_lock(arguments: argparse.Namespace) -> None:

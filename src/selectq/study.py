@@ -15,7 +15,7 @@ from typing import Any
 from selectq.claims.archive import archive_study
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
-from selectq.params.load import PARAMS_FILE, overlay, read_yaml, validate, write_yaml
+from selectq.params.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
 from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel
@@ -37,6 +37,8 @@ TABLE = "results/table2.md"
 VERDICT = "results/verdict"
 REPORT = "results/report.html"
 PROGRAMS = "models/int8"
+KEPT_PROGRAMS = Path("models") / "kept"
+"""Where `--keep` puts the models: git ignores it, and `make clean` leaves it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile: the stem of a file in `profiles/`.
-        keep: also copy the tables to `results/<profile>/`.
+        keep: also copy the tables to `results/<profile>/`, and the shipped and the recommended models to KEPT_PROGRAMS.
         jobs: how many configurations are worked on at a time, each with its share of the cores.
 
     Raises:
@@ -91,9 +93,23 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     with reproduced(study, jobs=jobs):
         if keep:
             archive_study(study.workspace, study.results)
+            keep_programs(study)
     print_result(study)
     if keep:
-        print(f"kept:   {study.results}{os.sep}")
+        print(f"kept:   {study.results}{os.sep} and {study.checkout / KEPT_PROGRAMS / study.profile}{os.sep}")
+
+
+def keep_programs(study: Study) -> None:
+    """Copy the shipped and the recommended models, each in all its formats, to a folder that outlives the workspace."""
+    for name in {*load_params(study.workspace / PARAMS_FILE).ship, recommended(study)} - {None}:
+        for path in (study.workspace / PROGRAMS / str(name)).iterdir():
+            write_bytes(study.checkout / KEPT_PROGRAMS / study.profile / path.name, path.read_bytes())
+
+
+def recommended(study: Study) -> str | None:
+    """The configuration that the verdict names, if it names one."""
+    name: str | None = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
+    return name
 
 
 def print_result(study: Study) -> None:
@@ -101,7 +117,7 @@ def print_result(study: Study) -> None:
     print((study.workspace / TABLE).read_text(encoding="utf-8"))
     print((study.workspace / f"{VERDICT}.md").read_text(encoding="utf-8"))
     print(f"report: {study.workspace / REPORT}")
-    best = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
+    best = recommended(study)
     if best:
         print(f"model:  {study.workspace / PROGRAMS / best / f'{best}.onnx'}")
 

@@ -154,13 +154,29 @@ def test_first_layer_inherits_nothing_from_the_pixels() -> None:
 
 def test_moved_weights_are_a_cause_of_their_own() -> None:
     network = part_quantized(weights=False, activations=False)
-    (layer,) = (layer for layer in network.fused_layers() if layer.name == LAYER)
+    layer = _layer_of(network)
     with torch.no_grad():
         layer.weight *= 1.25
         layer.bias *= 1.25
     table = causes_of(network)
     assert table.loc[LAYER, "changed weights"] == table.loc[LAYER, TOTAL] == pytest.approx(0.25, rel=1e-5)
     assert (table.drop(LAYER)["changed weights"] == 0.0).all()
+
+
+def test_moved_bias_alone_is_a_cause_too() -> None:
+    """As bias correction moves it, and as rounding does where all weights are on the grid."""
+    network = part_quantized(weights=False, activations=False)
+    with torch.no_grad():
+        _layer_of(network).bias += 0.1
+    table = causes_of(network)
+    assert table.loc[LAYER, "changed weights"] == table.loc[LAYER, TOTAL] > 0
+    assert (table.drop(LAYER)["changed weights"] == 0.0).all()
+
+
+def _layer_of(network: FusedMobileNetV2) -> FusedConv2d:
+    (layer,) = (layer for layer in network.fused_layers() if layer.name == LAYER)
+    assert isinstance(layer, FusedConv2d)
+    return layer
 
 
 def test_clipped_range_is_clipping_alone() -> None:

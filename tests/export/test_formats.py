@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_programs import program_of
-from networks import CLASSES, IMAGE_SIZE, blends, scheme
+from networks import CLASSES, IMAGE_SIZE, blends, checkpoint, scheme
 
+from selectq.errors import UserError
+from selectq.export.describe import describe_program
 from selectq.export.executorch_program import LARGEST_BATCH
-from selectq.export.formats import WRITERS
+from selectq.export.formats import WRITERS, write_program
+from selectq.export.reference import to_reference
 from selectq.programs.program import OPENERS, open_program
 from selectq.programs.sizes import byte_counts
 
@@ -57,6 +60,16 @@ def test_pte_refuses_more_images_than_it_has_memory_for() -> None:
     assert len(program.logits(many[:LARGEST_BATCH])) == LARGEST_BATCH
     with pytest.raises(RuntimeError):
         program.logits(many)
+
+
+def test_pte_is_refused_where_xnnpack_could_not_load_it(tmp_path: Path) -> None:
+    """A layer's output is so small that a step of its accumulator is worth thousands of its own."""
+    made = checkpoint(ANY)
+    (place,) = (place for place in made.network.places() if place.name == "features.8.conv.0.0")
+    place.activation.high.fill_(1e-9)
+    with pytest.raises(UserError, match=r"pte: features\.8\.conv\.0\.0 puts out too small values .* below 256"):
+        write_program(tmp_path / "some.pte", to_reference(made.network), describe_program(made, IMAGE_SIZE))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

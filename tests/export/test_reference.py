@@ -7,6 +7,7 @@ from steps import flipped, integer_steps
 from torch import nn
 
 from selectq.data.augment import normalise
+from selectq.errors import UserError
 from selectq.export.reference import ReferenceNetwork, to_reference
 from selectq.params.configs import width_of
 from selectq.quantization.fake_quantize import BIAS_GRID
@@ -97,3 +98,19 @@ def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granular
     assert twin.read_parameters(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
     steps = integer_steps(simulation, reference, normalise(coloured_noise(8, seed=1).images))
     assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("features.3.layers.2.weight", float("nan"), "features.3.conv.2.weight: a scale of nan; allowed: positive"),
+        ("classifier.bias", float("inf"), "classifier.1.weight: a scale of inf; allowed: positive"),
+        ("features.8.activation.high", float("inf"), r"features.8 \(activations\): a scale of inf; allowed: positive"),
+        ("features.8.activation.low", float("nan"), r"features.8 \(activations\): a scale of nan; allowed: positive"),
+    ],
+)
+def test_scale_that_no_program_can_have_is_named(name: str, value: float, message: str) -> None:
+    simulation = quantized(scheme(granularity="tensor"))
+    simulation.state_dict()[name].view(-1)[0] = value
+    with pytest.raises(UserError, match=f"^{message}"):
+        to_reference(simulation)

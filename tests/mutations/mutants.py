@@ -216,7 +216,8 @@ _TRAINING = [
     *_of(
         "training",
         "src/selectq/training/loop.py",
-        f"{_LOOP} training/test_resume.py::test_resumed_run_repeats_no_epoch",
+        f"{_LOOP} training/test_resume.py::test_resumed_run_repeats_no_epoch"
+        " training/test_resume.py::test_killed_after_the_last_epoch_nothing_is_trained_again",
         (
             "every epoch has the same order",
             "plan.seed * 100_003 + epoch, plan.workers",

@@ -5,7 +5,7 @@ import pytest
 from made_programs import program_of
 from networks import blends, scheme
 
-from selectq.parity.compare import compare_layers, compare_pairs
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.forms import Form, Stored, reference_form
 
 LABELS = np.array([0, 1, 0, 1])
@@ -22,6 +22,41 @@ def test_pairs_by_hand() -> None:
     assert pairs["differing_pct"].tolist() == [25.0, 0.0, 25.0]
     assert pairs.loc[("a", "b"), "logit_difference"] == pytest.approx(0.1)
     assert pairs.loc[("a", "b"), ["one_top1", "other_top1"]].tolist() == [75.0, 50.0]
+
+
+def test_one_lower_logit_of_one_image_differs() -> None:
+    lower = LOGITS.copy()
+    lower[1, 0] -= 0.25
+    for order in (("a", "b"), ("b", "a")):
+        pairs = compare_pairs("c", dict(zip(order, (LOGITS, lower), strict=True)), LABELS)
+        assert pairs["logit_difference"].tolist() == [0.25] and pairs["differing_pct"].tolist() == [25.0]
+
+
+@pytest.mark.parametrize("damaged", [0, 7])
+@pytest.mark.parametrize("steps", [-3, 3])
+def test_one_value_of_one_image_differs(damaged: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first of several batches or in the last, up or down."""
+    monkeypatch.setattr("selectq.parity.compare.BATCH", 4)
+    reference, images = program_of(scheme()).reference, blends(8).numpy()
+    honest = reference_form(reference)
+    assert honest.stored is not None
+    first, *_ = reference.network.places()
+
+    def stored(pixels: np.ndarray) -> Stored:
+        found = honest.stored(pixels)
+        found[0][(pixels == images[damaged]).all((1, 2, 3)), 2, 1, 1] += steps * first.activation.scale
+        return found
+
+    layers = compare_layers("c", reference, [Form("damaged", honest.logits, stored)], images).set_index("layer")
+    assert layers.loc[first.name, "steps"] == 3
+    assert layers.loc[first.name, "differing_ppm"] == pytest.approx(1e6 / (8 * 32 * 8 * 8))
+
+
+def test_logits_of_all_batches_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selectq.parity.compare.BATCH", 4)
+    images = blends(10).numpy()
+    form = Form("sums", lambda pixels: pixels.sum((2, 3)).astype(np.float32), None)
+    assert np.array_equal(all_logits(form, images, "c"), form.logits(images))
 
 
 def test_difference_is_found_at_its_place_and_nowhere_else() -> None:

@@ -1,15 +1,20 @@
 """Every form of a network, under every scheme, gives the same integers everywhere."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from made_programs import Program, program_of
-from networks import blends, mixed_scheme, scheme
+from networks import IMAGE_SIZE, blends, calibration, checkpoint, coloured_dataset, mixed_scheme, scheme, trained
 
 from selectq.errors import UserError
+from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
+from selectq.export.reference import to_reference
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.forms import Form, program_forms, reference_form, simulation_form
+from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 
 slow = pytest.mark.slow
@@ -51,6 +56,20 @@ def test_all_forms_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
 def test_executorch_computes_the_same(tmp_path: Path) -> None:
     chosen = scheme(8, "tensor", 8, symmetric=True)  # scales per channel: test_formats
     assert_all_the_same(chosen, tmp_path, ("pte",), ["simulation", "reference", "executorch"])
+
+
+@slow
+def test_layer_that_puts_out_nothing_is_loaded_everywhere(tmp_path: Path) -> None:
+    parent = trained()
+    with torch.no_grad():
+        parent.model.features[8].conv[0][1].bias[:] = -100
+    network = quantize(parent, coloured_dataset(), calibration(), scheme(), seed=0)
+    reference = to_reference(network)
+    manifest = describe_program(dataclasses.replace(checkpoint(scheme()), network=network), IMAGE_SIZE)
+    program, images = Program(network, reference, manifest, tmp_path), blends(40).numpy()
+    logits = {form.name: form.logits(images) for form in forms_of(program, tmp_path, ("onnx", "pte"))}
+    assert len(logits) == 5
+    assert compare_pairs("some", logits, logits["reference"].argmax(1))["differing_pct"].max() == 0
 
 
 def test_missing_program_is_named(tmp_path: Path) -> None:

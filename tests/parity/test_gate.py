@@ -25,8 +25,8 @@ def test_what_is_allowed_passes() -> None:
 @pytest.mark.parametrize(
     ("flipped", "steps", "message"),
     [
-        (0.11, 0, "dw names another class in its onnx form than in its onnx_plain form for 0.11 % .* allows 0.1"),
-        (0.0, 2, "dw's executorch form is 2 integer steps from the reference form at features.4, .* allows 1"),
+        (0.11, 0, "dw predicts another class in backend onnx than in onnx_plain for 0.11 % .* allows 0.1"),
+        (0.0, 2, "dw in backend executorch is 2 integer steps from the reference at features.4, .* allows 1"),
     ],
 )
 def test_what_is_not_allowed_is_named(flipped: float, steps: int, message: str) -> None:

@@ -55,6 +55,19 @@ def test_prepared_parameters_are_the_layers_own(network: FusedMobileNetV2) -> No
         assert torch.equal(our_weight, weight) and torch.equal(our_bias, bias), layer.name
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_room_for_unequal_biases_is_the_layers_own(granularity: str) -> None:
+    """One bias, the last and negative, is so large that the weights' scale has to make room for it."""
+    network = quantized(scheme(granularity=granularity))
+    for layer in network.fused_layers():
+        layer.bias[-1] = -1e9
+    scales = NetworkScales(network)
+    found, _ = scales.of_weights(scales.stored()[0])
+    own = [reader(layer).scales(layer.weight, layer.bias)[0] for layer in network.fused_layers()]
+    assert torch.equal(found, torch.cat(own))
+
+
 def test_nothing_stays_prepared(network: FusedMobileNetV2) -> None:
     with pytest.raises(KeyboardInterrupt), NetworkScales(network).prepared():
         raise KeyboardInterrupt

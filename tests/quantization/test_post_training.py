@@ -58,3 +58,28 @@ def test_calibrates_on_the_split_asked_for() -> None:
 def test_more_calibration_images_than_there_are_is_refused() -> None:
     with pytest.raises(UserError, match="1000 images are asked for; this split holds 48"):
         quantized_after_training(calibration(images=1000))
+
+
+@pytest.mark.parametrize("estimator", ["minmax", "mse"])
+def test_overflowing_layer_is_named(estimator: str) -> None:
+    parent = trained()
+    with torch.no_grad():
+        parent.model.features[3].conv[1][0].weight[0] = 3e38
+    with pytest.raises(
+        UserError, match=r"^features\.3\.conv\.1\.0: puts out .* on the calibration images; see its weights"
+    ):
+        quantize(parent, coloured_dataset(), calibration(estimator), scheme(), seed=0)
+
+
+def test_layer_that_puts_out_nothing_has_an_ordinary_scale() -> None:
+    """All channels are far below 0, so ReLU cuts them off: its values are 0 at any scale."""
+    parent = trained()
+    with torch.no_grad():
+        parent.model.features[8].conv[0][1].bias[:] = -100
+    network = quantize(parent, coloured_dataset(), calibration(), scheme(), seed=0)
+    (place,) = (place for place in network.places() if place.name == "features.8.conv.0.0")
+    assert place.activation.scale().item() == pytest.approx(1 / 255)
+    x = float_images(8, seed=9)
+    with torch.no_grad():
+        expected = parent.model(x)
+        assert ((network(x) - expected).norm() / expected.norm()).item() < 0.1

@@ -10,6 +10,7 @@ from networks import (
     batches_of,
     calibration,
     coloured_noise,
+    mixed_scheme,
     model_config,
     random_network,
     same_tensors,
@@ -169,3 +170,14 @@ def test_ranges_of_relu6_end_at_6(activation: str, clipped: bool) -> None:
     activated = [ranges[place.name] for place in network.places() if place.bounds.low == 0.0]
     assert all(low.item() >= 0.0 for low, _ in activated)
     assert (max(high.item() for _, high in activated) == 6.0) is clipped
+
+
+def test_every_kind_s_range_is_the_best_for_its_own_width() -> None:
+    network, images, mixed = fold(trained().model), batches_of(coloured_noise(20, 3).images), mixed_scheme().activations
+    found = estimate_ranges(network, images, calibration("mse"), mixed)
+    for bits in (4, 8):
+        alone = estimate_ranges(network, images, calibration("mse"), ActivationScheme(bits, symmetric=False))
+        own = [place.name for place in network.places() if mixed.of(place.kind).bits == bits]
+        assert own and all(found[name] == alone[name] for name in own)
+        others = found.keys() - set(own)
+        assert any(found[name] != alone[name] for name in others), "negative control"

@@ -1,7 +1,5 @@
 """Scales: they cover what they should, and make no rounding tie."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -110,7 +108,7 @@ def test_range_without_width_keeps_zero_exact(symmetric: bool, bits: int) -> Non
     scheme = ActivationScheme(bits, symmetric)
     zero = torch.zeros(())
     scale, zero_point = scale_and_zero_point(0.0, 0.0, scheme)
-    assert 0 < scale.item() < 1e-3 and math.isfinite(1 / scale.item())
+    assert 1 / 255 <= scale.item() <= 1, "as if the range were 1: runtimes refuse scales of next to nothing"
     assert fake_quantize(zero, scale, zero_point, activation_grid(scheme)).item() == 0.0
 
 
@@ -128,6 +126,18 @@ def test_scale_leaves_room_for_the_bias() -> None:
     assert found[1] == scale[1], "left alone where the bias fits"
     assert ((bias / (found * input_scale)).round() <= BIAS_GRID.quant_max).all()
     assert scale_with_room_for_bias(scale[:1], bias, input_scale).shape == (1,)
+
+
+def test_bias_range_is_half_of_int32() -> None:
+    assert Grid(-(2**30), 2**30) == BIAS_GRID
+    largest_layer = 127 * 255 * 1280  # the classifier's sum of products
+    assert BIAS_GRID.quant_max + largest_layer < 2**31
+
+
+def test_one_scale_per_tensor_has_room_for_the_largest_of_unequal_biases() -> None:
+    bias = torch.tensor([1.0, -3e6, 2e6, 0.0])
+    (found,) = scale_with_room_for_bias(torch.tensor([1e-4]), bias, torch.tensor(1e-2))
+    assert found.item() == pytest.approx(3e6 / (1e-2 * 2**30))
 
 
 small = st.floats(2.0**-14, 2.0**4, width=32)

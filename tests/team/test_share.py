@@ -1,5 +1,6 @@
 """A colleague gets everything that ran, from remotes of every kind, without a stage doing its work again."""
 
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -118,6 +119,22 @@ def test_wrong_key_loses_nothing(work: Repository, clone: Clone, remote: Remote)
     assert work.repro() == set()
     remote.add_to(work)
     selectq(work, "share")
+
+
+def test_fetching_costs_at_most_twice_a_pull(work: Repository, clone: Clone) -> None:
+    """In processor time, so that a busy machine changes little."""
+    local(work)
+    selectq(work, "share")
+    assert processor_time(lambda: selectq(clone(work, "one"), "fetch")) < 2 * processor_time(
+        lambda: clone(work, "other").dvc("pull")
+    )
+
+
+def processor_time(command: Callable[[], object]) -> float:
+    """That of the processes that a command starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    command()
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
 
 def test_fetching_runs_no_stage(work: Repository, clone: Clone) -> None:

@@ -110,10 +110,12 @@ class Noting(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(len(CLASSES)))
+        self.modes = list[bool]()
         self.shown = list[list[float]]()
         self.kept = list[list[float]]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
         if self.training:
             self.shown.append(x.mean((1, 2, 3)).tolist())
             self.kept.append(nn.functional.dropout(torch.ones(20)).tolist())
@@ -132,6 +134,7 @@ def test_order_and_dropout_are_the_seed_s_and_each_epoch_s_own() -> None:
             Unsaved(),
         )
         noted.append((network.shown, network.kept))
+        assert network.modes == [True, False] * 2, "in validation nothing is dropped"
     one, same, other = noted
     assert one == same
     for epochs, others in zip(one, other, strict=True):

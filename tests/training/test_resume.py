@@ -136,6 +136,7 @@ def test_killed_after_the_last_epoch_nothing_is_trained_again() -> None:
     history = go_on(fp32_run(0.9))
     run = fp32_run(0.9)
     assert go_on(killed_at(run, 0.0)) == history
+    assert not run.network.training
     finished = fp32_run(0.9)
     go_on(finished)
     assert same_tensors(run.network, finished.network)

@@ -26,7 +26,7 @@ from selectq.training.simulation import quantized_forward
 Granularity = Literal["tensor", "channel"]
 
 Outputs = tuple[Tensor, Tensor]
-"""What the head puts out (N, C, H, W), and the logits (N, classes)."""
+"""The head's output (N, C, H, W), and the logits (N, classes)."""
 
 Forward = Callable[[Tensor], Outputs]
 """Float images (N, 3, H, W) to outputs."""
@@ -88,7 +88,7 @@ class Fused(Form):
 
 
 class Saturating(Fused):
-    """The same on a processor that adds two products in 16 bits."""
+    """`Fused`, on a processor that adds two products in 16 bits."""
 
     def quantized(self, granularity: Granularity) -> Forward:
         """See the base."""

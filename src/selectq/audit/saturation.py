@@ -13,7 +13,7 @@ from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2, Place
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
-"""What 16 bits hold."""
+"""The range of 16 bits."""
 
 
 def saturate_products(network: FusedMobileNetV2) -> None:
@@ -43,7 +43,7 @@ class _Saturation:
 
 
 def lost_by_saturation(activations: Tensor, weights: Tensor) -> Tensor:
-    """What sums of products lose where neighbours are added in 16 bits.
+    """How much sums of products lose where neighbours are added in 16 bits.
 
     Args:
         activations: levels (N, I, H, W), whole numbers from 0 to 255; I is even.

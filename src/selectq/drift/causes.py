@@ -1,4 +1,4 @@
-"""Where the error of every layer comes from: what it inherits, and what its own quantization adds."""
+"""Error decomposition: how much of each layer's error is inherited, and how much its own quantization adds."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ TOTAL = "total"
 CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
 
 Unit = Place | FusedLinear
-"""What has an error of its own: a layer, a residual sum (named as its block), the pool."""
+"""A part of the network with an error of its own: a layer, a residual sum (named as its block), the pool."""
 
 
 @torch.no_grad()
@@ -126,18 +126,13 @@ def _float_form(quantized: FusedMobileNetV2, rounded: bool) -> FusedMobileNetV2:
 
 
 def _units(network: FusedMobileNetV2) -> Iterator[Unit]:
-    """Whatever has an error of its own, in order of execution."""
-    for block in network.blocks():
-        if isinstance(block, FusedBlock):
-            yield from block.convolutions()
-        if not isinstance(block, FusedBlock) or block.residual:
-            yield block
-    yield network.pool
+    """All parts with an error of their own, in order of execution."""
+    yield from network.in_order()
     yield network.classifier
 
 
 def _put_out(unit: Unit, read: tuple[Tensor, ...]) -> Tensor:
-    """What a unit makes of its input, or a residual sum of its two."""
+    """The output of a unit for its input, or of a residual sum for its two."""
     y: Tensor = unit.activation(read[0] + read[1]) if isinstance(unit, FusedBlock) else unit(*read)
     return y
 

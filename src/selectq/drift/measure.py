@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selectq.quantization.fused import FusedBlock, FusedConv2d, FusedLinear, FusedMobileNetV2, Watch
 
 Module = FusedBlock | FusedConv2d | FusedLinear
-"""What drift is measured of: a block or a layer."""
+"""Drift is measured for blocks and layers."""
 
 DRIFT_COLUMNS = ["index", "layer", "layer_kind", "kind", "drift"]
 
@@ -34,7 +34,7 @@ class RelativeError:
 
 
 def sum_of_squares(x: Tensor) -> float:
-    """Of 64 values at a time in single precision, as they lie in memory; the rest in double precision."""
+    """The sum of squares: 64 neighbours in memory are added in single precision, their sums in double."""
     values = x.permute(0, 2, 3, 1).flatten() if x.ndim == 4 else x.flatten()
     whole = len(values) // 64 * 64
     sums = torch.linalg.vector_norm(values[:whole].view(-1, 64), dim=1).double().square().sum()
@@ -42,7 +42,7 @@ def sum_of_squares(x: Tensor) -> float:
 
 
 class Reference:
-    """What the float network put out for a batch, and the sum of its squares."""
+    """An output of the float network for a batch, and the sum of its squares."""
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
@@ -77,7 +77,7 @@ class Simulation(Protocol):
         """The whole pass, in which `watch` is shown every block and layer."""
 
     def part(self, module: Module, x: Tensor) -> Tensor:
-        """What a block or a layer alone makes of its input."""
+        """The output of one block or layer for its input."""
 
 
 def plainly(network: FusedMobileNetV2) -> Simulation:

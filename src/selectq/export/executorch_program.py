@@ -22,10 +22,13 @@ from selectq.export.reference import DequantizeParameters, DequantizePerChannel,
 from selectq.files import METADATA_KEY, write_bytes
 from selectq.programs.manifest import Manifest
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.fused import AsTheyAre, FusedLayer, FusedLinear, FusedMobileNetV2
+from selectq.quantization.fused import AsTheyAre, FusedLayer, FusedLinear, FusedMobileNetV2, Place
 
 LARGEST_BATCH = 256
 """The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
+
+FACTOR_LIMIT = 256
+"""XNNPACK multiplies accumulators by less than this; a program with more is written, and cannot be loaded."""
 
 _ops = torch.ops.quantized_decomposed
 _SHIFT = 128
@@ -33,7 +36,7 @@ _SHIFT = 128
 
 
 class SignedQuantizeDequantize(nn.Module):
-    """What `QuantizeDequantize` does, in int8. `hardtanh`, which XNNPACK fuses, keeps to a smaller grid."""
+    """`QuantizeDequantize` in int8. `hardtanh`, which XNNPACK fuses, clamps where the integer range is smaller."""
 
     def __init__(self, scale: float, zero_point: int, grid: Grid) -> None:
         super().__init__()
@@ -81,10 +84,14 @@ def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
     for layer in network.fused_layers():
         _store_parameters(layer)
     for place in network.places():
-        stored = place.activation
-        assert isinstance(stored, QuantizeDequantize)
+        stored = _stored(place)
         place.activation = SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
     return XnnpackNetwork(network).eval()
+
+
+def _stored(place: Place) -> QuantizeDequantize:
+    assert isinstance(place.activation, QuantizeDequantize)
+    return place.activation
 
 
 @torch.no_grad()
@@ -104,9 +111,24 @@ def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
     """Lower to XNNPACK and write; the manifest is the method `selectq` of the program.
 
     Raises:
-        UserError: ExecuTorch is not installed.
+        UserError: ExecuTorch is not installed, or XNNPACK would refuse a layer when the program is loaded.
     """
+    _check_factors(reference.network)
     write_bytes(path, lower(to_xnnpack(reference), manifest))
+
+
+def _check_factors(network: FusedMobileNetV2) -> None:
+    for layer, source in network.inputs():
+        if isinstance(layer, FusedLinear):
+            continue  # computes in floating point
+        assert isinstance(layer.read_parameters, DequantizeParameters)
+        input_scale = PIXEL_SCALE if source is None else _stored(source).scale
+        factor = (layer.read_parameters.weight_scales() * input_scale / _stored(layer).scale).max().item()
+        if factor >= FACTOR_LIMIT:
+            raise UserError(
+                f"formats: pte: {layer.name} puts out too small values for XNNPACK: one step of its accumulator is"
+                f" {factor:.3g} steps of its output; allowed: below {FACTOR_LIMIT}. Leave pte out"
+            )
 
 
 def lower(network: nn.Module, manifest: Manifest) -> bytes:

@@ -11,6 +11,7 @@ import torch.ao.quantization.fx._decomposed
 from torch import Tensor, nn
 
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
+from selectq.errors import UserError
 from selectq.quantization.fake_quantize import Grid
 from selectq.quantization.fused import FusedLayer, FusedMobileNetV2, Place
 from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
@@ -99,8 +100,13 @@ class ReferenceNetwork(nn.Module):
 
 
 def to_reference(network: FusedMobileNetV2) -> ReferenceNetwork:
-    """The reference form of a fake-quantized network, which is left as it is."""
+    """The reference form of a fake-quantized network, which is left as it is.
+
+    Raises:
+        UserError: a scale is not positive and finite.
+    """
     network = copy.deepcopy(network).cpu().eval()
+    _check_scales(network)
     integers = [(layer, _to_integers(layer)) for layer in network.fused_layers()]  # before any place changes
     for layer, (weight, bias, read_parameters) in integers:
         layer.weight, layer.bias = weight, bias
@@ -110,10 +116,26 @@ def to_reference(network: FusedMobileNetV2) -> ReferenceNetwork:
     return ReferenceNetwork(network).eval()
 
 
+def _check_scales(network: FusedMobileNetV2) -> None:
+    """Raise a UserError that names the first tensor without a usable scale: activations first, weights follow them."""
+    outputs = {f"{place.name} (activations)": _quantizer(place).scale() for place in network.in_order()}
+    for name, scale in outputs.items():
+        _check_scale(name, scale)
+    for layer in network.fused_layers():
+        scales = _reader(layer).scales(layer.weight, layer.bias)
+        for part, scale in zip(("weight", "bias"), scales, strict=True):
+            _check_scale(f"{layer.name}.{part}", scale)
+
+
+def _check_scale(name: str, scale: Tensor) -> None:
+    unusable = scale[~(scale.isfinite() & (scale > 0))]
+    if unusable.numel():
+        raise UserError(f"{name}: a scale of {unusable[0].item():g}; allowed: positive and finite. See its values")
+
+
 def _store_activation(place: Place) -> None:
     """Put quantize/dequantize into a place."""
-    quantizer = place.activation
-    assert isinstance(quantizer, ActivationQuantizer)
+    quantizer = _quantizer(place)
     scale, zero_point = quantizer.scale_and_zero_point()
     place.activation = QuantizeDequantize(scale.item(), int(zero_point.item()), quantizer.grid())
 
@@ -121,11 +143,20 @@ def _store_activation(place: Place) -> None:
 @torch.no_grad()
 def _to_integers(layer: FusedLayer) -> tuple[nn.Parameter, nn.Parameter, nn.Module]:
     """A layer's weight as int8 levels, its bias as int32 levels, and what reads the two."""
-    quantizer = layer.read_parameters
-    assert isinstance(quantizer, LayerQuantizer)
+    quantizer = _reader(layer)
     weight, bias = quantizer.levels(layer.weight, layer.bias)
     read_parameters = DequantizeParameters(*quantizer.scales(layer.weight, layer.bias))
     return _integers(weight, torch.int8), _integers(bias, torch.int32), read_parameters
+
+
+def _quantizer(place: Place) -> ActivationQuantizer:
+    assert isinstance(place.activation, ActivationQuantizer)
+    return place.activation
+
+
+def _reader(layer: FusedLayer) -> LayerQuantizer:
+    assert isinstance(layer.read_parameters, LayerQuantizer)
+    return layer.read_parameters
 
 
 def _integers(levels: Tensor, dtype: torch.dtype) -> nn.Parameter:

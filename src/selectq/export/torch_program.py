@@ -34,7 +34,7 @@ def write_pt2(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
 
 
 def _compressed(archive: io.BytesIO) -> bytes:
-    """The same zip with its entries deflated: torch pads each to 64 bytes and spells the graph out in JSON."""
+    """The archive with its entries compressed: torch pads each to 64 bytes, and writes the graph as JSON."""
     packed = io.BytesIO()
     with zipfile.ZipFile(archive) as loose, zipfile.ZipFile(packed, "w") as tight:
         for name in loose.namelist():

@@ -39,7 +39,7 @@ class _Normalised:
         return result
 
     def gradients(self, sums: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the batch norm's weight and bias (O,), and the coefficients (3, O) of the raw output's gradient."""
+        """The gradients of weight and bias (O,), and the coefficients (3, O) of the raw output's gradient."""
         moments = (self._mean, self._inverse_deviation, self._weight, self._count)
         result: tuple[Tensor, Tensor, Tensor] = operators.batch_norm_coefficients(*sums, *moments)
         return result

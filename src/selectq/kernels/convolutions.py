@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Convolves(Protocol):
-    """What `nn.Conv2d` and `FusedConv2d` have in common."""
+    """The attributes that `nn.Conv2d` and `FusedConv2d` share."""
 
     groups: int
 
@@ -17,11 +17,11 @@ class Convolves(Protocol):
 
     @property
     def stride(self) -> tuple[int, ...]:
-        """Of rows and columns."""
+        """For rows and columns."""
 
     @property
     def padding(self) -> tuple[int, ...] | str:
-        """Of rows and columns."""
+        """For rows and columns."""
 
 
 def has_kernel(layer: Convolves) -> bool:

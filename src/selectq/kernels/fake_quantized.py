@@ -15,7 +15,7 @@ operators = torch.ops.selectq_fake_quantize
 
 
 class StoredGrid(NamedTuple):
-    """What a place stores: its scale, its zero point, and the lowest and highest level it can put out."""
+    """The quantization parameters of a place: scale, zero point, lowest and highest integer."""
 
     scale: float
     zero_point: float
@@ -92,7 +92,7 @@ class StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """The gradient as it is."""
+        """The gradient, unchanged."""
         return gradients[0], None
 
 

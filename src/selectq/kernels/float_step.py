@@ -10,7 +10,7 @@ from selectq.models.activations import BOUNDS, UNBOUNDED, Bounds
 
 
 class FloatStep:
-    """What the network computes in training mode, running statistics included, on the CPU.
+    """The network's forward pass in training mode, running statistics included, on the CPU.
 
     Needs the kernels in `SOURCES`.
     """

@@ -22,7 +22,7 @@ Parameters = tuple[Tensor, Tensor]
 
 
 class QuantizedStep:
-    """What the network computes, on the CPU; in training mode, watched ranges are left in the quantizers.
+    """The network's forward pass on the CPU; in training mode, watched ranges are left in the quantizers.
 
     Scales, and levels of parameters, are computed again only where what they depend on was written to since. Needs the
     kernels in `SOURCES`.
@@ -87,7 +87,7 @@ class QuantizedStep:
         return y
 
     def _stored(self, place: Place, raw: Tensor) -> Tensor:
-        """What a place without parameters stores of (N, H, W, C)."""
+        """The stored values of a place without parameters, for (N, H, W, C)."""
         none, seen = raw.new_zeros(raw.shape[3]), Seen()
         y: Tensor = QuantizedRows.apply(raw, none, none, self._grids[place], seen)
         _show(place, seen)

@@ -1,1 +1,1 @@
-"""Whether a network gives the same answers in every form that it takes."""
+"""Whether a network gives the same predictions in every backend."""

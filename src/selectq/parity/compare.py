@@ -1,4 +1,4 @@
-"""Forms against each other: predictions and logits pair by pair, and stored values layer by layer."""
+"""Backends against each other: predictions and logits pair by pair, and stored values layer by layer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -25,17 +25,17 @@ def in_batches(pixels: Pixels) -> list[Pixels]:
 
 
 def all_logits(form: Form, pixels: Pixels, label: str) -> NDArray[np.float32]:
-    """A form's logits (N, classes) on uint8 pixels (N, 3, H, W)."""
+    """A backend's logits (N, classes) on uint8 pixels (N, 3, H, W)."""
     batches = in_batches(pixels)
     return np.concatenate([form.logits(batch) for batch in progress(batches, len(batches), f"{label} {form.name}")])
 
 
 def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> pd.DataFrame:
-    """Every pair of forms; one row each.
+    """Every pair of backends; one row each.
 
     Args:
         config: the configuration's name.
-        logits: form -> (N, classes).
+        logits: backend -> (N, classes).
         labels: (N,).
 
     Returns:
@@ -54,14 +54,14 @@ def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels
 
 
 def compare_layers(config: str, reference: ReferenceNetwork, forms: Sequence[Form], pixels: Pixels) -> pd.DataFrame:
-    """What every place of a form stores against what the reference form stores *given the same inputs*.
+    """The stored values of a backend, layer by layer, against the reference's *given the same inputs*.
 
     A difference therefore belongs to the place where it is found, and does not add to those before.
 
     Args:
         config: the configuration's name.
-        reference: the reference form.
-        forms: those that let one look at what they store.
+        reference: quantize and dequantize operators in PyTorch.
+        forms: backends; those that do not show what they store are left out.
         pixels: uint8 (N, 3, H, W).
 
     Returns:
@@ -100,7 +100,7 @@ class _Steps:
 def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Iterable[tuple[str, Tensor]]:
     """Place name and |difference| in integer steps, in the shape of what the place stores.
 
-    The reference form runs with every place's output replaced by the stored values, so that each place behind it
+    The reference runs with every place's output replaced by the stored values, so that each place behind it
     computes from these.
     """
     waiting = iter(stored)
@@ -116,5 +116,5 @@ def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Ite
     reference(torch.from_numpy(pixels))
     for handle in handles:
         handle.remove()
-    assert len(found) == len(stored), "a form stores as much as the reference form"
+    assert len(found) == len(stored), "a backend stores as many tensors as the reference"
     return found

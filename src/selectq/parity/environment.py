@@ -1,4 +1,4 @@
-"""What a measurement ran on: versions and the processor's instruction sets, nothing that names a machine."""
+"""Where a measurement ran: versions and the processor's instruction sets, nothing that names a machine."""
 
 import importlib.metadata
 import platform
@@ -17,7 +17,7 @@ INSTRUCTION_SETS = (
     "i8mm",
     "sve",
 )
-"""Those that decide how fast, and on x86 how exactly, products of integers are added; as Linux names them."""
+"""Instruction sets that decide how fast, and on x86 how exactly, products of integers are added; Linux's names."""
 
 
 def describe_environment() -> dict[str, Any]:

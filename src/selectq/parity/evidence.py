@@ -1,4 +1,4 @@
-"""What a configuration's programs are worth, as metrics."""
+"""Metrics of a configuration's programs: accuracy, size, operators, parity, confusion."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from selectq.programs.sizes import byte_counts
 from selectq.quantization.quantized import Scheme
 
 SHIPPED = "onnx"
-"""The form whose accuracy is reported."""
+"""The backend whose accuracy is reported."""
 
 MOST_CLASSES = 20
-"""Of a confusion matrix: 1,000 classes would be a million rows."""
+"""Classes of a confusion matrix: 1,000 would be a million rows."""
 
 OTHER_CLASSES = "other classes"
 CONFUSION_COLUMNS = ["config", "true_class", "predicted_class", "images", "share"]
@@ -68,7 +68,7 @@ def parity_metrics(pairs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, Any]:
 
 
 def confusion_metrics(name: str, confusion: Confusion) -> pd.DataFrame:
-    """What a program takes for what, in at most `MOST_CLASSES * (MOST_CLASSES + 1)` rows.
+    """The confusion matrix, in at most `MOST_CLASSES * (MOST_CLASSES + 1)` rows.
 
     Of more than `MOST_CLASSES` classes, those of which most images go wrong are kept; what of these is predicted as a
     class that is not kept is counted under `OTHER_CLASSES`. A class without images has no rows.

@@ -1,6 +1,6 @@
-"""The forms that a network takes on its way to a program, each of which can be asked for logits and stored values.
+"""The backends of a network, from the simulation to the program files: each gives logits, most also stored values.
 
-Every form but the simulation is made of the reference form. A watched program is the program with what it stores
+All but the simulation are made of the reference. A watched program is the program with what it stores
 among its outputs; logits come from the file that is shipped.
 """
 
@@ -25,17 +25,17 @@ from selectq.quantization.fused import FusedMobileNetV2
 
 Pixels = NDArray[np.uint8]
 Stored = list[NDArray[np.float32]]
-"""What every place stores, in the order in which the network computes them, as float values."""
+"""The stored values of all places, in order of execution, as floats."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A network in one of its forms.
+    """A network in one of its backends.
 
     Attributes:
         name: as tables call it.
         logits: uint8 pixels (N, 3, H, W) -> float (N, classes).
-        stored: the same pixels -> what every place stores; None where the form does not let one look.
+        stored: the same pixels -> what every place stores; None where the backend does not show it.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Watched(nn.Module):
         self._places = tuple(network.places())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What `whole` takes -> logits, then the stored values as float."""
+        """The input of `whole` -> logits, then the stored values as float."""
         stored: list[Tensor] = []
         handles = [
             place.register_forward_hook(lambda module, arguments, output: stored.append(output.clone()))
@@ -75,7 +75,7 @@ def reference_form(reference: ReferenceNetwork) -> Form:
 
 
 def program_forms(folder: Path, name: str, formats: tuple[str, ...], reference: ReferenceNetwork) -> list[Form]:
-    """The forms of the program files `folder/name.*`.
+    """The backends of the program files `folder/name.*`.
 
     Raises:
         UserError: a file is missing or damaged, or its runtime is not installed.

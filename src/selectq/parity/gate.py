@@ -21,12 +21,12 @@ def hold_to_tolerance(config: str, pairs: pd.DataFrame, layers: pd.DataFrame, to
     layer = layers.sort_values("steps").to_dict("records")[-1]
     if layer["steps"] > tolerance.layer_steps:
         raise UserError(
-            f"parity: {config}'s {layer['form']} form is {layer['steps']} integer steps from the reference form at"
+            f"parity: {config} in backend {layer['form']} is {layer['steps']} integer steps from the reference at"
             f" {layer['layer']}, given the same inputs; parity.layer_steps allows {tolerance.layer_steps}"
         )
     pair = pairs.sort_values("flipped_pct").to_dict("records")[-1]
     if pair["flipped_pct"] > tolerance.flipped_pct:
         raise UserError(
-            f"parity: {config} names another class in its {pair['other']} form than in its {pair['one']} form for"
+            f"parity: {config} predicts another class in backend {pair['other']} than in {pair['one']} for"
             f" {pair['flipped_pct']:.2f} % of the test images; parity.flipped_pct allows {tolerance.flipped_pct}"
         )

@@ -25,14 +25,14 @@ def extremes(x: Tensor) -> Range:
 
 @dataclass(frozen=True)
 class Grid:
-    """The integer levels that a quantizer may put out, both ends included."""
+    """The integer range of a quantizer, both ends included."""
 
     quant_min: int
     quant_max: int
 
 
 BIAS_GRID = Grid(-(2**30), 2**30)
-"""Half of what int32 holds: the rest is left for what the weights add."""
+"""Half of what int32 holds: the rest is left for the sum of products."""
 
 
 def weight_grid(scheme: WeightScheme) -> Grid:
@@ -47,7 +47,7 @@ def activation_grid(scheme: ActivationScheme) -> Grid:
 
 
 def middle_level(scheme: ActivationScheme) -> int:
-    """The level that stands for 0 in a symmetric range: 128 at 8 bits."""
+    """The zero point of a symmetric range: 128 at 8 bits."""
     return 2 ** (_width(scheme) - 1)
 
 

@@ -1,9 +1,9 @@
 """MobileNetV2 as the integer hardware runs it: every convolution with its batch norm folded in and its activation
 fused, and a named place wherever a tensor will be stored as integers.
 
-One network serves every form. In the float form the places hold the activation functions and the weights are read as
-they are; calibration puts range estimators into the places, quantization puts quantizers there and before the weights,
-export stores integers and puts quantize and dequantize operators.
+One network serves every stage. In float its places hold the activation functions, and weights are used unchanged.
+Calibration puts observers into the places; quantization puts quantizers there and before the weights; export stores
+integers and puts in quantize and dequantize operators.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,10 +29,10 @@ class FloatActivation(nn.Module):
 
 
 class AsTheyAre(nn.Module):
-    """How the float form reads a layer's parameters."""
+    """The identity, in place of a weight quantizer: the float form uses a layer's parameters unchanged."""
 
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The same two."""
+        """Weight and bias, unchanged."""
         return weight, bias
 
 
@@ -154,7 +154,7 @@ class FusedMobileNetV2(nn.Module):
         return logits
 
     def part(self, module: FusedConv2d | FusedBlock | FusedLinear, x: Tensor) -> Tensor:
-        """What a block or layer of the network alone makes of its input: (N, C, H, W), or (N, C) for the classifier."""
+        """The output of one block or layer for its input: (N, C, H, W), or (N, C) for the classifier."""
         y: Tensor = module(x)
         return y
 
@@ -193,6 +193,15 @@ class FusedMobileNetV2(nn.Module):
         for module in self.modules():
             if isinstance(module, Place) and not (isinstance(module, FusedBlock) and not module.residual):
                 yield module
+
+    def in_order(self) -> Iterator[Place]:
+        """The places in the order in which the network computes them."""
+        for block in self.blocks():
+            if isinstance(block, FusedBlock):
+                yield from block.convolutions()
+            if not isinstance(block, FusedBlock) or block.residual:
+                yield block
+        yield self.pool
 
     def blocks(self) -> list[FusedConv2d | FusedBlock]:
         """The children of `features`: stem, the 17 inverted residual blocks, head."""

@@ -38,10 +38,10 @@ AnyScheme = TypeVar("AnyScheme", WeightScheme, ActivationScheme)
 
 
 class NetworkScales:
-    """Scales, zero points and levels of a fake-quantized network of P places: bit for bit its own quantizers'.
+    """Scales, zero points and integer codes of a fake-quantized network: bit for bit those of its quantizers.
 
-    The weights of all layers have S scales, one after another in network order; there are as many as output channels,
-    or as layers.
+    The network has P activation quantizers. The weights have S scales, in network order: one for each output channel,
+    or one for each layer.
     """
 
     def __init__(self, network: FusedMobileNetV2) -> None:
@@ -115,7 +115,7 @@ class NetworkScales:
         return torch.cat([tie_free, scale[written:]]), inputs
 
     def levels(self, layers: Sequence[FusedLayer]) -> Tensor:
-        """The levels of the weights of some layers, one after another, int8."""
+        """The integer codes of the weights of some layers, one after another, int8."""
         scales, _ = self.of_weights(self.stored()[0])
         of_layer = dict(zip(self._layers, scales.split(self._sizes), strict=True))
         counts = [layer.weight.numel() // len(of_layer[layer]) for layer in layers for _ in range(len(of_layer[layer]))]
@@ -152,7 +152,7 @@ def _where(schemes: Sequence[AnyScheme], sizes: Sequence[int], device: torch.dev
 
 
 def _chosen(schemes: Sequence[tuple[AnyScheme, Tensor]], of_scheme: Callable[[AnyScheme], Tensor]) -> Tensor:
-    """Of what `of_scheme` computes for all, each scheme's own: one computation where there is one scheme."""
+    """`of_scheme` of each entry's own scheme; computed once for each scheme that occurs."""
     chosen = of_scheme(schemes[0][0])
     for scheme, mask in schemes[1:]:
         chosen = torch.where(mask, of_scheme(scheme), chosen)
@@ -164,5 +164,5 @@ def _which(quantizers: Sequence[ActivationQuantizer], kind: type, device: torch.
 
 
 def _spread(values: Sequence[int], sizes: Sequence[int], device: torch.device) -> Tensor:
-    """Each value as often as its size says."""
+    """Each value, repeated as often as its size says."""
     return torch.tensor(values, device=device).repeat_interleave(torch.tensor(sizes, device=device))

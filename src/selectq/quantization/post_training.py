@@ -4,6 +4,7 @@ import torch
 
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset, Split
+from selectq.errors import UserError
 from selectq.models.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
 from selectq.quantization.fake_quantize import Range
@@ -14,7 +15,7 @@ from selectq.quantization.range_estimation import estimate_ranges
 
 
 def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> FusedMobileNetV2:
-    """The parent's float form on `device`, channels last."""
+    """The FP32 network with batch norms folded, on `device`, channels last."""
     return fold(parent.model).to(device).to(memory_format=torch.channels_last)
 
 
@@ -24,10 +25,15 @@ def calibrate(
     """The activation ranges of a float network on the calibration images of the parameters.
 
     Raises:
-        UserError: more calibration images are asked for than the split holds.
+        UserError: more calibration images are asked for than the split holds, or a layer overflows on them.
     """
     images = calibration_images(dataset, config, seed)
-    return estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
+    ranges = estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
+    for place in network.in_order():
+        low, high = ranges[place.name]
+        if not (high - low).isfinite():
+            raise UserError(f"{place.name}: puts out {low:g} to {high:g} on the calibration images; see its weights")
+    return ranges
 
 
 def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -> Split:
@@ -43,7 +49,7 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
 def quantize(
     parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
 ) -> FusedMobileNetV2:
-    """The parent, quantized after training, in evaluation mode on the data set's device."""
+    """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
     network = fold_parent(parent, dataset.train.device)
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))
     return network.eval()

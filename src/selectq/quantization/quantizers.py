@@ -1,4 +1,4 @@
-"""The modules that put fake quantization into a fused network."""
+"""The fake-quantization modules of a fused network."""
 
 from collections.abc import Iterable
 
@@ -71,7 +71,7 @@ class ActivationQuantizer(nn.Module):
         return activation_scale(self.low, self.high, self.scheme)
 
     def grid(self) -> Grid:
-        """The levels that the fused activation function can reach: none below the zero point after a ReLU."""
+        """The integers that the fused activation function can reach: none below the zero point after a ReLU."""
         grid = activation_grid(self.scheme)
         if self.bounds.low < 0:
             return grid
@@ -98,7 +98,7 @@ def follow(quantizers: Iterable[ActivationQuantizer], averaging: float) -> None:
 
 
 class SummandQuantizer(ActivationQuantizer):
-    """Of activations that are added to others: all that meet in sums have whole multiples of one unit as scales."""
+    """Quantizes a summand of a residual sum. All scales that meet in a sum are whole multiples of one unit."""
 
     unit: Tensor
 
@@ -112,7 +112,7 @@ class SummandQuantizer(ActivationQuantizer):
 
 
 class SumQuantizer(SummandQuantizer):
-    """Of a residual sum, which may be a summand in its turn."""
+    """Quantizes the output of a residual sum, which may be a summand of the next."""
 
     def scale(self) -> Tensor:
         """A scalar, float32, at which no sum is near a rounding tie."""
@@ -120,10 +120,10 @@ class SumQuantizer(SummandQuantizer):
 
 
 class LayerQuantizer(nn.Module):
-    """A layer's parameters as the integer program holds them: whole levels of a scale that follows the weights.
+    """A layer's weight fake-quantizer: parameters become whole multiples of a scale that follows the weights.
 
-    The scale is free of rounding ties at the layer's output. The bias is added to the accumulator, so its level is
-    worth the input's scale times the weight's.
+    The scale is free of rounding ties at the layer's output. The bias is added to the accumulator, so its scale
+    is the input's scale times the weight's.
     """
 
     def __init__(self, scheme: WeightScheme, layer: FusedLayer, source: Place | None) -> None:
@@ -143,7 +143,7 @@ class LayerQuantizer(nn.Module):
         )
 
     def levels(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The levels of weight and bias, whole numbers in floating point, of the same shapes."""
+        """The integer codes of weight and bias, in floating point, of the same shapes."""
         (scale, bias_scale), none = self.scales(weight, bias), torch.zeros((), device=bias.device)
         return (
             to_levels(weight, per_output(scale, weight), none, weight_grid(self.scheme)),

@@ -1,5 +1,6 @@
 """Range estimators: which [low, high] an activation quantizer should cover, from calibration images."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
@@ -86,7 +87,8 @@ class HistogramEstimator(MinMaxEstimator):
             super().observe(y)
             return
         low, high = (end.item() for end in super().estimate())
-        counts = histogram(y, low, high) if high > low else torch.zeros(HISTOGRAM_BINS, dtype=torch.double)
+        has_width = 0 < high - low < math.inf
+        counts = histogram(y, low, high) if has_width else torch.zeros(HISTOGRAM_BINS, dtype=torch.double)
         self.counts = counts if self.counts is None else self.counts + counts
 
     def bins(self) -> tuple[Tensor, Tensor]:
@@ -127,7 +129,7 @@ class PercentileEstimator(HistogramEstimator):
 
 
 class MseEstimator(HistogramEstimator):
-    """Of the shrunken extremes, the range with the smallest mean squared quantization error."""
+    """The range with the smallest mean squared quantization error, among evenly shrunken versions of the extremes."""
 
     def estimate(self) -> Range:
         """The best of `MSE_CANDIDATES` evenly shrunken ranges."""

@@ -1,4 +1,4 @@
-"""Scales: how much one integer level is worth, for weights, biases and activations."""
+"""Scales: the value of one integer step, for weights, biases and activations."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,10 @@ from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import BIAS_GRID, activation_grid, middle_level, weight_grid
 
 SMALLEST_SCALE = 2.0**-60
-"""A range of width 0 (a dead channel) still gets a scale that can be divided by."""
+"""Weights of 0 (a dead channel) still get a scale that can be divided by."""
+
+WIDTH_OF_NOTHING = 1.0
+"""The width given to the range of a layer that puts out only 0: runtimes refuse scales of next to nothing."""
 
 TIE_FREE_RESOLUTION = 512
 """A tie-free scale is at most 2 / 512 coarser than the one it replaces."""
@@ -23,7 +26,7 @@ UNITS = 256
 
 
 def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
-    """Scale that puts the largest magnitude on the last level: (O, 1, ...) per channel, (1, 1, ...) per tensor.
+    """Scale that puts the largest magnitude on the last integer: (O, 1, ...) per channel, (1, 1, ...) per tensor.
 
     `weight` is (O, I, kH, kW) or (O, I).
     """
@@ -31,29 +34,29 @@ def weight_scale(weight: Tensor, scheme: WeightScheme) -> Tensor:
 
 
 def largest_magnitude(weight: Tensor, scheme: WeightScheme) -> Tensor:
-    """Of the weights that share a scale: (O,) or (1,) of a weight (O, ...)."""
+    """The largest magnitude among the weights that share a scale: (O,) or (1,) for a weight (O, ...)."""
     keep = 1 if scheme.granularity == "channel" else 0
     return torch.linalg.vector_norm(weight.detach(), math.inf, tuple(range(keep, weight.ndim))).reshape(-1)
 
 
 def covering_scale(largest: Tensor, scheme: WeightScheme) -> Tensor:
-    """The scale that puts the magnitude `largest` on the last level; of its shape."""
+    """The scale that puts the magnitude `largest` on the last integer; of its shape."""
     return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
 
 
 def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> Tensor:
-    """The scale (scalar) whose grid covers [low, high] and 0."""
+    """The scale (scalar) at which the integers cover [low, high] and 0."""
     grid = activation_grid(scheme)
     low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme.symmetric:
-        width = torch.maximum(-low, high) / (grid.quant_max - middle_level(scheme))
+        width, steps = torch.maximum(-low, high), grid.quant_max - middle_level(scheme)
     else:
-        width = (high - low) / (grid.quant_max - grid.quant_min)
-    return width.clamp(min=SMALLEST_SCALE)
+        width, steps = high - low, grid.quant_max - grid.quant_min
+    return (torch.where(width == 0, WIDTH_OF_NOTHING, width) / steps).clamp(min=SMALLEST_SCALE)
 
 
 def activation_zero_point(low: Tensor, scale: Tensor, scheme: ActivationScheme) -> Tensor:
-    """The level (scalar, a whole number in floating point) that stands for 0 in a range that begins at `low`."""
+    """The integer (scalar, in floating point) that stands for 0 in a range that begins at `low`."""
     if scheme.symmetric:
         return torch.full_like(scale, middle_level(scheme))
     grid = activation_grid(scheme)
@@ -71,7 +74,7 @@ def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -
 
 
 def scale_with_room(scale: Tensor, bias_magnitude: Tensor, input_scale: Tensor) -> Tensor:
-    """As above, of scales and the largest biases that go with them, of one shape; `input_scale` broadcasts to it."""
+    """`scale`, made coarser where the bias would not fit; all of one shape, to which `input_scale` broadcasts."""
     return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_GRID.quant_max))
 
 

@@ -58,13 +58,20 @@ def opened(folder: Path) -> Iterator["Repo"]:
 
 
 def cache_folder(checkout: Path) -> Path:
-    """Where the cache of a checkout is: an absolute path.
+    """Where the cache of a checkout is: an absolute path. The checkout need not be under git.
 
     Raises:
         UserError: DVC is not installed, or cannot read its configuration.
     """
-    with opened(checkout) as repository:
-        return Path(repository.cache.legacy.path)
+    require_dvc()
+    from dvc.config import Config, ConfigError  # noqa: PLC0415  # half a second
+
+    folder = os.path.abspath(checkout / ".dvc")
+    try:
+        named: str | None = Config(folder)["cache"].get("dir")
+    except ConfigError as error:
+        raise UserError(f"dvc: {error}") from None
+    return Path(named or os.path.join(folder, "cache"))
 
 
 def settings(sections: Mapping[str, Mapping[str, str]]) -> str:

@@ -56,11 +56,11 @@ class Outcome:
 Engine = Callable[[Job], Outcome]
 """Does a job somewhere and waits for it; called from many threads."""
 
-Run = Callable[[list[str], Path, Mapping[str, str], IO[str]], int]
-"""Runs a command in a folder and an environment, its output going to a file; its exit status."""
+Run = Callable[[list[str], Path, Mapping[str, str], IO[str] | None], int]
+"""Runs a command in a folder and an environment, its output going to a file or passed through; its exit status."""
 
 
-def run_to_its_end(command: list[str], folder: Path, environment: Mapping[str, str], log: IO[str]) -> int:
+def run_to_its_end(command: list[str], folder: Path, environment: Mapping[str, str], log: IO[str] | None) -> int:
     """As `Run`."""
     ran = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False

@@ -5,13 +5,15 @@ DVC runs one stage after another, but its processes may share a workspace: each 
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from selectq.errors import UserError
-from selectq.team.dvc import ask_dvc, run_dvc
+from selectq.team.dvc import COMMAND, ask_dvc
+from selectq.team.job import Run
+from selectq.team.processes import ended_together
 
 
 def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str]) -> None:
@@ -23,29 +25,29 @@ def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str]) -
         UserError: stages failed (the others have run).
     """
     trunk, branches = plan(dependencies(ask_dvc(folder, "dag", "--dot")))
-    if trunk:
-        _repro(folder, trunk, environment)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     shared = {**environment, "OMP_NUM_THREADS": str(threads)}
-    with ThreadPoolExecutor(jobs) as pool:
-        failures = [error for error in pool.map(lambda stages: _failure(folder, stages, shared), branches) if error]
-    if failures:
-        raise UserError(f"{'; '.join(failures)}; the other stages have run")
+    pool = ThreadPoolExecutor(jobs)
+    with ended_together() as run:
+        try:
+            # The trunk too in a thread: an exception here, such as Ctrl-C's, finds it under way and ends it.
+            failures = [*pool.map(lambda stages: _repro(run, folder, stages, environment), [trunk] if trunk else [])]
+            if not any(failures):
+                failures += pool.map(lambda stages: _repro(run, folder, stages, shared), branches)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    if any(failures):
+        raise UserError(f"{'; '.join(filter(None, failures))}; the other stages have run")
 
 
-def _failure(folder: Path, stages: Iterable[str], environment: Mapping[str, str]) -> str | None:
-    try:
-        _repro(folder, stages, environment)
-    except UserError as error:
-        return str(error)
-    return None
+def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Run these stages alone: DVC otherwise checks what they depend on, and fails where another process reads that.
 
-
-def _repro(folder: Path, stages: Iterable[str], environment: Mapping[str, str]) -> None:
-    # Single items: else DVC also checks what they depend on, and fails where another process reads that.
-    status = run_dvc(folder, ("--wait-for-lock", "repro", "--single-item", *stages), environment)
-    if status:
-        raise UserError(f"dvc repro {' '.join(stages)} failed (exit status {status}), see above")
+    Returns:
+        What went wrong, if anything.
+    """
+    status = run([*COMMAND, "--wait-for-lock", "repro", "--single-item", *stages], folder, environment, None)
+    return f"dvc repro {' '.join(stages)} failed (exit status {status}), see above" if status else None
 
 
 def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:

@@ -9,6 +9,7 @@ import torch
 from networks import CLASSES, IMAGE_SIZE, blends, calibration, coloured_dataset, float_images, same_tensors, trained
 from networks import scheme as some_scheme
 
+from selectq.data.packed import Split
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
@@ -74,6 +75,23 @@ def test_each_repair_does_something_and_leaves_the_parent_alone(repair: Repair) 
     parent = skewed()
     assert not same_tensors(repaired(repair, parent=parent), repaired())
     assert same_tensors(parent.model, skewed().model)
+
+
+@pytest.mark.parametrize("repair", ["reestimate_batchnorm", "correct_bias"])
+def test_images_of_a_repair_are_drawn_by_the_seed(repair: Repair) -> None:
+    """And are those of the calibration: ranges are fixed beforehand, so that the seed can show in nothing else."""
+    asked = []
+
+    class Watched(Split):
+        def sample(self, count: int, seed: int) -> Split:
+            asked.append((count, seed))
+            return super().sample(count, seed)
+
+    dataset = coloured_dataset()
+    watched = dataclasses.replace(dataset, train=Watched(dataset.train.images, dataset.train.labels))
+    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), (repair,))
+    quantize_repaired(trained(), watched, config, seed=7)
+    assert set(asked) == {(24, 7)} and len(asked) == 2, "for the ranges, and for the repair"
 
 
 def test_order_in_which_they_are_listed_does_not_matter() -> None:

@@ -1,1 +1,1 @@
-"""What makes quantization after training lose less, without training: each repair a function, chosen by name."""
+"""Post-training algorithms, which make quantization lose less without training: each a function, chosen by name."""

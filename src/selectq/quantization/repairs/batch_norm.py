@@ -75,7 +75,7 @@ class Measured:
         self._sizes: list[int] = []
 
     def __call__(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        """What stands for the output, both (N, C, H, W)."""
+        """The replacement of `output`; both (N, C, H, W)."""
         values = inputs[0].numel() // inputs[0].shape[1]  # of each channel; a single one has no unbiased variance
         variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=min(1, values - 1))
         statistics = (mean, variance if self._with_variance else self._running[1])

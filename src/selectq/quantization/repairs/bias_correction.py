@@ -50,7 +50,7 @@ def mean_outputs(network: FusedMobileNetV2, batches: Sequence[Tensor]) -> dict[s
 
 
 def raw_output(layer: FusedLayer, x: Tensor) -> Tensor:
-    """What a layer computes before its activation function: (N, O, H', W'), or (N, O) for the classifier."""
+    """A layer's output before its activation function: (N, O, H', W'), or (N, O) for the classifier."""
     weight, bias = layer.read_parameters(layer.weight, layer.bias)
     if isinstance(layer, FusedLinear):
         return F.linear(x, weight, bias)

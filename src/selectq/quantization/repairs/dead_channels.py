@@ -12,7 +12,7 @@ from torchvision.models import MobileNetV2
 from selectq.quantization.repairs.layers import normalised_convolutions, output_spread, running_statistics
 
 SMALLEST_SPREAD = 2.0**-8
-"""Of a living channel's output, in units of the batch norm's gamma: one step, if 8 bits covered one gamma alone."""
+"""The smallest standard deviation of a living channel's output, in gammas: one step if 8 bits covered one gamma."""
 
 NORMAL_WIDTH = 6
 """Standard deviations between which nearly all values of a normal distribution lie."""

@@ -20,10 +20,10 @@ from selectq.models.range_skew import rescale_channels
 from selectq.quantization.repairs.layers import NormalisedConv, folded_weight, output_spread
 
 LARGEST_OUTPUT = 8
-"""Of a channel, as a multiple of the median channel's: in trained networks equalization leaves it below 3."""
+"""The limit of a channel's output, in outputs of the median channel; in trained networks all stay below 3."""
 
 STEPS = 30
-"""Each brings the factors of a limited channel four times as near to their end."""
+"""Steps of the iteration; each reduces the error of a limited channel's factors to a quarter."""
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ def folded_weight(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
 
 
 def folding_factor(norm: nn.BatchNorm2d) -> Tensor:
-    """What folding multiplies each output channel's weights by, (O,), in double precision."""
+    """The factor by which folding multiplies each output channel's weights, (O,), in double precision."""
     _, variance = running_statistics(norm)
     return norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
 

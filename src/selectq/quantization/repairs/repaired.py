@@ -1,4 +1,4 @@
-"""Post-training quantization with repairs: of the FP32 network before, and of the quantized one after."""
+"""Post-training quantization with its algorithms: some change the FP32 network before, some the quantized one after."""
 
 import copy
 import dataclasses
@@ -23,21 +23,21 @@ EQUIVALENT: dict[str, Callable[[MobileNetV2], None]] = {
     "zero_dead_channels": zero_dead_channels,
     "equalize": equalize,
 }
-"""Repairs of the FP32 network that keep its function."""
+"""Algorithms that change the FP32 network and keep its function."""
 
 ADAPTED: dict[str, Callable[[MobileNetV2, WeightScheme, Iterable[Tensor]], None]] = {
     "reestimate_batchnorm": reestimate_batch_norm,
 }
-"""Repairs of the FP32 network that prepare it for rounded weights, by calibration images."""
+"""Algorithms that prepare the FP32 network for rounded weights, by calibration images."""
 
 CORRECTED: dict[str, Callable[[FusedMobileNetV2, FusedMobileNetV2, Sequence[Tensor]], None]] = {
     "correct_bias": correct_bias,
 }
-"""Repairs of the quantized network that bring it nearer to the float one, by calibration images."""
+"""Algorithms that bring the quantized network nearer to the float one, by calibration images."""
 
 
 def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> FusedMobileNetV2:
-    """The parent, quantized after training with its repairs, in evaluation mode on the data set's device.
+    """The FP32 network after post-training quantization, in evaluation mode on the data set's device.
 
     Raises:
         UserError: more calibration images are asked for than the split holds.
@@ -57,7 +57,7 @@ def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfi
 
 
 def equivalent_parent(parent: Fp32Checkpoint, repairs: Collection[str]) -> Fp32Checkpoint:
-    """The parent as repairs that keep its function leave it: what each layer of the quantized network stands for."""
+    """The FP32 network after the algorithms that keep its function: what each quantized layer is compared with."""
     model = copy.deepcopy(parent.model)
     for name, repair in EQUIVALENT.items():
         if name in repairs:
