@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--keep",
         action="store_true",
-        help="copy the small tables to results/PROFILE/, and the shipped and recommended models to models/kept/PROFILE/",
+        help="copy small tables to results/PROFILE/, and the shipped and the recommended model to models/kept/PROFILE/",
     )
     study.add_argument(
         "--jobs", metavar="N", type=_positive, default=1, help="configurations at a time, sharing the cores (default 1)"
