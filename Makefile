@@ -13,7 +13,7 @@ help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make study PROFILE=x          the same pipeline under profiles/x.yaml, in .workspaces/x/; with KEEP=1 its tables"
-	@echo "                              are kept in results/x/, with JOBS=4 four configurations run at a time"
+	@echo "                              are kept in results/x/ and its models in models/kept/x/; JOBS=4: four at a time"
 	@echo "make share                    push everything that ran to the team's remote; make fetch: get it, without training"
 	@echo "make verify                   hash the cache and all outputs, and name what is damaged"
 	@echo "make lint                     style and types"

@@ -123,7 +123,7 @@ def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
     repository.write("params.yaml", yaml.safe_dump(FEW, sort_keys=False))
     repository.write("benchmarks/results/int8.csv", "case")
     repository.write("profiles/some.yaml", "seed: 1\n")
-    for path in (".dvcignore", ".gitignore", ".gitattributes", "pyproject.toml"):
+    for path in (".dvcignore", ".gitignore", ".gitattributes"):
         repository.write(path, (CHECKOUT / path).read_text())
     repository.write(".dvc/config", "[core]\n    no_scm = true\n")
     return repository

@@ -147,7 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True)
     study = commands.add_parser("study", help="run the pipeline under a profile, apart from the checkout's own run")
     study.add_argument("profile", metavar="PROFILE", help="profiles/PROFILE.yaml is laid over params.yaml")
-    study.add_argument("--keep", action="store_true", help="copy the small tables to results/PROFILE/")
+    study.add_argument(
+        "--keep",
+        action="store_true",
+        help="copy small tables to results/PROFILE/, and the shipped and the recommended model to models/kept/PROFILE/",
+    )
     study.add_argument(
         "--jobs", metavar="N", type=_positive, default=1, help="configurations at a time, sharing the cores (default 1)"
     )

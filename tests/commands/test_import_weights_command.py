@@ -1,6 +1,7 @@
 """`selectq import-weights`: what it writes is what the parameters it prints then start from."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_profiles_images_and_geometry_are_taken(imagenet: Path, selectq: Command
     write_dataset(
         imagenet / "others.safetensors", Dataset(*(coloured_noise(12, seed) for seed in (5, 6, 7)), CLASSES, {})
     )
-    profile = {"model": {"stem_stride": 2}}
+    profile = {"model": {"stem_stride": 1}}
     write_checkout(
         imagenet,
         {
@@ -81,6 +82,7 @@ def test_profiles_images_and_geometry_are_taken(imagenet: Path, selectq: Command
             "profiles/larger.yaml": yaml.safe_dump(profile),
         },
     )
+    subprocess.run(["git", "init", "--quiet"], check=True)
     words = ("import-weights", "imagenet.tflite", "--out", "weights.safetensors")
     printed = selectq(*words, "--profile", "larger").out
     of_profile = yaml.safe_load(printed[printed.index("model:") :])

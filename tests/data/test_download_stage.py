@@ -63,7 +63,7 @@ def test_output_is_the_same_from_any_process_and_survives_a_failed_run(checkout:
 def test_damaged_archive_is_one_line(checkout: Path, here: Path, closed: str) -> None:
     archive = pack_zip(here / "bad.zip", image_files())
     archive.write_bytes(archive.read_bytes()[:3000])
-    prepare(checkout, {"imagefolder": {"source": "bad.zip", "archive_sha256": None}})
+    prepare(checkout, {"name": "imagefolder", "imagefolder": {"source": "bad.zip", "archive_sha256": None}})
     status, lines = run(checkout, closed, str(here))
     assert (status, len(lines)) == (2, 1)
     assert lines[0].startswith("error: bad.zip: damaged, or neither a zip nor a tar")

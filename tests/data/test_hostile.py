@@ -8,14 +8,18 @@ from hostile import NO_IMAGES, OUTSIDE, YAML_TEXTS, Maker, picture_bomb
 
 from selectq.data.archives import GENEROUS, read_archive
 from selectq.data.decoding import decode
+from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
 from selectq.params.load import read_yaml
 
 
 def read_all(path: Path) -> None:
     with path.open("rb") as archive:
-        for file in read_archive(archive, path.name, GENEROUS):
-            decode(file.content, str(file.path))
+        files = list(read_archive(archive, path.name, GENEROUS, LeftOut(path.name)))
+    for file in files:
+        decode(file.content, str(file.path))
+    if not files:
+        raise UserError("all of it was left out")
 
 
 FILES: Mapping[str, tuple[Maker, Callable[[Path], object]]] = {

@@ -27,8 +27,8 @@ def test_pairs_by_hand() -> None:
 def test_one_lower_logit_of_one_image_differs() -> None:
     lower = LOGITS.copy()
     lower[1, 0] -= 0.25
-    for order in (("a", "b"), ("b", "a")):
-        pairs = compare_pairs("c", dict(zip(order, (LOGITS, lower), strict=True)), LABELS)
+    for one, other in ((LOGITS, lower), (lower, LOGITS)):
+        pairs = compare_pairs("c", {"a": one, "b": other}, LABELS)
         assert pairs["logit_difference"].tolist() == [0.25] and pairs["differing_pct"].tolist() == [25.0]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -103,7 +103,7 @@ def test_compiles_to_the_same_values() -> None:
         assert_same(with_gradient(compiled(x, scales, points, grid), x), own)
 
 
-laws = settings(deadline=None, derandomize=True, max_examples=150)
+laws = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 scales = st.floats(2.0**-20, 2.0**10, width=32)
 values = st.floats(-2000, 2000, width=32)
 

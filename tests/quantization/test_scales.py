@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import coloured_noise, quantized, scheme
 
@@ -25,7 +25,7 @@ from selectq.quantization.scales import (
 )
 
 BITS = range(2, 9)
-laws = settings(deadline=None, derandomize=True, max_examples=150)
+laws = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 def scale_and_zero_point(low: float, high: float, scheme: ActivationScheme) -> tuple[torch.Tensor, torch.Tensor]:

@@ -128,7 +128,7 @@ def _open_packed(path: Path, size: int) -> LabelledImages:
             images, labels = file.get_tensor("test.images"), file.get_tensor("test.labels")
         names = [class_name(name, str(path)) for name in classes]
         labels_of_images = [names[label] for label in labels.tolist()]
-    except (OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a packed data set ({type(error).__name__}: {error})") from None
     if not len(images):
         raise UserError(f"{path}: no test images")
