@@ -144,3 +144,14 @@ def test_resize_leaves_the_right_size_alone() -> None:
 
 def test_planes_puts_channels_first() -> None:
     assert np.array_equal(planes(picture(0)), np.moveaxis(np.asarray(picture(0)), 2, 0))
+
+
+def test_jpeg_with_zeros_in_its_middle_is_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).save(content, "JPEG")
+    whole = content.getvalue()
+    half = len(whole) // 2
+    assert decode(whole, "it").size == (64, 64)
+    with pytest.raises(BadImageError, match=r"^it is damaged: "):
+        decode(whole[:half] + bytes(200) + whole[half + 200 :], "it")

@@ -93,3 +93,11 @@ def test_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match=r"packed: not a readable selectq file"):
         read_dataset(tmp_path / "packed")
+
+
+def test_sample_is_the_seed_s_and_repeats_nothing() -> None:
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 1, 1)
+    split = Split(images, torch.arange(20))
+    one, same, other = (split.sample(15, seed).labels.tolist() for seed in (0, 0, 1))
+    assert one == same != other and len(set(one)) == 15
+    assert split.sample(15, 0).images[:, 0, 0, 0].tolist() == one
