@@ -75,7 +75,7 @@ def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
     [
         ("stages/table.py", {"table"}),
         ("src/selectq/data/split.py", EVERYTHING),
-        ("src/selectq/params/configs.py", EVERYTHING),
+        ("src/selectq/params/configs.py", EVERYTHING | {"check"}),
         ("src/selectq/audit/flaws.py", AUDIT),
         ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED),
         ("src/selectq/export/onnx_program.py", CONVERTED),

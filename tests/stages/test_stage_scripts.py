@@ -182,7 +182,7 @@ def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
     """The packed test images lie in the order of their labels: the first few are all of one class."""
     first = normalise(packed_images().test.images[:4])
     network = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
-    of_one_class = level_histograms(network, ["features.14.conv.1.0"], first)
+    of_one_class = level_histograms(network, ["features.14.conv.1.0"], [first])
     found = pd.read_csv(chain.folder / "metrics/drift/tensor.histograms.csv")
     shares = [
         dict(zip(table.level, table.share, strict=True))

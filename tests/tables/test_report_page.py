@@ -23,7 +23,7 @@ from selectq.tables.sheets import Provenance, sheet2
 from selectq.tables.tables import table2
 from selectq.tables.verdict import find_verdict, rank
 
-SETTINGS = StatisticsConfig(0.95, 1000, 0.5, ())
+SETTINGS = StatisticsConfig(0.95, 0.5, ())
 
 
 class Page(HTMLParser):

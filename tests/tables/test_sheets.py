@@ -14,7 +14,7 @@ from selectq.tables.verdict import rank
 
 
 def provenance(seed: int = 0, range_skew: float = 0.0) -> Provenance:
-    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 1000, 0.25, ()))
+    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 0.25, ()))
 
 
 @pytest.fixture
