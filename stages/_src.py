@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import os
 import sys
 import types
 from pathlib import Path
@@ -24,7 +23,6 @@ compiler = _LoadedWhenAsked("torch._dynamo.utils")
 compiler.is_compile_supported = lambda _: False  # type: ignore[attr-defined]
 sys.modules[compiler.__name__] = compiler
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin halve the speed of whatever shares the cores
 gc.disable()  # nothing that importing makes is garbage; `selectq.stage.run` has the collector back
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 

@@ -26,7 +26,8 @@ def choose_device(deterministic: bool = True) -> torch.device:
     """
     _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # What `use_deterministic_algorithms` does, but for loading torch's compiler, a second of each stage's start.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a third of a step
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False  # its 11 bits blur the levels; torch's default for convolutions
