@@ -16,6 +16,10 @@ from selectq.team.job import Run
 from selectq.team.processes import ended_together
 
 
+LONGEST = "qat@"
+"""Begin the names of the stages that begin the longest branches: begun last, one would run alone in the end."""
+
+
 def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str]) -> None:
     """Run the pipeline's independent stages, `jobs` configurations at a time, each with its share of the cores.
 
@@ -66,7 +70,8 @@ def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
     for stage in order:
         if stage in own or (stage not in trunk and upstream[stage] <= trunk):
             branches.setdefault(own.get(stage, stage), []).append(stage)
-    return [stage for stage in order if stage in trunk], list(branches.values())
+    retrained_first = sorted(branches.values(), key=lambda stages: not stages[0].startswith(LONGEST))
+    return [stage for stage in order if stage in trunk], retrained_first
 
 
 def dependencies(dot: str) -> dict[str, set[str]]:
