@@ -15,7 +15,6 @@ from selectq.team.dvc import COMMAND, ask_dvc
 from selectq.team.job import Run
 from selectq.team.processes import ended_together
 
-
 LONGEST = "qat@"
 """Begin the names of the stages that begin the longest branches: begun last, one would run alone in the end."""
 
