@@ -13,7 +13,8 @@ from selectq.data.packed import SPLITS, Dataset, Split
 from selectq.data.sources import LOADERS, load_dataset
 from selectq.errors import UserError
 from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
-from selectq.params.load import load_params
+from selectq.params.load import validate
+from selectq.study import Study, study_parameters
 
 DIGITS = DataConfig(
     "digits",
@@ -82,7 +83,7 @@ def test_data_folders(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_the_committed_parameters_on_the_real_archive(checkout: Path, data_folder: Path) -> None:
-    config = load_params(checkout / "params.yaml").data
+    config = validate(study_parameters(Study(checkout, "cifar10")), "cifar10").data
     if not (data_folder / config.imagefolder.source).exists():
         pytest.skip(f"no {config.imagefolder.source} in SELECTQ_DATA: no real images here")
     dataset = load_dataset(config, [data_folder])
