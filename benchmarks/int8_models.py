@@ -18,8 +18,8 @@ from selectq.export.describe import describe_program
 from selectq.export.executorch_program import write_pte
 from selectq.export.onnx_program import OPSET, write_onnx
 from selectq.export.reference import to_reference
-from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.quantization.post_training import quantize

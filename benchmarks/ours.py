@@ -13,7 +13,7 @@ from workload import Workload, endless, prepared_batches
 from selectq.data.augment import image_batches, training_batches
 from selectq.data.packed import Split
 from selectq.drift.measure import measure_drift
-from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import calibrate, fold_parent, quantize

@@ -22,7 +22,7 @@ from torchvision.models.quantization import mobilenet_v2
 from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
 from selectq.data.packed import Split
-from selectq.models.mobilenetv2 import STAGES
+from selectq.networks.mobilenetv2 import STAGES
 from selectq.params.configs import AugmentConfig, ModelConfig
 from selectq.training.forward import Forward
 

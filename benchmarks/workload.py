@@ -14,8 +14,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise, training_batches
 from selectq.data.packed import Dataset, Split
-from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.models.mobilenetv2 import STAGES, build_mobilenetv2
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.mobilenetv2 import STAGES, build_mobilenetv2
 from selectq.params.configs import Params, QatConfig
 from selectq.params.load import choose, validate
 from selectq.study import Study, study_parameters

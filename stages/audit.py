@@ -10,7 +10,7 @@ from selectq.audit.measure import audit
 from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
-from selectq.models.checkpoint import read_fp32
+from selectq.networks.checkpoint import read_fp32
 from selectq.stage import run
 from selectq.training.device import choose_device
 

@@ -13,7 +13,7 @@ import pandas as pd
 from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.stage import run

@@ -15,7 +15,7 @@ from selectq.drift.causes import measure_causes
 from selectq.drift.distributions import level_histograms, require_convolutions
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized

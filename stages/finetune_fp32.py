@@ -12,9 +12,9 @@ from selectq.data.counts import load_checked_params
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json, write_tensors
-from selectq.models.checkpoint import Fp32Checkpoint, write_fp32
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.models.weights import load_weights
+from selectq.networks.checkpoint import Fp32Checkpoint, write_fp32
+from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.weights import load_weights
 from selectq.stage import run
 from selectq.training.batches import AugmentedImages
 from selectq.training.device import choose_device

@@ -11,7 +11,7 @@ import torch
 from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_json
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized
 from selectq.quantization.repairs.repaired import quantize_repaired

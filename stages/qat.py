@@ -12,7 +12,7 @@ import torch
 from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import count_parameters, parameters_in_scope

@@ -11,7 +11,7 @@ from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges
 from selectq.files import only_writer, write_csv
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.quantization.post_training import fold_parent
 from selectq.stage import run
 from selectq.training.device import choose_device

@@ -9,7 +9,7 @@ from pathlib import Path
 from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.files import write_tensors
-from selectq.models.parent import read_parent
+from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.stage import run
 from selectq.training.device import choose_device

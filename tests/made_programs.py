@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks import IMAGE_SIZE, checkpoint
+from small_networks import IMAGE_SIZE, checkpoint
 
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program

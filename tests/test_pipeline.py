@@ -29,7 +29,7 @@ def test_what_is_computed_depends_on_the_pinned_versions(name: str) -> None:
     """Another torch may give other bits; stages that only read metrics do not import it."""
     body = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"][name]
     pinned = {"pyproject.toml": ["project.dependencies"]} in body.get("do", body).get("params", [])
-    assert pinned == any(path in STAGES[name].sources for path in ("src/selectq/models", "src/selectq/kernels"))
+    assert pinned == any(path in STAGES[name].sources for path in ("src/selectq/networks", "src/selectq/kernels"))
 
 
 def _within(path: str, source: str) -> bool:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import flatbuffers
 import numpy as np
 import tflite
-from networks import model_config
 from numpy.typing import ArrayLike, NDArray
+from small_networks import model_config
 
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.quantization.repairs.layers import normalised_convolutions
 
 FILE_CLASSES = 1001

@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 import torch
-from networks import calibration, coloured_dataset, coloured_noise, committed_params, float_images, scheme, trained
+from small_networks import (
+    calibration,
+    coloured_dataset,
+    coloured_noise,
+    committed_params,
+    float_images,
+    scheme,
+    trained,
+)
 
 from selectq.audit.flaws import FLAWS
 from selectq.audit.forms import Granularity, Unfused

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from networks import calibration, coloured_dataset, coloured_noise, committed_params, same_tensors, trained
+from small_networks import calibration, coloured_dataset, coloured_noise, committed_params, same_tensors, trained
 
 from selectq.audit.flaws import FLAWS
 from selectq.audit.measure import audit, list_trials, spread_and_mixed

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import coloured_noise, committed_params, model_config, random_network, same_tensors, trained
+from small_networks import coloured_noise, committed_params, model_config, random_network, same_tensors, trained
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 

@@ -3,7 +3,7 @@
 import itertools
 
 import torch
-from networks import float_images, quantized, scheme
+from small_networks import float_images, quantized, scheme
 
 from selectq.audit.saturation import lost_by_saturation, saturate_products
 from selectq.quantization.fused import FusedConv2d

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from brightest import Command, write_model
-from networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
+from small_networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
 
 from selectq.export.describe import describe_program
 from selectq.export.onnx_program import write_onnx

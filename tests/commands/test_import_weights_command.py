@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 from brightest import Command
-from networks import CLASSES, coloured_noise
 from small_checkout import write_checkout
+from small_networks import CLASSES, coloured_noise
 from tflite_files import random_levels, tflite_file
 
 from selectq.data.packed import Dataset, write_dataset
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.models.weights import load_weights
+from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.weights import load_weights
 from selectq.params.load import overlay, read_yaml, validate
 
 DOWNLOAD = """

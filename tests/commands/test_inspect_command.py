@@ -8,7 +8,7 @@ import onnx
 import pytest
 from brightest import CLASSES, Command, write_model
 from made_programs import program_of
-from networks import mixed_scheme
+from small_networks import mixed_scheme
 
 from selectq.commands.inspect import operator_lines
 

@@ -6,12 +6,12 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 import torch
-from networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
+from small_networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
 from torch import Tensor, nn
 
 from selectq.drift.causes import CAUSE_COLUMNS, CAUSES, TOTAL, Split, measure_causes
 from selectq.drift.measure import Reference, measure_drift
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import AsTheyAre, FloatActivation, FusedConv2d, FusedMobileNetV2, FusedPool
 from selectq.quantization.post_training import quantize

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import float_images, mixed_scheme, quantized, scheme, trained
+from small_networks import float_images, mixed_scheme, quantized, scheme, trained
 
 from selectq.drift.distributions import channel_ranges, find_convolution, level_histograms, weight_levels
 from selectq.errors import UserError

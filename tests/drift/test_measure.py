@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 import torch
-from networks import float_images, quantized, scheme, trained
+from small_networks import float_images, quantized, scheme, trained
 from torch import Tensor, nn
 
 from selectq.drift.measure import DRIFT_COLUMNS, Reference, RelativeError, measure_drift

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_programs import program_of
-from networks import CLASSES, IMAGE_SIZE, blends, checkpoint, scheme
+from small_networks import CLASSES, IMAGE_SIZE, blends, checkpoint, scheme
 
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
@@ -104,7 +104,7 @@ def test_every_byte_is_accounted_for(ending: str) -> None:
 WRITE = """
 import sys
 from made_programs import program_of
-from networks import scheme
+from small_networks import scheme
 for ending in sys.argv[1:]:
     print(program_of(scheme(8, "channel", 8, symmetric=False), ending).path.read_bytes().hex())
 """

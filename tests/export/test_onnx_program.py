@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from made_programs import program_of
-from networks import blends, mixed_scheme, scheme
+from small_networks import blends, mixed_scheme, scheme
 
 from selectq.params.configs import widths
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME

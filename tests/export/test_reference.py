@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
+from small_networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
 from steps import flipped, integer_steps
 from torch import nn
 

@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import coloured_noise, model_config, same_tensors
+from small_networks import coloured_noise, model_config, same_tensors
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
 from selectq.kernels.float_step import FloatStep, _layer
-from selectq.models.activations import BOUNDS, UNBOUNDED, Bounds
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.training.forward import Forward
 
 pytestmark = pytest.mark.usefixtures("kernels")

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from networks import coloured_noise, quantized, quantizers, scheme, trained
+from small_networks import coloured_noise, quantized, quantizers, scheme, trained
 from test_quantized_step import SCOPES, step
 
 from selectq.data.augment import normalise

@@ -5,7 +5,16 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import calibration, coloured_dataset, coloured_noise, mixed_scheme, quantized, quantizers, scheme, trained
+from small_networks import (
+    calibration,
+    coloured_dataset,
+    coloured_noise,
+    mixed_scheme,
+    quantized,
+    quantizers,
+    scheme,
+    trained,
+)
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise

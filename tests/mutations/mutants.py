@@ -493,8 +493,8 @@ _QUANTIZATION = [
     ),
     *_of(
         "range skew",
-        "src/selectq/models/range_skew.py",
-        "models/test_range_skew.py",
+        "src/selectq/networks/range_skew.py",
+        "networks/test_range_skew.py",
         ("a skew changes the function", "    norm.bias.mul_(factors)\n", ""),
         ("skews ignore their seed", "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)"),
     ),
@@ -566,16 +566,16 @@ _ALGORITHMS = [
 _MODELS = [
     *_of(
         "networks",
-        "src/selectq/models/mobilenetv2.py",
-        "models/test_mobilenetv2.py",
+        "src/selectq/networks/mobilenetv2.py",
+        "networks/test_mobilenetv2.py",
         ("dropout is torchvision's", ", dropout=config.dropout)", ")"),
         ("the stem halves the images", "stride = (config.stem_stride, config.stem_stride)", "stride = (2, 2)"),
         ("ReLU6 stays", 'if config.activation == "relu":', "if False:"),
     ),
     *_of(
         "networks",
-        "src/selectq/models/weights.py",
-        "models/test_weights.py",
+        "src/selectq/networks/weights.py",
+        "networks/test_weights.py",
         ("own weights are of any hash", 'Checksum("sha256", config.weights_sha256)', 'Checksum("sha256", "")'),
     ),
 ]

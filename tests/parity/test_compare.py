@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from made_programs import program_of
-from networks import blends, scheme
+from small_networks import blends, scheme
 
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.forms import Form, Stored, reference_form

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from made_programs import Program, program_of
-from networks import IMAGE_SIZE, blends, calibration, checkpoint, coloured_dataset, mixed_scheme, scheme, trained
+from small_networks import IMAGE_SIZE, blends, calibration, checkpoint, coloured_dataset, mixed_scheme, scheme, trained
 
 from selectq.errors import UserError
 from selectq.export.describe import describe_program

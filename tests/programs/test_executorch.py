@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_programs import program_of
-from networks import scheme
+from small_networks import scheme
 
 from selectq.errors import UserError
 from selectq.files import METADATA_KEY

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from made_programs import program_of
-from networks import scheme
+from small_networks import scheme
 
 from selectq.errors import UserError
 from selectq.programs import torch_archive

@@ -1,11 +1,11 @@
 """Random scopes: as large as the original, of any kind of layer, the same for a seed; and the committed profile."""
 
 import pytest
-from networks import committed_params, model_config
+from small_networks import committed_params, model_config
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import build_mobilenetv2, parameter_kinds
+from selectq.networks.mobilenetv2 import build_mobilenetv2, parameter_kinds
 from selectq.quantization.controls import TOLERANCE, convolution_sizes, random_scopes
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from networks import model_config, perturbed, random_network, trained
+from small_networks import model_config, perturbed, random_network, trained
 
-from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
 from selectq.quantization.post_training import fold_parent

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import calibration, coloured_dataset, mixed_scheme, quantized, scheme, trained
+from small_networks import calibration, coloured_dataset, mixed_scheme, quantized, scheme, trained
 
 from selectq.quantization.fused import FusedLayer, FusedMobileNetV2
 from selectq.quantization.network_scales import NetworkScales

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from networks import calibration, coloured_dataset, coloured_noise, float_images, same_tensors, scheme, trained
+from small_networks import calibration, coloured_dataset, coloured_noise, float_images, same_tensors, scheme, trained
 
 from selectq.data.packed import Dataset
 from selectq.errors import UserError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     CLASSES,
     coloured_dataset,
     float_images,
@@ -19,7 +19,7 @@ from networks import (
 from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
-from selectq.models.checkpoint import write_fp32
+from selectq.networks.checkpoint import write_fp32
 from selectq.params.configs import width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.quantized import (

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from networks import quantized, scheme
+from small_networks import quantized, scheme
 from torch import Tensor
 
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
 from selectq.quantization.fused import FloatActivation

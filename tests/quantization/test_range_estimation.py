@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     IMAGE_SIZE,
     batches_of,
     calibration,
@@ -18,7 +18,7 @@ from networks import (
 )
 from torch import Tensor
 
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import activation_grid, fake_quantize
 from selectq.quantization.folding import fold

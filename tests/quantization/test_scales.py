@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import coloured_noise, quantized, scheme
+from small_networks import coloured_noise, quantized, scheme
 
 from selectq.data.augment import normalise
 from selectq.params.configs import ActivationScheme, WeightScheme

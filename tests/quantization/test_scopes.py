@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     IMAGE_SIZE,
     Unsaved,
     calibration,
@@ -22,7 +22,7 @@ from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import LAYER_KINDS, MODULE_NAMES, QatTrainingConfig
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedMobileNetV2

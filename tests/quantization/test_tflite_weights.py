@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import coloured_noise, model_config
 from numpy.typing import NDArray
+from small_networks import coloured_noise, model_config
 from tflite_files import ZERO_POINT, Levels, Pixels, per_channel, random_levels, tflite_file
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.tflite_weights import Folded, read_folded, unfold
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from networks import coloured_noise
+from small_networks import coloured_noise
 from workspaces import Workspace, packed_images
 
 from selectq.data.packed import Dataset, Split, write_dataset

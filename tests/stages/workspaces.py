@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from networks import coloured_dataset
+from small_networks import coloured_dataset
 
 from selectq.data.packed import Dataset, Split, write_dataset
 from selectq.params.load import overlay, read_yaml

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from networks import BATCH, coloured_dataset, committed_params, model_config, quantized, random_network, scheme
+from small_networks import BATCH, coloured_dataset, committed_params, model_config, quantized, random_network, scheme
 from torch import Tensor, nn
 
 from selectq.params.configs import AugmentConfig

@@ -4,7 +4,17 @@ import dataclasses
 
 import pytest
 import torch
-from networks import BATCH, NO_AUGMENT, Unsaved, coloured_dataset, committed_params, plan, quantized, scheme, trained
+from small_networks import (
+    BATCH,
+    NO_AUGMENT,
+    Unsaved,
+    coloured_dataset,
+    committed_params,
+    plan,
+    quantized,
+    scheme,
+    trained,
+)
 from torch import Tensor
 
 from selectq.data.augment import normalise

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import coloured_noise, trained
+from small_networks import coloured_noise, trained
 
 from selectq.data.augment import EVALUATION_BATCH, normalise
 from selectq.data.packed import Split

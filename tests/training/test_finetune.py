@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import committed_params, float_images, trained
+from small_networks import committed_params, float_images, trained
 from torch import Tensor
 
 from selectq.training.finetune import finetune_forward, finetune_optimizer

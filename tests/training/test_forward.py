@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import coloured_noise, quantized, quantizers, scheme
+from small_networks import coloured_noise, quantized, quantizers, scheme
 from torch import nn
 
 from selectq.data.augment import normalise

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     BATCH,
     CLASSES,
     NO_AUGMENT,
@@ -24,7 +24,7 @@ from torch import nn
 
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.loop import Hooks, HookSequence, fit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     Unsaved,
     calibration,
     coloured_dataset,

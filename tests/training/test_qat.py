@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     Unsaved,
     calibration,
     coloured_dataset,

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import coloured_noise, committed_params, float_images, quantized, quantizers, scheme, trained
+from small_networks import coloured_noise, committed_params, float_images, quantized, quantizers, scheme, trained
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise

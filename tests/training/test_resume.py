@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     CLASSES,
     calibration,
     coloured_dataset,
@@ -20,7 +20,7 @@ from networks import (
 )
 from torch import nn
 
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selectq.audit.forms import Saturating, Unfused
 from selectq.audit.setup import CALIBRATION_BATCH, Setup
 from selectq.data.augment import normalise
-from selectq.models.range_skew import skew_ranges
+from selectq.networks.range_skew import skew_ranges
 
 Flaw = Callable[[Setup, Any], Setup]
 """Setup and size of the flaw (one of its settings in `AuditFlaws`) to the flawed setup. May change `model` in place."""

@@ -12,7 +12,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.audit.saturation import saturate_products
 from selectq.drift.measure import Simulation
-from selectq.models.activations import UNBOUNDED
+from selectq.networks.activations import UNBOUNDED
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
 from selectq.quantization.folding import fold

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.load import PARAMS_FILE, choose, read_yaml, validate
 from selectq.quantization.controls import random_scopes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
 from selectq.files import sha256, write_tensors
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.study import Study, reproduced
 

@@ -1,6 +1,6 @@
 """The description that a program carries, from the network it is made of."""
 
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.params.configs import width_of
 from selectq.programs.manifest import LayerEntry, Manifest
 from selectq.quantization.fused import FusedLayer, FusedLinear

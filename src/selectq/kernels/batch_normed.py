@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 
 operators = torch.ops.selectq_batch_norm
 

@@ -6,7 +6,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.kernels.batch_normed import NormalisedLayer, NormalisedPair, NormalisedRows
 from selectq.kernels.convolutions import convolve, has_kernel
-from selectq.models.activations import BOUNDS, UNBOUNDED, Bounds
+from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
 
 
 class FloatStep:

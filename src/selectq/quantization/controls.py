@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 
 CLASSIFIER = "classifier"

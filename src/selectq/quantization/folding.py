@@ -5,8 +5,8 @@ from torch import nn
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from selectq.models.activations import BOUNDS, UNBOUNDED, Bounds
-from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
+from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.quantization.fused import (
     FusedBlock,
     FusedConv2d,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selectq.models.activations import UNBOUNDED, Bounds
+from selectq.networks.activations import UNBOUNDED, Bounds
 
 
 class FloatActivation(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
-from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold

@@ -9,7 +9,7 @@ import torch
 
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selectq.data.augment import PIXEL_SCALE
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
     BIAS_GRID,

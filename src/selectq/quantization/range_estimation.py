@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from selectq.models.activations import Bounds
+from selectq.networks.activations import Bounds
 from selectq.params.configs import ActivationScheme, CalibrationConfig
 from selectq.quantization.fake_quantize import Range, activation_grid, extremes, fake_quantize
 from selectq.quantization.fused import FloatActivation, FusedMobileNetV2

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
-from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.params.configs import LAYER_KINDS
 from selectq.quantization.fused import FusedBlock, FusedMobileNetV2
 from selectq.quantization.quantizers import ActivationQuantizer

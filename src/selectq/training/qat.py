@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from selectq.data.packed import Dataset, Split
-from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.quantized import Scheme

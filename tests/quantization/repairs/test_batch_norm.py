@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from networks import coloured_noise, scheme, trained
+from small_networks import coloured_noise, scheme, trained
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 

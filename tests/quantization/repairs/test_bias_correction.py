@@ -1,7 +1,7 @@
 """Bias correction: on the calibration images, no channel's mean output is off any more."""
 
 import torch
-from networks import calibration, coloured_dataset, scheme, trained
+from small_networks import calibration, coloured_dataset, scheme, trained
 from torch import Tensor, nn
 
 from selectq.data.augment import image_batches

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import IMAGE_SIZE, model_config, random_network, same_tensors
+from small_networks import IMAGE_SIZE, model_config, random_network, same_tensors
 from torch import nn
 from torchvision.models import MobileNetV2
 

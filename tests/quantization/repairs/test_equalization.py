@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from networks import IMAGE_SIZE, model_config, random_network, scheme, trained
+from small_networks import IMAGE_SIZE, model_config, random_network, scheme, trained
 from torchvision.models import MobileNetV2
 
-from selectq.models.range_skew import skew_ranges
+from selectq.networks.range_skew import skew_ranges
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedBlock

@@ -6,15 +6,24 @@ from typing import get_args
 
 import pytest
 import torch
-from networks import CLASSES, IMAGE_SIZE, blends, calibration, coloured_dataset, float_images, same_tensors, trained
-from networks import scheme as some_scheme
+from small_networks import (
+    CLASSES,
+    IMAGE_SIZE,
+    blends,
+    calibration,
+    coloured_dataset,
+    float_images,
+    same_tensors,
+    trained,
+)
+from small_networks import scheme as some_scheme
 
 from selectq.data.packed import Split
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.models.range_skew import skew_ranges
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.range_skew import skew_ranges
 from selectq.params.configs import PtqConfig, Repair
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.parity.forms import program_forms, reference_form, simulation_form

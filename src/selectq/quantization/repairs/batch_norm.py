@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.models.mobilenetv2 import parameter_kinds
+from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.params.configs import WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.repairs.dead_channels import constant_channels

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from selectq.models.range_skew import rescale_channels
+from selectq.networks.range_skew import rescale_channels
 from selectq.quantization.repairs.layers import NormalisedConv, folded_weight, output_spread
 
 LARGEST_OUTPUT = 8

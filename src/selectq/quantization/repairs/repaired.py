@@ -9,7 +9,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset
-from selectq.models.checkpoint import Fp32Checkpoint
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, WeightScheme
 from selectq.quantization.fused import FusedMobileNetV2
 from selectq.quantization.post_training import calibration_images, fold_parent, quantize

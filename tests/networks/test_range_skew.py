@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from networks import model_config, random_network, same_tensors
+from small_networks import model_config, random_network, same_tensors
 from torchvision.models import MobileNetV2
 
-from selectq.models.range_skew import skew_ranges
+from selectq.networks.range_skew import skew_ranges
 from selectq.quantization.folding import fold
 from selectq.quantization.fused import FusedConv2d
 

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from networks import CLASSES, model_config, same_tensors, trained
 from safetensors.torch import save_file
+from small_networks import CLASSES, model_config, same_tensors, trained
 
 from selectq.errors import UserError
-from selectq.models import weights
-from selectq.models.checkpoint import write_fp32
-from selectq.models.mobilenetv2 import build_mobilenetv2
-from selectq.models.weights import load_weights
+from selectq.networks import weights
+from selectq.networks.checkpoint import write_fp32
+from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.weights import load_weights
 from selectq.params.configs import ModelConfig
 
 

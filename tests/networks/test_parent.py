@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import torch
-from networks import same_tensors, trained
+from small_networks import same_tensors, trained
 
-from selectq.models.checkpoint import write_fp32
-from selectq.models.parent import read_parent
+from selectq.networks.checkpoint import write_fp32
+from selectq.networks.parent import read_parent
 
 
 def test_parent_has_skewed_ranges_and_the_same_function(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 import torch
-from networks import model_config
+from small_networks import model_config
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from selectq.models.mobilenetv2 import build_mobilenetv2, parameter_kinds
+from selectq.networks.mobilenetv2 import build_mobilenetv2, parameter_kinds
 from selectq.params.configs import CONVOLUTION_NAMES, LAYER_KINDS
 
 

@@ -1,4 +1,4 @@
-"""Small networks, schemes and images that the tests of models, quantization, training, drift and export share."""
+"""Small networks, schemes and images that the tests of networks, quantization, training, drift and export share."""
 
 import copy
 import functools
@@ -11,8 +11,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import image_batches, normalise
 from selectq.data.packed import Dataset, Split
-from selectq.models.checkpoint import Fp32Checkpoint
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import (
     ActivationScheme,
     AugmentConfig,

@@ -8,7 +8,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
-from selectq.models.mobilenetv2 import build_mobilenetv2
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ModelConfig
 
 

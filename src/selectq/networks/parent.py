@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from selectq.models.checkpoint import Fp32Checkpoint, read_fp32
-from selectq.models.range_skew import skew_ranges
+from selectq.networks.checkpoint import Fp32Checkpoint, read_fp32
+from selectq.networks.range_skew import skew_ranges
 
 
 def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import coloured_dataset, quantized, same_tensors, scheme, trained
+from small_networks import coloured_dataset, quantized, same_tensors, scheme, trained
 
 from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
-from selectq.models.checkpoint import read_fp32, write_fp32
+from selectq.networks.checkpoint import read_fp32, write_fp32
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 
 
