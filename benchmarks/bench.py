@@ -23,11 +23,12 @@ from bounds import all_parameters, count_work, measure_ceilings
 from growth import VARIANTS, Variant, growth
 from machine import machine_slug
 from report import Comparison, draw, sentence, table
-from timing import Side, Timing, Trainer, time_in_turns
+from timing import Side, Trainer, time_in_turns
 from workload import Workload, random_dataset, shrunk, study_params
 
 from selectq.errors import UserError
 from selectq.files import write_csv
+from selectq.latency.turns import Timing
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.stage import run
 from selectq.training.device import choose_device

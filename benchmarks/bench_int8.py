@@ -3,11 +3,6 @@
 Ours is the project's INT8 ONNX program in ONNX Runtime, made by the functions that the stages call. All sides of a
 comparison run in this process, in turns, on one thread and on all; medians over the rounds are reported.
 
-Threads that wait for work spin for a while before they sleep, and would take time from the next side. That is left as
-each runtime has it by default, since it is part of its speed; instead, all rest before each turn for longer than any
-was seen to spin (20 ms). ONNX Runtime and OpenVINO have threads of their own for each session; PyTorch's number is set
-for the process before a setting is measured, ExecuTorch's before its program is loaded.
-
 Goals are set for CPUs with VNNI. Writes `int8_<hardware>_<versions>.csv` and a picture beside it; with --profile,
 `int8_profile_<hardware>_<versions>.csv` instead. Leave the machine alone meanwhile.
 """
@@ -21,21 +16,21 @@ import torch
 from int8_cases import ALL_PEERS, BATCHES, CASES, OPENVINO_FP32, ORT_FP32, ORT_STATIC, Case, Setting
 from int8_models import Models
 from int8_picture import draw
-from int8_profile import OperatorTime, profile, profile_table
+from int8_profile import OperatorTime, operator_times, profile_table
 from int8_report import Result, sentence, table
 from int8_sides import PEERS, ours
-from int8_timing import Turns, time_sides
 from machine import has_vnni, machine_slug
-from timing import Timing
 
 from selectq.errors import UserError
 from selectq.files import write_csv
+from selectq.latency.operators import profile
+from selectq.latency.turns import TURNS, Timing, Turns, images_per_second, time_sides
+from selectq.programs.manifest import INPUT_NAME
 from selectq.stage import run
 
 HERE = Path(__file__).resolve().parent
 OURS = "ours"
 
-TURNS = Turns(repeats=9, rest=0.03, burn_in=0.05, seconds=0.25)
 QUICK_TURNS = Turns(repeats=2, rest=0.0, burn_in=0.0, seconds=0.0)
 
 PROFILED_IMAGES = 1024
@@ -82,7 +77,8 @@ def _measure_setting(case: Case, models: Models, setting: Setting, turns: Turns)
     peers = [name for name in case.peers if PEERS[name].installed]
     sides = {OURS: ours(models, setting)} | {name: PEERS[name].prepare(models, setting) for name in peers}
     label = f"{case.name}, batch {setting.batch}, threads {setting.threads}"
-    speeds = time_sides(sides, setting.batch, turns, label)
+    timed = time_sides(sides, turns, label)
+    speeds = {name: images_per_second(seconds, setting.batch) for name, seconds in timed.items()}
     goals = {name: case.goal(name, setting) if has_vnni() else None for name in peers}
     results = [Result(case.name, setting, name, goals[name], Timing(speeds[OURS], speeds[name])) for name in peers]
     print(*map(sentence, results), sep="\n", flush=True)
@@ -98,7 +94,8 @@ def _profile(path: Path, images: int) -> None:
             for side, file in files.items():
                 inputs = models.pixels if side == OURS else models.images
                 for batch in BATCHES:
-                    profiles[f"{case.name}: {side}", batch] = profile(file, inputs[:batch], images // batch)
+                    nodes = profile(file, {INPUT_NAME: inputs[:batch]}, images // batch, threads=1)
+                    profiles[f"{case.name}: {side}", batch] = operator_times(nodes)
     write_csv(path, profile_table(profiles))
 
 

@@ -10,11 +10,11 @@ from time import perf_counter
 import torch
 import yaml
 from report import Comparison
-from timing import Timing
 from workload import CHECKOUT, random_dataset, study_document
 
 from selectq.data.packed import Split, write_dataset
 from selectq.errors import UserError
+from selectq.latency.turns import Timing
 
 IMAGES = 1280  # of each split, random: memory depends on the batches, not on how many there are
 START_LIMIT = 2.5  # seconds

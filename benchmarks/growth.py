@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import ours
 import torch
 from report import Comparison
-from timing import Side, Timing, time_in_turns
+from timing import Side, time_in_turns
 from workload import IMAGE_SIZE, Workload, random_dataset
+
+from selectq.latency.turns import Timing
 
 BATCH = 128
 REFERENCE = f"width 1.0, {IMAGE_SIZE} px, batch {BATCH}"

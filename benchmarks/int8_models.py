@@ -10,7 +10,6 @@ from int8_cases import BATCHES, Case
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from quiet import quiet
 from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
 from selectq.data.augment import normalise
@@ -18,6 +17,7 @@ from selectq.export.describe import describe_program
 from selectq.export.executorch_program import write_pte
 from selectq.export.onnx_program import OPSET, write_onnx
 from selectq.export.reference import to_reference
+from selectq.latency.quiet import quiet
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 from int8_cases import Setting
-from timing import Spread, Timing, spread
+
+from selectq.latency.turns import Spread, Timing, spread
 
 COLUMNS = ["case", "batch", "threads", "ours", "peer_name", "peer", "ratio", "goal", "met", "repeats"]
 

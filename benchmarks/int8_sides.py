@@ -5,16 +5,10 @@ normalised already, which costs them nothing here: a handicap for ours.
 """
 
 import copy
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
-import onnxruntime
 import torch
 from int8_cases import (
     COMPILED,
@@ -28,14 +22,12 @@ from int8_cases import (
     Setting,
 )
 from int8_models import Models
-from int8_timing import Run
 from machine import has_vnni
-from numpy.typing import NDArray
-from quiet import quiet
 from torch import Tensor, nn
 
-from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME
-from selectq.programs.program import open_program
+from selectq.latency.quiet import quiet
+from selectq.latency.runtimes import executorch, onnx_runtime, openvino
+from selectq.latency.turns import Run
 
 
 @dataclass(frozen=True)
@@ -54,26 +46,6 @@ class Peer:
 def ours(models: Models, setting: Setting) -> Run:
     """Our ONNX program in ONNX Runtime."""
     return onnx_runtime(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
-
-
-def onnx_runtime(model: Path, images: NDArray[Any], threads: int) -> Run:
-    """An ONNX file in ONNX Runtime with its default optimisations."""
-    providers = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(model, session_options(threads), providers=providers)
-    feed = {INPUT_NAME: images}
-    return lambda: session.run(None, feed)[0]
-
-
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """One operator at a time, on so many threads, which wait for the next one spinning, as is the default."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry(*EXACT_PRODUCTS)
-    options.log_severity_level = 3
-    return options
 
 
 def _onnx_runtime_fp32(models: Models, setting: Setting) -> Run:
@@ -130,47 +102,15 @@ def _torch_images(models: Models, setting: Setting) -> Tensor:
 
 
 def _openvino_fp32(models: Models, setting: Setting) -> Run:
-    return _openvino(models.fp32_onnx, models.images[: setting.batch], setting.threads)
+    return openvino(models.fp32_onnx, models.images[: setting.batch], setting.threads)
 
 
 def _openvino_int8(models: Models, setting: Setting) -> Run:
-    return _openvino(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
-
-
-def _openvino(model: Path, images: NDArray[Any], threads: int) -> Run:
-    """An ONNX file compiled for this very batch."""
-    core = _import_openvino().Core()
-    program = core.read_model(model)
-    program.reshape(list(images.shape))
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # otherwise bfloat16, where the CPU has it
-        "ENABLE_CPU_PINNING": False,  # as for all other sides
-    }
-    request = core.compile_model(program, "CPU", settings).create_infer_request()
-    return lambda: request.infer([images], share_inputs=True, share_outputs=True)[0]
-
-
-def _import_openvino() -> ModuleType:
-    """Without the package by which an import of OpenVINO would be reported to its makers."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how Python marks what must not be imported
-    with quiet():
-        import openvino  # noqa: PLC0415
-    return openvino
+    return openvino(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
 
 
 def _executorch(models: Models, setting: Setting) -> Run:
-    """Its threads are one pool for the process, which a program takes when it is loaded."""
-    path = models.int8_pte
-    with quiet():
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool  # noqa: PLC0415
-
-        _unsafe_reset_threadpool(setting.threads)
-    program = open_program(path)
-    pixels: NDArray[np.uint8] = models.pixels[: setting.batch]
-    return lambda: program.logits(pixels)
+    return executorch(models.int8_pte, models.pixels[: setting.batch], setting.threads)
 
 
 PEERS: Mapping[str, Peer] = {

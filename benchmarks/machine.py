@@ -4,13 +4,11 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from selectq.programs import saturation
 
-CPU_INFO = Path("/proc/cpuinfo")
 VECTOR_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp")
 """Instruction sets that decide the speed of training or INT8, the most telling first."""
 
@@ -29,7 +27,7 @@ def machine_slug(device: torch.device, packages: Sequence[str] = ("torch", "torc
 
 def has_vnni() -> bool:
     """Whether this CPU multiplies and adds four pairs of 8-bit integers in one step."""
-    return saturation.has_vnni(_cpu_text())
+    return saturation.has_vnni(saturation.read_cpu_info())
 
 
 def cpu_slug(info: Mapping[str, str], threads: int) -> str:
@@ -55,11 +53,7 @@ def release(package_version: str) -> str:
 
 
 def _this_cpu() -> dict[str, str]:
-    return _cpu_info(_cpu_text())
-
-
-def _cpu_text() -> str:
-    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
+    return _cpu_info(saturation.read_cpu_info())
 
 
 def _cpu_info(text: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import ours
 import torch
 from PIL import Image
-from quiet import quiet
 from timing import Batch, Trainer
 from torch import Tensor, nn
 from torch._functorch import config as functorch_config
@@ -22,6 +21,7 @@ from torchvision.models.quantization import mobilenet_v2
 from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
 from selectq.data.packed import Split
+from selectq.latency.quiet import quiet
 from selectq.networks.mobilenetv2 import STAGES
 from selectq.params.configs import AugmentConfig, ModelConfig
 from selectq.training.forward import Forward

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from timing import Spread, Timing, spread
 
 from selectq.files import written_whole
+from selectq.latency.turns import Spread, Timing, spread
 
 LIGHT_BLUE, ORANGE = "#56B4E9", "#D55E00"
 """Of Okabe and Ito's palette: told apart with any colour vision, and in grey."""

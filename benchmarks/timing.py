@@ -1,16 +1,16 @@
-"""Several kinds of work timed in turns in one process, so that what else the machine does hits all alike."""
+"""Training steps and passes, timed in turns by the package's clock."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median
+from functools import partial
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selectq.progress import progress
+from selectq.latency.turns import take_turns
 from selectq.training.forward import Forward
 from selectq.training.loop import Hooks
 
@@ -26,7 +26,7 @@ class Side:
         work: does it once, and returns how many images that took.
         deterministic: whether it runs with deterministic algorithms.
         steps: how often it is done in a turn.
-        check: raises an error if the work was not done, before any is timed.
+        check: raises an error if the work was not done; called after every turn.
     """
 
     work: Callable[[], int]
@@ -74,41 +74,9 @@ class Trainer:
             raise RuntimeError(f"the step trains {len(filters) - idle} of its {len(filters)} filters")
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, median and largest of some repeats."""
-
-    low: float
-    median: float
-    high: float
-
-
-def spread(values: list[float]) -> Spread:
-    return Spread(min(values), median(values), max(values))
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Images per second of both sides; entries at the same place were measured in the same round."""
-
-    ours: list[float]
-    peer: list[float]
-
-    def ratios(self) -> list[float]:
-        """Ours over the peer, round by round: slow drifts of the machine's speed cancel."""
-        return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
-
-
 def time_in_turns(sides: Mapping[str, Side], repeats: int, label: str) -> dict[str, list[float]]:
     """Images per second of each side, round by round; each has one turn in a round, after one that does not count."""
-    for side in sides.values():
-        _images_per_second(side)
-        side.check()
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in progress(range(repeats), repeats, label, unit="round"):
-        for name, side in sides.items():
-            speeds[name].append(_images_per_second(side))
-    return speeds
+    return take_turns({name: partial(_images_per_second, side) for name, side in sides.items()}, repeats, label)
 
 
 def _images_per_second(side: Side) -> float:
@@ -119,7 +87,9 @@ def _images_per_second(side: Side) -> float:
         start = perf_counter()
         images = sum(side.work() for _ in range(side.steps))
         _wait_for_device()
-        return images / (perf_counter() - start)
+        speed = images / (perf_counter() - start)
+    side.check()
+    return speed
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def test_vnni_is_read_from_the_flags(
 ) -> None:
     cpu_info = tmp_path / "cpuinfo"
     cpu_info.write_text(f"model name : Some CPU\nflags\t: {flags}\n\nmodel name : Other\n", encoding="utf-8")
-    monkeypatch.setattr("machine.CPU_INFO", cpu_info)
+    monkeypatch.setattr("selectq.programs.saturation.CPU_INFO", cpu_info)
     assert has_vnni() is expected
 
 

@@ -7,7 +7,8 @@ import pytest
 from int8_cases import Setting
 from int8_picture import draw
 from int8_report import COLUMNS, Result, sentence, table
-from timing import Spread, Timing
+
+from selectq.latency.turns import Spread, Timing
 
 ONE_THREAD = Setting(64, 1)
 

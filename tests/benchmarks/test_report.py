@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from report import COLUMNS, Comparison, draw, sentence, table
-from timing import Timing
+
+from selectq.latency.turns import Timing
 
 
 def _comparison(goal: float | None, ours: list[float], peer: list[float]) -> Comparison:

@@ -1,36 +1,13 @@
-"""Ratio arithmetic, and the order in which sides are timed."""
+"""The order in which sides are timed, and that what does not train is not."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from timing import Side, Spread, Timing, Trainer, spread, time_in_turns
+from timing import Side, Trainer, time_in_turns
 from torch import nn
 
 from selectq.training.loop import Hooks
-
-
-def test_ratios_are_taken_pair_by_pair() -> None:
-    assert Timing(ours=[300.0, 150.0, 400.0], peer=[200.0, 50.0, 100.0]).ratios() == [1.5, 3.0, 4.0]
-
-
-def test_ratio_ignores_a_drift_that_hits_both_sides() -> None:
-    assert spread(Timing(ours=[600.0, 300.0, 60.0], peer=[400.0, 200.0, 40.0]).ratios()) == Spread(1.5, 1.5, 1.5)
-
-
-def test_median_of_ratios_is_not_the_ratio_of_medians() -> None:
-    timing = Timing(ours=[10.0, 20.0, 30.0], peer=[10.0, 5.0, 20.0])
-    assert spread(timing.ratios()).median == 1.5
-    assert spread(timing.ours).median / spread(timing.peer).median == 2.0
-
-
-def test_spread() -> None:
-    assert spread([3.0, 1.0, 2.0, 8.0]) == Spread(1.0, 2.5, 8.0)
-
-
-def test_ratios_need_as_many_repeats_of_both_sides() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        Timing(ours=[1.0, 2.0], peer=[1.0]).ratios()
 
 
 def test_sides_take_turns_after_one_that_does_not_count_and_each_opens_with_an_untimed_step() -> None:

@@ -1,0 +1,89 @@
+"""What a program file is fed, and which files are refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from made_programs import program_of
+from onnx import TensorProto, helper
+from small_networks import IMAGE_SIZE, scheme
+
+from selectq.errors import UserError
+from selectq.latency.runtimes import RUNTIMES, Images, Runtime, read_images
+
+Sizes = Sequence[int | str]
+
+
+def write_sum(path: Path, *inputs: tuple[str, int, Sizes]) -> Path:
+    """An ONNX file that puts out each of its inputs, given as name, type and sizes, as float."""
+    taken = [helper.make_tensor_value_info(*entry) for entry in inputs]
+    given = [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, sizes) for name, _, sizes in inputs]
+    nodes = [helper.make_node("Cast", [name], [f"{name}_out"], to=TensorProto.FLOAT) for name, _, _ in inputs]
+    graph = helper.make_graph(nodes, "graph", taken, given)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sizes", "expected"),
+    [
+        (TensorProto.FLOAT, ["n", 3, 8, 6], Images("x", "float32", (3, 8, 6))),
+        (TensorProto.UINT8, ["n", 8, 6, 3], Images("x", "uint8", (8, 6, 3))),
+        (TensorProto.FLOAT, [4, 1, 8, 6], Images("x", "float32", (1, 8, 6), least=4, most=4)),
+    ],
+)
+def test_any_onnx_file_of_images_is_read(dtype: int, sizes: Sizes, expected: Images, tmp_path: Path) -> None:
+    assert read_images(write_sum(tmp_path / "m.onnx", ("x", dtype, sizes))) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (
+            [("a", TensorProto.FLOAT, ["n", 3, 8, 8]), ("b", TensorProto.FLOAT, ["n", 3, 8, 8])],
+            "takes 2 inputs (a, b); allowed: one input, of images",
+        ),
+        ([("x", TensorProto.INT64, ["n", 3, 8, 8])], "the input x is tensor(int64) (n, 3, 8, 8); allowed: "),
+        ([("x", TensorProto.FLOAT, ["n", 128])], "the input x is tensor(float) (n, 128); allowed: "),
+        ([("x", TensorProto.FLOAT, [])], "the input x is tensor(float) (); allowed: "),
+        (
+            [("x", TensorProto.FLOAT, ["n", 3, "height", "width"])],
+            "the input x is tensor(float) (n, 3, height, width); allowed: uint8 or float32 images, (batch, 3 fixed "
+            "sizes)",
+        ),
+    ],
+)
+def test_what_takes_no_images_is_refused(inputs: list[tuple[str, int, Sizes]], message: str, tmp_path: Path) -> None:
+    path = write_sum(tmp_path / "m.onnx", *inputs)
+    with pytest.raises(UserError) as error:
+        read_images(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+def test_images_fill_the_range_and_are_the_same_each_time() -> None:
+    levels, numbers = (Images("x", dtype, (3, 8, 8)).random(4) for dtype in ("uint8", "float32"))
+    assert (levels.shape, levels.dtype, levels.min(), levels.max()) == ((4, 3, 8, 8), np.uint8, 0, 255)
+    assert numbers.dtype == np.float32 and 0 <= numbers.min() < 0.02 and 0.98 < numbers.max() < 1
+    assert np.array_equal(levels, Images("y", "uint8", (3, 8, 8)).random(4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime.name != "OpenVINO"])
+def test_runtimes_compute_the_same(runtime: Runtime) -> None:
+    """OpenVINO, which is no backend of the parity check, rounds otherwise: tests of the benchmark look at it."""
+    if not runtime.installed:
+        pytest.skip(f"{runtime.package} is not installed")
+    program = program_of(scheme(), runtime.ending)
+    images = read_images(program.path)
+    assert images == Images(
+        "pixels", "uint8", (3, IMAGE_SIZE, IMAGE_SIZE), most=256 if runtime.ending == ".pte" else None
+    )
+    pixels = images.random(8)
+    with torch.no_grad():
+        expected = program.reference(torch.from_numpy(pixels)).argmax(1).tolist()
+    logits = np.asarray(runtime.prepare(program.path, pixels, torch.get_num_threads())())
+    assert logits.argmax(1).tolist() == expected
+    assert len(set(expected)) > 1
