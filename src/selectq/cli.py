@@ -118,6 +118,14 @@ def _inspect(arguments: argparse.Namespace) -> None:
     run_inspect(arguments.model, arguments.layers_csv)
 
 
+def _bench(arguments: argparse.Namespace) -> None:
+    from selectq.commands.bench import Plan, run_bench  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    plan = Plan(arguments.batch, arguments.threads, arguments.seconds, arguments.layers)
+    run_bench(arguments.files, plan, arguments.json)
+
+
 def _import_weights(arguments: argparse.Namespace) -> None:
     from selectq.commands.import_weights import run_import_weights  # noqa: PLC0415
 
@@ -176,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="name the class of each image"))
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
+    _add_bench(commands.add_parser("bench", help="time programs on this machine, side by side"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
     claims = commands.add_parser("claims", help="write results/claims.md, docs/results.md and README's table")
@@ -246,6 +255,24 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     _add_model(inspect)
     inspect.add_argument("--layers-csv", metavar="FILE", type=Path, help="write the table of the layers as CSV too")
     inspect.set_defaults(command=_inspect)
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="an INT8 program (.onnx, .pt2 or .pte), or any ONNX file with one input of uint8 or float32 images",
+    )
+    bench.add_argument("--batch", metavar="N", nargs="+", type=int, default=[1], help="images at once (default 1)")
+    bench.add_argument("--threads", metavar="N", nargs="+", type=int, default=[1], help="of each program (default 1)")
+    bench.add_argument("--layers", action="store_true", help="profile ONNX files node by node, too")
+    bench.add_argument(
+        "--seconds", metavar="S", type=float, default=2.0, help="on the clock, for each row of the tables (default 2)"
+    )
+    bench.add_argument("--json", metavar="FILE", type=Path, help="write the figures as JSON too")
+    bench.set_defaults(command=_bench)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

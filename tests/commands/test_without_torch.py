@@ -42,9 +42,9 @@ def images(here: Path) -> Path:
     return Path("images")
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "bench"])
 def test_onnx_needs_no_torch(command: str, network_program: Path, images: Path) -> None:
-    data = [] if command == "inspect" else [images]
+    data = [images] if command in ("predict", "evaluate") else []
     assert modules_after(SCRIPT, command, network_program, *data) == []
 
 
