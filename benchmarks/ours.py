@@ -15,7 +15,7 @@ from selectq.data.packed import Split
 from selectq.drift.measure import measure_drift
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import calibrate, fold_parent, quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
@@ -63,7 +63,7 @@ def classifier(workload: Workload, name: str) -> Trainer:
     return Trainer(network.train().classifier, build_optimizer(learning, config, training), batches)
 
 
-def quantized(workload: Workload, config: QatConfig) -> tuple[FusedMobileNetV2, Fp32Checkpoint]:
+def quantized(workload: Workload, config: QatConfig) -> tuple[Network, Fp32Checkpoint]:
     """A quantized network as a configuration starts from, and its parent."""
     parent = workload.parent()
     scheme = Scheme(config.weights, config.activations)

@@ -12,7 +12,7 @@ from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import ReferenceNetwork, to_reference
 from selectq.programs.manifest import Manifest
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
 
 _folder = tempfile.TemporaryDirectory(prefix="programs")
@@ -23,7 +23,7 @@ atexit.register(_folder.cleanup)
 class Program:
     """A converted network: its simulation, its reference form, and its program file."""
 
-    simulation: FusedMobileNetV2
+    simulation: Network
     reference: ReferenceNetwork
     manifest: Manifest
     path: Path

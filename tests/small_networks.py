@@ -22,7 +22,7 @@ from selectq.params.configs import (
     WeightScheme,
 )
 from selectq.params.load import load_params
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
@@ -172,11 +172,11 @@ def trained(activation: str = "relu") -> Fp32Checkpoint:
 
 
 @functools.cache
-def _quantized(scheme: Scheme) -> FusedMobileNetV2:
+def _quantized(scheme: Scheme) -> Network:
     return quantize(trained(), coloured_dataset(), calibration(), scheme, seed=0)
 
 
-def quantized(scheme: Scheme) -> FusedMobileNetV2:
+def quantized(scheme: Scheme) -> Network:
     """The trained network, quantized after training."""
     return copy.deepcopy(_quantized(scheme))
 

@@ -6,8 +6,8 @@ import torch
 from small_networks import float_images, quantized, scheme
 
 from selectq.audit.saturation import lost_by_saturation, saturate_products
-from selectq.quantization.fused import FusedConv2d
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.network import ConvNode
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
 
 def test_lost_is_what_16_bits_do_not_hold() -> None:
@@ -31,10 +31,10 @@ def test_seven_bits_never_saturate() -> None:
 def test_layer_loses_what_its_pairs_lose() -> None:
     network = quantized(scheme())
     layer, source = next((layer, source) for layer, source in network.inputs() if layer.name == "features.3.conv.0.0")
-    assert isinstance(layer, FusedConv2d) and source is not None
-    stored, output, parameters = source.activation, layer.activation, layer.read_parameters
+    assert isinstance(layer, ConvNode) and source is not None
+    stored, output, parameters = source.activation, layer.activation, layer.weight_quantizer
     assert isinstance(stored, ActivationQuantizer) and isinstance(output, ActivationQuantizer)
-    assert isinstance(parameters, LayerQuantizer)
+    assert isinstance(parameters, WeightQuantizer)
     layer.weight.data.abs_()  # of one sign: pairs do not cancel
     layer.bias.data.zero_()
     x = torch.full((1, layer.weight.shape[1], 2, 2), stored.high.item())

@@ -17,7 +17,7 @@ from torch import nn
 from workload import Workload, random_dataset, shrunk, study_params
 
 from selectq.errors import UserError
-from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.network import ConvNode
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.training.qat import RangeFollower
 
@@ -115,15 +115,15 @@ def test_qat_sides_train_every_layer(workload: Workload, side: Callable[[Workloa
 
 def test_drift_takes_the_passes_that_are_counted(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     convolutions = list[int]()
-    plain = FusedConv2d.forward
+    plain = ConvNode.forward
 
-    def counted(layer: FusedConv2d, x: torch.Tensor) -> torch.Tensor:
+    def counted(layer: ConvNode, x: torch.Tensor) -> torch.Tensor:
         convolutions.append(len(x))
         return plain(layer, x)
 
     monkeypatch.setattr(ours, "quantized_forward", lambda network, device: network)  # kernels cannot be counted
     work = ours.drift(workload)
-    monkeypatch.setattr(FusedConv2d, "forward", counted)
+    monkeypatch.setattr(ConvNode, "forward", counted)
     assert work() == ours.DRIFT_PASSES * len(workload.dataset.test)
     assert len(convolutions) == ours.DRIFT_PASSES * 52
 

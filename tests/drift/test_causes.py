@@ -6,14 +6,14 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 import torch
-from small_networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
+from networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
 from torch import Tensor, nn
 
 from selectq.drift.causes import CAUSE_COLUMNS, CAUSES, TOTAL, Split, measure_causes
 from selectq.drift.measure import Reference, measure_drift
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import Bounds
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import AsTheyAre, FloatActivation, FusedConv2d, FusedMobileNetV2, FusedPool
+from selectq.quantization.network import Identity, FloatActivation, ConvNode, Network, FusedPool
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
@@ -23,11 +23,11 @@ SUM = "features.5"
 ROUNDING = ["weight rounding", "clipping", "activation rounding"]
 
 
-def parent(activation: str = "relu") -> FusedMobileNetV2:
+def parent(activation: str = "relu") -> Network:
     return fold(trained(activation).model).to(memory_format=torch.channels_last)
 
 
-def causes_of(network: FusedMobileNetV2, *batches: Tensor) -> pd.DataFrame:
+def causes_of(network: Network, *batches: Tensor) -> pd.DataFrame:
     """Drift with units as rows and causes as columns, in network order."""
     table = measure_causes(parent(), network, batches or (float_images(8, seed=3),))
     return table.pivot(index="layer", columns="cause", values="drift").loc[table["layer"].unique()]
@@ -36,29 +36,29 @@ def causes_of(network: FusedMobileNetV2, *batches: Tensor) -> pd.DataFrame:
 class FixedParameters(nn.Module):
     """Reads what a quantizer made of the parameters, whatever becomes of the scales around the layer."""
 
-    def __init__(self, layer: FusedConv2d) -> None:
+    def __init__(self, layer: ConvNode) -> None:
         super().__init__()
-        weight, bias = layer.read_parameters(layer.weight, layer.bias)
+        weight, bias = layer.weight_quantizer(layer.weight, layer.bias)
         self.values = weight.detach(), bias.detach()
 
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return self.values
 
 
-def part_quantized(weights: bool, activations: bool, only: str | None = None) -> FusedMobileNetV2:
+def part_quantized(weights: bool, activations: bool, only: str | None = None) -> Network:
     """The network with 8-bit parameters, 8-bit activations, or both, everywhere or in one layer."""
     network = quantized(scheme())
-    fixed = {layer: FixedParameters(layer) for layer in network.fused_layers()}
-    for layer in network.fused_layers():
+    fixed = {layer: FixedParameters(layer) for layer in network.layers()}
+    for layer in network.layers():
         here = weights and only in (None, layer.name)
-        layer.read_parameters = fixed[layer] if here else AsTheyAre()
-    for place in network.places():
+        layer.weight_quantizer = fixed[layer] if here else Identity()
+    for place in network.sites():
         if not (activations and only in (None, place.name)):
             place.activation = FloatActivation(place.bounds)
     return network
 
 
-def outputs_of(float_form: FusedMobileNetV2, network: FusedMobileNetV2) -> dict[str, list[Tensor]]:
+def outputs_of(float_form: Network, network: Network) -> dict[str, list[Tensor]]:
     """Of every unit: what it puts out as one cause after another is let in."""
     seen: dict[str, list[Tensor]] = {}
 
@@ -77,7 +77,7 @@ def test_causes_add_up_to_the_difference(chosen: Scheme) -> None:
     """Of every unit, in every value, with weights that have learnt; and the sizes reported are those of the causes."""
     float_form, network = parent(), quantized(chosen)
     with torch.no_grad():
-        for layer in network.fused_layers():
+        for layer in network.layers():
             layer.weight *= 1.05
     plain_float, plain_quantized = _stored(float_form), _stored(network)
     table = causes_of(network, float_images(4, seed=3))
@@ -95,10 +95,10 @@ def test_causes_add_up_to_the_difference(chosen: Scheme) -> None:
 
 
 @torch.no_grad()
-def _stored(network: FusedMobileNetV2) -> dict[str, Tensor]:
+def _stored(network: Network) -> dict[str, Tensor]:
     """What every place and the classifier put out, in a pass of the network by itself."""
     found: dict[str, Tensor] = {}
-    units = [*network.places(), network.classifier]
+    units = [*network.sites(), network.classifier]
     handles = [unit.register_forward_hook(lambda unit, _, output: found.update({unit.name: output})) for unit in units]
     network(float_images(4, seed=3))
     for handle in handles:
@@ -110,7 +110,7 @@ def test_total_is_the_drift_of_the_whole_quantized_network() -> None:
     images, network = float_images(8, seed=3), quantized(scheme(4, bits=4))
     drift = measure_drift(parent(), network, [images]).query("kind == 'accumulated'").set_index("layer").drift
     total = causes_of(network, images)[TOTAL]
-    layers = [layer.name for layer in network.fused_layers()]
+    layers = [layer.name for layer in network.layers()]
     assert total[layers].to_numpy() == pytest.approx(drift[layers].to_numpy(), rel=1e-4)
     assert total[SUM] == pytest.approx(drift[SUM], rel=1e-4)
 
@@ -118,7 +118,7 @@ def test_total_is_the_drift_of_the_whole_quantized_network() -> None:
 def test_float_activations_leave_weight_rounding_alone() -> None:
     table = causes_of(part_quantized(weights=True, activations=False))
     assert (table[["clipping", "activation rounding", "changed weights"]] == 0.0).all(axis=None)
-    layers = [layer.name for layer in parent().fused_layers()]
+    layers = [layer.name for layer in parent().layers()]
     assert (table.loc[layers, "weight rounding"] > 0).all()
     assert (table.loc[[SUM, "pool"], "weight rounding"] == 0.0).all(), "they have no weights"
 
@@ -173,9 +173,9 @@ def test_moved_bias_alone_is_a_cause_too() -> None:
     assert (table.drop(LAYER)["changed weights"] == 0.0).all()
 
 
-def _layer_of(network: FusedMobileNetV2) -> FusedConv2d:
-    (layer,) = (layer for layer in network.fused_layers() if layer.name == LAYER)
-    assert isinstance(layer, FusedConv2d)
+def _layer_of(network: Network) -> ConvNode:
+    (layer,) = (layer for layer in network.layers() if layer.name == LAYER)
+    assert isinstance(layer, ConvNode)
     return layer
 
 
@@ -206,7 +206,7 @@ def test_activation_rounding_is_within_half_a_step(chosen: Scheme, activation: s
     """What is clipped is clamped to exactly what the quantizer can represent."""
     network = quantize(trained(activation), coloured_dataset(), calibration(images=4), chosen, seed=0)
     outputs, clipped = outputs_of(parent(activation), network), 0
-    for place in network.places():
+    for place in network.sites():
         assert isinstance(place.activation, ActivationQuantizer)
         unclipped, clamped, stored = outputs[place.name][-3:]
         half = 0.5 * place.activation.scale().item()

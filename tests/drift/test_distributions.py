@@ -8,7 +8,7 @@ from selectq.drift.distributions import channel_ranges, find_convolution, level_
 from selectq.errors import UserError
 from selectq.params.configs import width_of
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
 
 LAYERS = ("features.14.conv.1.0", "features.3.conv.2")  # a depthwise convolution and a projection
@@ -22,7 +22,7 @@ SCHEMES = {
 }
 
 
-def stored(network: FusedMobileNetV2, name: str, images: torch.Tensor) -> torch.Tensor:
+def stored(network: Network, name: str, images: torch.Tensor) -> torch.Tensor:
     """What a layer stores for the images: (N, O, H, W)."""
     found: list[torch.Tensor] = []
     handle = find_convolution(network, name).register_forward_hook(lambda *call: found.append(call[2]))
@@ -88,9 +88,9 @@ def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
         assert torch.equal(levels, levels.round())
         last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind) - 1) - 1
         finest = layer.weight.abs().flatten(1).amax(1) / last_level
-        scale = layer.read_parameters.scales(layer.weight, layer.bias)[0]
+        scale = layer.weight_quantizer.scales(layer.weight, layer.bias)[0]
         assert (scale >= 0.9999 * (finest.amax() if config == "tensor" else finest)).all()
-        assert torch.equal(levels * scale[:, None, None, None], layer.read_parameters(layer.weight, layer.bias)[0])
+        assert torch.equal(levels * scale[:, None, None, None], layer.weight_quantizer(layer.weight, layer.bias)[0])
 
 
 @pytest.mark.parametrize("name", ["features.14", "features.14.conv.1", "features.99.0", "classifier.1", ""])

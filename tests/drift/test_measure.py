@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from selectq.drift.measure import DRIFT_COLUMNS, Reference, RelativeError, measure_drift
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
+from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.quantized import Scheme
 
 LAYER = "features.5.conv.1.0"  # the depthwise convolution of a block with a residual sum
@@ -31,19 +31,19 @@ class ScaledActivation(nn.Module):
         return self.factor * self.activation(x)
 
 
-def float_network() -> FusedMobileNetV2:
+def float_network() -> Network:
     return fold(trained().model)
 
 
-def scaled_at(name: str, factor: float) -> FusedMobileNetV2:
+def scaled_at(name: str, factor: float) -> Network:
     """The float network with the stored output of one layer scaled."""
     network = float_network()
-    (place,) = (layer for layer in network.fused_layers() if isinstance(layer, FusedConv2d) and layer.name == name)
+    (place,) = (layer for layer in network.layers() if isinstance(layer, ConvNode) and layer.name == name)
     place.activation = ScaledActivation(place.activation, factor)
     return network
 
 
-def drift_of(network: FusedMobileNetV2, batches: list[Tensor]) -> pd.DataFrame:
+def drift_of(network: Network, batches: list[Tensor]) -> pd.DataFrame:
     return measure_drift(float_network(), network, batches)
 
 

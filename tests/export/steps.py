@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from selectq.export.reference import ReferenceNetwork
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 
 
 def flipped(one: Tensor, other: Tensor) -> float:
@@ -13,12 +13,12 @@ def flipped(one: Tensor, other: Tensor) -> float:
     return (one.argmax(1) != other.argmax(1)).double().mean().item()
 
 
-def integer_steps(simulation: FusedMobileNetV2, reference: ReferenceNetwork, x: Tensor) -> dict[str, float]:
-    """Place name -> largest difference of what both store, in steps, both given what the simulation stored before.
+def integer_steps(simulation: Network, reference: ReferenceNetwork, x: Tensor) -> dict[str, float]:
+    """Site name -> largest difference of what both store, in steps, both given what the simulation stored before.
 
     Errors do not add up this way: a difference belongs to the place at which it is found.
     """
-    twins = dict(zip(simulation.places(), reference.network.places(), strict=True))
+    twins = dict(zip(simulation.sites(), reference.network.sites(), strict=True))
     steps: dict[str, float] = {}
 
     def compare(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:

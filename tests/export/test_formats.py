@@ -35,7 +35,7 @@ def test_description_is_complete(ending: str) -> None:
     assert manifest.for_runtime("") == program.manifest
     assert any(character.isdigit() for character in manifest.runtime), "which version loads it"
     assert (manifest.classes, manifest.image_size, len(manifest.layers)) == (CLASSES, IMAGE_SIZE, 53)
-    places = {place.name: place.activation for place in program.reference.network.places()}
+    places = {place.name: place.activation for place in program.reference.network.sites()}
     for layer in manifest.layers[:-1]:
         stored = places[layer.name]
         assert (layer.output_scale, layer.output_zero_point) == (stored.scale, stored.zero_point)
@@ -65,7 +65,7 @@ def test_pte_refuses_more_images_than_it_has_memory_for() -> None:
 def test_pte_is_refused_where_xnnpack_could_not_load_it(tmp_path: Path) -> None:
     """A layer's output is so small that a step of its accumulator is worth thousands of its own."""
     made = checkpoint(ANY)
-    (place,) = (place for place in made.network.places() if place.name == "features.8.conv.0.0")
+    (place,) = (place for place in made.network.sites() if place.name == "features.8.conv.0.0")
     place.activation.high.fill_(1e-9)
     with pytest.raises(UserError, match=r"pte: features\.8\.conv\.0\.0 puts out too small values .* below 256"):
         write_program(tmp_path / "some.pte", to_reference(made.network), describe_program(made, IMAGE_SIZE))

@@ -35,9 +35,9 @@ def test_damage_to_one_channel_shows_in_steps() -> None:
     """Negative control of the comparison: three steps more in one channel's bias."""
     simulation = quantized(scheme())
     reference = to_reference(simulation)
-    layer = next(layer for layer in reference.network.fused_layers() if layer.name == "features.9.conv.2")
-    scale, _ = next(p for p in simulation.places() if p.name == layer.name).activation.scale_and_zero_point()
-    layer.bias[3] += int(3 * scale / layer.read_parameters.bias.scales[3])
+    layer = next(layer for layer in reference.network.layers() if layer.name == "features.9.conv.2")
+    scale, _ = next(p for p in simulation.sites() if p.name == layer.name).activation.scale_and_zero_point()
+    layer.bias[3] += int(3 * scale / layer.weight_quantizer.bias.scales[3])
     steps = integer_steps(simulation, reference, normalise(blends(8)))
     assert steps.pop(layer.name) == pytest.approx(3, abs=1.001)
     assert steps.pop("features.9") > STEP, "the sum it goes into"
@@ -57,13 +57,13 @@ def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
 def test_weights_and_biases_are_integers_on_their_grids(chosen: Scheme) -> None:
     simulation = quantized(chosen)
     reference = to_reference(simulation)
-    for layer, twin in zip(simulation.fused_layers(), reference.network.fused_layers(), strict=True):
+    for layer, twin in zip(simulation.layers(), reference.network.layers(), strict=True):
         assert (twin.weight.dtype, twin.bias.dtype) == (torch.int8, torch.int32)
         assert twin.weight.abs().max().item() == 2 ** (width_of(chosen.weights.bits, layer.kind) - 1) - 1
         with torch.no_grad():
-            weight, bias = twin.read_parameters(twin.weight, twin.bias)
-            expected = layer.read_parameters(layer.weight, layer.bias)
-            _, level = twin.read_parameters(twin.weight, torch.ones_like(twin.bias))
+            weight, bias = twin.weight_quantizer(twin.weight, twin.bias)
+            expected = layer.weight_quantizer(layer.weight, layer.bias)
+            _, level = twin.weight_quantizer(twin.weight, torch.ones_like(twin.bias))
         assert torch.equal(weight, expected[0]) and torch.equal(bias, expected[1])
         assert ((bias - layer.bias).abs() <= 0.501 * level).all(), "rounded to the nearest level"
 
@@ -72,7 +72,7 @@ def test_conversion_leaves_the_simulation_alone() -> None:
     simulation = quantized(scheme())
     to_reference(simulation)
     assert same_tensors(simulation, quantized(scheme()))
-    assert all(layer.weight.dtype == torch.float32 for layer in simulation.fused_layers())
+    assert all(layer.weight.dtype == torch.float32 for layer in simulation.layers())
 
 
 def test_pixels_are_quantized_values_as_they_are() -> None:
@@ -87,15 +87,15 @@ def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granular
     """Weights of almost 0 ask for a scale so small that the bias would need more than 32 bits."""
     chosen = scheme(granularity=granularity)
     simulation = quantized(chosen)
-    layer = next(place for place in simulation.places() if place.name == name)
+    layer = next(place for place in simulation.sites() if place.name == name)
     with torch.no_grad():
         layer.weight[: 1 if granularity == "channel" else None] *= 1e-9
         layer.bias[0] = 5e3
     layer.activation.high.fill_(1e4)  # the bias does not saturate
     reference = to_reference(simulation)
-    twin = next(place for place in reference.network.places() if place.name == name)
+    twin = next(place for place in reference.network.sites() if place.name == name)
     assert twin.bias[0].item() <= BIAS_GRID.quant_max
-    assert twin.read_parameters(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
+    assert twin.weight_quantizer(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
     steps = integer_steps(simulation, reference, normalise(coloured_noise(8, seed=1).images))
     assert max(steps.values()) <= STEP, max(steps, key=steps.__getitem__)
 

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import coloured_noise, model_config, same_tensors
+from networks import coloured_noise, model_config, same_tensors
 from torch import Tensor, nn
 
 from selectq.data.augment import normalise
 from selectq.kernels.float_step import FloatStep, _layer
-from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
+from selectq.graph.bounds import BOUNDS, UNBOUNDED, Bounds
 from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.training.forward import Forward
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from selectq.data.augment import normalise
 from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import follow
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
@@ -44,7 +44,7 @@ def step(forward: Forward, network: nn.Module, batch: Tensor) -> tuple[Tensor, d
     return logits.detach(), gradients
 
 
-def assert_same_step(network: FusedMobileNetV2, fast: Forward, batch: Tensor) -> None:
+def assert_same_step(network: Network, fast: Forward, batch: Tensor) -> None:
     own, ours = step(network, network, batch), step(fast, network, batch)
     assert torch.equal(ours[0], own[0])
     assert ours[1].keys() == own[1].keys() and own[1]
@@ -151,12 +151,12 @@ def test_parameters_equal_the_quantizers_to_the_bit(bits: int, granularity: str)
     """Also where a channel is dead, a bias is far larger than its weights, and a value lies on a rounding tie."""
     network = quantized(scheme(bits, granularity=granularity))
     generator = torch.Generator().manual_seed(0)
-    for layer in network.fused_layers():
+    for layer in network.layers():
         with torch.no_grad():
             layer.weight.normal_(generator=generator)
             layer.weight[0], layer.weight[1] = 0.0, 1e-7
             layer.weight[2] = torch.randint(-254, 255, layer.weight[2].shape, generator=generator) / 2
-        scales = layer.read_parameters.neighbour_scales()
+        scales = layer.weight_quantizer.neighbour_scales()
         into, out = (None if scale is None else scale.item() for scale in scales)
-        own = layer.read_parameters(layer.weight, layer.bias)
+        own = layer.weight_quantizer(layer.weight, layer.bias)
         assert all(map(torch.equal, fake_quantized_parameters(layer, into, out), own)), layer.name

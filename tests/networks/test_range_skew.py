@@ -7,7 +7,7 @@ from torchvision.models import MobileNetV2
 
 from selectq.networks.range_skew import skew_ranges
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.network import ConvNode
 
 
 def images() -> torch.Tensor:
@@ -25,7 +25,7 @@ def relative_change(activation: str, sigma: float) -> float:
 def channel_peaks(model: MobileNetV2, name: str) -> torch.Tensor:
     """The largest output of each channel of a convolution, (O,)."""
     fused = fold(model)
-    (layer,) = (layer for layer in fused.fused_layers() if isinstance(layer, FusedConv2d) and layer.name == name)
+    (layer,) = (layer for layer in fused.layers() if isinstance(layer, ConvNode) and layer.name == name)
     peaks: list[torch.Tensor] = []
     layer.register_forward_hook(lambda module, arguments, output: peaks.append(output.amax((0, 2, 3))))
     with torch.no_grad():

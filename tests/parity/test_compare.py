@@ -40,7 +40,7 @@ def test_one_value_of_one_image_differs(damaged: int, steps: int, monkeypatch: p
     reference, images = program_of(scheme()).reference, blends(8).numpy()
     honest = reference_form(reference)
     assert honest.stored is not None
-    first, *_ = reference.network.places()
+    first, *_ = reference.network.sites()
 
     def stored(pixels: np.ndarray) -> Stored:
         found = honest.stored(pixels)
@@ -62,13 +62,13 @@ def test_logits_of_all_batches_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
 def test_difference_is_found_at_its_place_and_nowhere_else() -> None:
     """A form that stores 3 steps more in one channel of one layer, and goes on from there as it should."""
     reference = program_of(scheme()).reference
-    places = [place.name for place in reference.network.places()]
+    places = [place.name for place in reference.network.sites()]
     damaged = places.index("features.9.conv.1.0")
     honest = reference_form(reference)
     assert honest.stored is not None
 
     def stored(pixels: np.ndarray) -> Stored:
-        (layer,) = [place for place in reference.network.places() if place.name == places[damaged]]
+        (layer,) = [place for place in reference.network.sites() if place.name == places[damaged]]
         handle = layer.register_forward_hook(lambda module, arguments, output: output + bump(module, output))
         found = honest.stored(pixels)
         handle.remove()

@@ -75,9 +75,9 @@ def test_pt2_entries_are_measured_each_once(tmp_path: Path) -> None:
     tensors = {
         "network.a.weight": "weight_0",
         "network.a.bias": "weight_1",
-        "network.a.read_parameters.weight.scales": "weight_2",
-        "network.a.read_parameters.weight.zero_points": "weight_3",
-        "network.b.read_parameters.weight.zero_points": "weight_3",
+        "network.a.weight_quantizer.weight.scales": "weight_2",
+        "network.a.weight_quantizer.weight.zero_points": "weight_3",
+        "network.b.weight_quantizer.weight.zero_points": "weight_3",
         "unheard_of": "weight_4",
     }
     config = {"config": {name: {"path_name": path} for name, path in tensors.items()}}

@@ -8,7 +8,7 @@ from small_networks import model_config, perturbed, random_network, trained
 
 from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.network import ConvNode
 from selectq.quantization.post_training import fold_parent
 
 STRIDES = [
@@ -71,7 +71,7 @@ def test_folding_leaves_the_fp32_network_alone() -> None:
 
 def test_every_fp32_parameter_has_one_place_in_the_fused_network() -> None:
     model = trained().model
-    layers = list(fold(model).fused_layers())
+    layers = list(fold(model).layers())
     sources = [name for layer in layers for names in layer.sources.values() for name in names]
     assert sorted(sources) == sorted(parameter_kinds(model)) == sorted(name for name, _ in model.named_parameters())
     shapes = {name: value.shape for name, value in model.named_parameters()}
@@ -83,11 +83,11 @@ def test_every_fp32_parameter_has_one_place_in_the_fused_network() -> None:
 
 def test_layers_places_and_blocks_are_those_of_the_architecture() -> None:
     fused = fold(trained().model)
-    kinds = [layer.kind for layer in fused.fused_layers()]
+    kinds = [layer.kind for layer in fused.layers()]
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     assert counts == {"stem": 1, "depthwise": 17, "projection": 17, "expansion": 16, "head": 1, "classifier": 1}
     assert kinds[:4] == ["stem", "depthwise", "projection", "expansion"], "in network order"
-    places = [place.kind for place in fused.places()]
+    places = [place.kind for place in fused.sites()]
     assert (len(places), places.count("block"), places.count("pool")) == (52 + 10 + 1, 10, 1)
     assert len(fused.blocks()) == 19
 
@@ -95,13 +95,13 @@ def test_layers_places_and_blocks_are_those_of_the_architecture() -> None:
 def test_projections_are_linear_and_the_rest_is_activated() -> None:
     for activation, ceiling in (("relu", float("inf")), ("relu6", 6.0)):
         fused = fold(random_network(model_config(activation), seed=0))
-        for layer in fused.fused_layers():
-            if isinstance(layer, FusedConv2d):
+        for layer in fused.layers():
+            if isinstance(layer, ConvNode):
                 low, high = (-float("inf"), float("inf")) if layer.kind == "projection" else (0.0, ceiling)
                 assert (layer.bounds.low, layer.bounds.high) == (low, high), layer.name
 
 
 def test_parent_is_folded_channels_last() -> None:
     fused = fold_parent(trained(), torch.device("cpu"))
-    weights = [layer.weight for layer in fused.fused_layers() if isinstance(layer, FusedConv2d)]
+    weights = [layer.weight for layer in fused.layers() if isinstance(layer, ConvNode)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)

@@ -9,18 +9,18 @@ from small_networks import calibration, coloured_dataset, coloured_noise, float_
 from selectq.data.packed import Dataset
 from selectq.errors import UserError
 from selectq.params.configs import CalibrationConfig
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 
 
 def quantized_after_training(
     config: CalibrationConfig, chosen: Scheme | None = None, seed: int = 0, dataset: Dataset | None = None
-) -> FusedMobileNetV2:
+) -> Network:
     return quantize(trained(), dataset or coloured_dataset(), config, chosen or scheme(), seed)
 
 
-def distance(network: FusedMobileNetV2) -> float:
+def distance(network: Network) -> float:
     """Relative distance of the logits from the parent's."""
     x = float_images(60, seed=9)
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_layer_that_puts_out_nothing_has_an_ordinary_scale() -> None:
     with torch.no_grad():
         parent.model.features[8].conv[0][1].bias[:] = -100
     network = quantize(parent, coloured_dataset(), calibration(), scheme(), seed=0)
-    (place,) = (place for place in network.places() if place.name == "features.8.conv.0.0")
+    (place,) = (place for place in network.sites() if place.name == "features.8.conv.0.0")
     assert place.activation.scale().item() == pytest.approx(1 / 255)
     x = float_images(8, seed=9)
     with torch.no_grad():

@@ -30,7 +30,7 @@ from selectq.quantization.quantized import (
     read_quantized,
     write_quantized,
 )
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
 SCHEMES = [scheme(), scheme(4, "tensor", 3, symmetric=True), mixed_scheme()]
 
@@ -42,9 +42,9 @@ def checkpoint(chosen: Scheme) -> QuantizedCheckpoint:
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
     network = quantized(chosen)
-    readers = {layer: layer.read_parameters for layer in network.fused_layers()}
-    quantizers = {place: place.activation for place in network.places()}
-    assert len(readers) == 53 and all(isinstance(reader, LayerQuantizer) for reader in readers.values())
+    readers = {layer: layer.weight_quantizer for layer in network.layers()}
+    quantizers = {place: place.activation for place in network.sites()}
+    assert len(readers) == 53 and all(isinstance(reader, WeightQuantizer) for reader in readers.values())
     assert len(quantizers) == 63
     assert all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers.values())
     assert all(reader.scheme == chosen.weights.of(layer.kind) for layer, reader in readers.items())
@@ -53,11 +53,11 @@ def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
 
 def test_single_kinds_have_their_own_width() -> None:
     network = quantized(mixed_scheme())
-    wide = {layer.name for layer in network.fused_layers() if layer.read_parameters.scheme.bits == 8}
+    wide = {layer.name for layer in network.layers() if layer.weight_quantizer.scheme.bits == 8}
     assert wide == {"features.0.0", "classifier.1"}
-    narrow = {place.kind for place in network.places() if place.activation.scheme.bits == 4}
+    narrow = {place.kind for place in network.sites() if place.activation.scheme.bits == 4}
     assert narrow == {"depthwise", "expansion", "head"}
-    levels = {layer.name: layer.read_parameters.levels(layer.weight, layer.bias)[0] for layer in network.fused_layers()}
+    levels = {layer.name: layer.weight_quantizer.levels(layer.weight, layer.bias)[0] for layer in network.layers()}
     assert {name for name, found in levels.items() if found.abs().max() == 127} == wide
     assert {name for name, found in levels.items() if found.abs().max() == 7} == levels.keys() - wide
 
@@ -66,13 +66,13 @@ def test_single_kinds_have_their_own_width() -> None:
 def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     network = quantized(chosen)
     levels: dict[str, torch.Tensor] = {}
-    largest = {place.name: 2 ** width_of(chosen.activations.bits, place.kind) - 1 for place in network.places()}
+    largest = {place.name: 2 ** width_of(chosen.activations.bits, place.kind) - 1 for place in network.sites()}
 
     def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         scale, zero_point = place.activation.scale_and_zero_point()
         levels[place.name] = output / scale + zero_point
 
-    for place in network.places():
+    for place in network.sites():
         place.register_forward_hook(keep)
     with torch.no_grad():
         network(float_images(8, seed=3))
@@ -83,10 +83,10 @@ def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
 
 def test_insertion_takes_each_range_by_name() -> None:
     network = fold(trained().model)
-    names = [place.name for place in network.places()]
+    names = [place.name for place in network.sites()]
     ranges = {name: (torch.tensor(-float(i)), torch.tensor(i + 1.0)) for i, name in enumerate(names)}
     insert_quantizers(network, scheme(), dict(reversed(ranges.items())))
-    for index, place in enumerate(network.places()):
+    for index, place in enumerate(network.sites()):
         assert (place.activation.low.item(), place.activation.high.item()) == (-float(index), index + 1.0)
 
 

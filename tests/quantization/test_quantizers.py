@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from small_networks import quantized, scheme
+from networks import quantized, scheme
 from torch import Tensor
 
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
-from selectq.quantization.fused import FloatActivation
+from selectq.quantization.network import FloatActivation
 from selectq.quantization.quantizers import ActivationQuantizer, follow, per_output
 
 BOUNDS = {
@@ -63,8 +63,8 @@ def test_symmetric_range_after_relu_uses_the_upper_half_of_the_grid() -> None:
 @pytest.mark.parametrize("name", ["features.3.conv.1.0", "classifier.1"])
 def test_layer_quantizer_follows_the_parameters(name: str, granularity: str) -> None:
     network = quantized(scheme(4, granularity))
-    layer = next(layer for layer in network.fused_layers() if layer.name == name)
-    quantizer = layer.read_parameters
+    layer = next(layer for layer in network.layers() if layer.name == name)
+    quantizer = layer.weight_quantizer
     for factor in (1.0, 3.0):
         weight, bias = factor * layer.weight.detach(), factor * layer.bias.detach()
         scale, bias_scale = quantizer.scales(weight, bias)
@@ -78,8 +78,8 @@ def test_layer_quantizer_follows_the_parameters(name: str, granularity: str) -> 
 
 
 def test_layer_quantizer_gives_what_its_levels_stand_for() -> None:
-    layer = next(quantized(scheme()).fused_layers())
-    quantizer = layer.read_parameters
+    layer = next(quantized(scheme()).layers())
+    quantizer = layer.weight_quantizer
     (weight, bias), (scale, bias_scale) = (
         parameters(layer.weight, layer.bias) for parameters in (quantizer.levels, quantizer.scales)
     )

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from small_networks import (
+from networks import (
     IMAGE_SIZE,
     batches_of,
     calibration,
@@ -18,11 +18,11 @@ from small_networks import (
 )
 from torch import Tensor
 
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import Bounds
 from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import activation_grid, fake_quantize
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FloatActivation
+from selectq.quantization.network import FloatActivation
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
 from selectq.quantization.scales import activation_scale, activation_zero_point
 
@@ -143,9 +143,9 @@ def test_network_is_left_as_it_was(name: str) -> None:
     images = coloured_noise(20, seed=3)
     ranges = estimate_ranges(network, batches_of(images.images), calibration(name), EIGHT_BITS)
     assert same_tensors(network, before)
-    assert list(ranges) == [place.name for place in network.places()]
-    assert all(type(place.activation) is FloatActivation for place in network.places())
-    assert all(place.activation.bounds == place.bounds for place in network.places())
+    assert list(ranges) == [place.name for place in network.sites()]
+    assert all(type(place.activation) is FloatActivation for place in network.sites())
+    assert all(place.activation.bounds == place.bounds for place in network.sites())
     x = torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE)
     with torch.no_grad():
         assert torch.equal(network(x), before(x))
@@ -154,7 +154,7 @@ def test_network_is_left_as_it_was(name: str) -> None:
 def test_minmax_ranges_are_the_extremes_of_every_place() -> None:
     network, images = fold(trained().model), coloured_noise(20, seed=3).images
     stored: dict[str, Tensor] = {}
-    for place in network.places():
+    for place in network.sites():
         place.register_forward_hook(lambda module, arguments, output, name=place.name: stored.update({name: output}))
     with torch.no_grad():
         network(next(iter(batches_of(images)())))
@@ -167,7 +167,7 @@ def test_minmax_ranges_are_the_extremes_of_every_place() -> None:
 def test_ranges_of_relu6_end_at_6(activation: str, clipped: bool) -> None:
     network = fold(random_network(model_config(activation), seed=0).float())
     ranges = estimate_ranges(network, batches_of(coloured_noise(20, 3).images), calibration("minmax"), EIGHT_BITS)
-    activated = [ranges[place.name] for place in network.places() if place.bounds.low == 0.0]
+    activated = [ranges[place.name] for place in network.sites() if place.bounds.low == 0.0]
     assert all(low.item() >= 0.0 for low, _ in activated)
     assert (max(high.item() for _, high in activated) == 6.0) is clipped
 
@@ -177,7 +177,7 @@ def test_every_kind_s_range_is_the_best_for_its_own_width() -> None:
     found = estimate_ranges(network, images, calibration("mse"), mixed)
     for bits in (4, 8):
         alone = estimate_ranges(network, images, calibration("mse"), ActivationScheme(bits, symmetric=False))
-        own = [place.name for place in network.places() if mixed.of(place.kind).bits == bits]
+        own = [place.name for place in network.sites() if mixed.of(place.kind).bits == bits]
         assert own and all(found[name] == alone[name] for name in own)
         others = found.keys() - set(own)
         assert any(found[name] != alone[name] for name in others), "negative control"

@@ -9,7 +9,7 @@ from small_networks import coloured_noise, quantized, scheme
 from selectq.data.augment import normalise
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import BIAS_GRID, Grid, activation_grid, fake_quantize, weight_grid
-from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.quantizers import WeightQuantizer
 from selectq.quantization.scales import (
     LARGEST_TIE_FREE_DENOMINATOR,
     TIE_FREE_RESOLUTION,
@@ -182,13 +182,13 @@ def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
     nearest = {}
 
     def measure(layer: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        assert isinstance(layer.read_parameters, LayerQuantizer)
-        weight, bias = layer.read_parameters(layer.weight.double(), layer.bias.double())
+        assert isinstance(layer.weight_quantizer, WeightQuantizer)
+        weight, bias = layer.weight_quantizer(layer.weight.double(), layer.bias.double())
         raw = torch.conv2d(arguments[0].double(), weight, bias, layer.stride, layer.padding, groups=layer.groups)
         levels = raw / layer.activation.scale_and_zero_point()[0].double()
         nearest[layer.name] = ((levels - levels.floor()) - 0.5).abs().min().item()
 
-    for layer in network.fused_layers():
+    for layer in network.layers():
         if layer.kind != "classifier":
             layer.register_forward_hook(measure)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from selectq.errors import UserError
 from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import LAYER_KINDS, MODULE_NAMES, QatTrainingConfig
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
@@ -85,10 +85,10 @@ def test_unknown_entry_is_refused(entry: str, model: MobileNetV2) -> None:
     assert all(kind in message for kind in LAYER_KINDS) and "\n" not in message
 
 
-def learning_names(network: FusedMobileNetV2) -> set[str]:
+def learning_names(network: Network) -> set[str]:
     return {
         f"{layer.name}.{part}"
-        for layer in network.fused_layers()
+        for layer in network.layers()
         for part, parameter in (("weight", layer.weight), ("bias", layer.bias))
         if parameter.requires_grad
     }
@@ -133,7 +133,7 @@ def test_ranges_that_follow_the_data(scope: tuple[str, ...], following: set[str]
     network = quantized(scheme())
     freeze_outside(network, parameters_in_scope(trained().model, scope))
     quantizers = quantizers_in_scope(network)
-    assert {place.name for place in network.places() if place.activation in quantizers} == following
+    assert {place.name for place in network.sites() if place.activation in quantizers} == following
     assert len(quantizers) == len(following)
 
 
@@ -153,12 +153,12 @@ def training_config(optimizer: str) -> QatTrainingConfig:
     )
 
 
-def by_layer(network: FusedMobileNetV2) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def by_layer(network: Network) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Copies of weights and biases, and of activation ranges (low and high as one tensor), by FP32 name."""
     parameters = {}
-    for layer in network.fused_layers():
+    for layer in network.layers():
         parameters |= {f"{layer.name}.{part}": getattr(layer, part).detach().clone() for part in ("weight", "bias")}
-    ranges = {place.name: torch.stack([place.activation.low, place.activation.high]) for place in network.places()}
+    ranges = {place.name: torch.stack([place.activation.low, place.activation.high]) for place in network.sites()}
     return parameters, ranges
 
 
@@ -177,7 +177,7 @@ def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, opt
     optimiser = build_optimizer(freeze_outside(network, names), config, training)
     quantizers = quantizers_in_scope(network)
     expected = learning_names(network)
-    expected_ranges = {place.name for place in network.places() if place.activation in quantizers}
+    expected_ranges = {place.name for place in network.sites() if place.activation in quantizers}
     parent_state = copy.deepcopy(parent.model.state_dict())
     parameters, ranges = by_layer(network)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from selectq.data.augment import normalise
 from selectq.errors import UserError
 from selectq.params.configs import AugmentConfig, QatConfig
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
@@ -74,9 +74,9 @@ def test_fixed_views_without_augmentation_are_the_images() -> None:
     assert torch.equal(labels, DATASET.train.labels[chosen[:BATCH]])
 
 
-def frozen(symmetric: bool) -> FusedMobileNetV2:
+def frozen(symmetric: bool) -> Network:
     """A quantized network in which only the classifier learns."""
-    network: FusedMobileNetV2 = quantized(scheme(symmetric=symmetric))
+    network: Network = quantized(scheme(symmetric=symmetric))
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     for parameter in network.classifier.parameters():
@@ -125,7 +125,7 @@ def config() -> QatConfig:
     return dataclasses.replace(committed_params().qat["clf"], epochs=5, lr=0.01)
 
 
-def train(network: FusedMobileNetV2, cached: bool) -> list[dict[str, object]]:
+def train(network: Network, cached: bool) -> list[dict[str, object]]:
     training = dataclasses.replace(committed_params().qat_training, batch_size=BATCH, feature_views=2)
     batches, forward = batches_and_forward(network, DATASET.train, config(), training, seed=0)
     assert isinstance(batches, ClassifierFeatures) and forward is network.classifier

@@ -18,7 +18,7 @@ from small_networks import (
     trained,
 )
 
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.loop import Hooks, fit
 from selectq.training.oscillation import OSCILLATION_COLUMNS, Flips, OscillationCounter, oscillation_table
@@ -30,7 +30,7 @@ DATASET = coloured_dataset(train=24)
 LAYER = "features.5.conv.1.0"
 
 
-def learning(scope: str) -> tuple[FusedMobileNetV2, torch.optim.Optimizer]:
+def learning(scope: str) -> tuple[Network, torch.optim.Optimizer]:
     network, params = quantized(scheme()), committed_params()
     parameters = freeze_outside(network, parameters_in_scope(trained().model, [scope]))
     return network, build_optimizer(parameters, params.qat["dw"], params.qat_training)
@@ -38,7 +38,7 @@ def learning(scope: str) -> tuple[FusedMobileNetV2, torch.optim.Optimizer]:
 
 def train(
     scope: str, epochs: int, counting: bool, state: TrainingState | None = None
-) -> tuple[FusedMobileNetV2, list[Row]]:
+) -> tuple[Network, list[Row]]:
     network, optimizer = learning(scope)
     hooks = OscillationCounter(network, epochs) if counting else Hooks()
     going = dataclasses.replace(plan(network, DATASET, epochs=epochs, lr=0.003), hooks=hooks)
@@ -70,12 +70,12 @@ def test_flips_by_hand(levels: list[int], flipped: bool, oscillating: bool) -> N
 def test_last_epoch_alone_is_counted() -> None:
     network, _ = learning("depthwise")
     counter = OscillationCounter(network, epochs=2)
-    (layer,) = (layer for layer in network.fused_layers() if layer.name == LAYER)
-    levels = layer.read_parameters.levels(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
+    (layer,) = (layer for layer in network.layers() if layer.name == LAYER)
+    levels = layer.weight_quantizer.levels(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
     kept = levels.abs().amax(1) != levels.abs().amin(1)
     channel = int(kept.nonzero()[0])
     weak = int(levels[channel].abs().argmin())  # it does not set the channel's scale
-    step = layer.read_parameters.scales(layer.weight, layer.bias)[0][channel].item()  # type: ignore[operator]
+    step = layer.weight_quantizer.scales(layer.weight, layer.bias)[0][channel].item()  # type: ignore[operator]
 
     moves = {0.0: step, 0.5: -step, 1.0: step, 1.25: 0.0, 1.5: step, 1.75: 0.0}
     for epoch, move in moves.items():

@@ -47,7 +47,7 @@ def test_optimizer_is_the_one_asked_for(name: str, kind: type[torch.optim.Optimi
 
 
 def test_ranges_are_watched_for_the_first_epochs_alone() -> None:
-    quantizers = [place.activation for place in quantized(scheme()).places()][:3]
+    quantizers = [place.activation for place in quantized(scheme()).sites()][:3]
     assert all(isinstance(quantizer, ActivationQuantizer) and not quantizer.observing for quantizer in quantizers)
     follower = RangeFollower(quantizers[:2], training("sgd"))
     for epoch, observing in ((0.0, True), (1.49, True), (1.5, False), (2.0, False)):
@@ -56,7 +56,7 @@ def test_ranges_are_watched_for_the_first_epochs_alone() -> None:
 
 
 def test_ranges_follow_once_the_step_is_done() -> None:
-    quantizer = next(quantized(scheme()).train().places()).activation
+    quantizer = next(quantized(scheme()).train().sites()).activation
     assert isinstance(quantizer, ActivationQuantizer)
     before, follower = quantizer.high.item(), RangeFollower([quantizer], training("sgd"))
     follower.before_step(0.0)
@@ -76,7 +76,7 @@ def test_ranges_behind_frozen_layers_stay() -> None:
     start = quantize_repaired(trained(), dataset, retraining.start, seed=0)
     moved = {
         place.kind
-        for place, before in zip(network.places(), start.places(), strict=True)
+        for place, before in zip(network.sites(), start.sites(), strict=True)
         if not same_tensors(place.activation, before.activation)
     }
     assert moved == {"depthwise"}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from selectq.data.augment import normalise
 from selectq.kernels.prepared_step import PreparedStep
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.quantizers import ActivationQuantizer, follow
 from selectq.training.device import choose_device
 from selectq.training.finetune import _in_bfloat16
@@ -86,7 +86,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def observing(network: FusedMobileNetV2, count: int) -> list[ActivationQuantizer]:
+def observing(network: Network, count: int) -> list[ActivationQuantizer]:
     """Have the first `count` quantizers watch, and the others not."""
     for index, quantizer in enumerate(quantizers(network)):
         quantizer.observing = index < count

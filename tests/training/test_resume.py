@@ -22,7 +22,7 @@ from torch import nn
 
 from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import QatTrainingConfig
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training import resume
 from selectq.training.loop import Hooks, Plan, fit
@@ -66,7 +66,7 @@ def qat_run(optimizer: str) -> Run:
         range_epochs=1.5,  # ends within the second epoch
         calibration=calibration(),
     )
-    network: FusedMobileNetV2 = quantized(scheme(symmetric=True))
+    network: Network = quantized(scheme(symmetric=True))
     learning = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
     follower = RangeFollower(quantizers_in_scope(network), training)
     optimiser = build_optimizer(learning, params.qat["full"], training)

@@ -12,11 +12,11 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.audit.saturation import saturate_products
 from selectq.drift.measure import Simulation
-from selectq.networks.activations import UNBOUNDED
+from selectq.graph.bounds import UNBOUNDED
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.range_estimation import ESTIMATORS, RangeEstimator, estimate_ranges
@@ -81,7 +81,7 @@ class Fused(Form):
         network = self._insert_quantizers(granularity)
         return _with_head(network, quantized_forward(network, self.device))
 
-    def _insert_quantizers(self, granularity: Granularity) -> FusedMobileNetV2:
+    def _insert_quantizers(self, granularity: Granularity) -> Network:
         network = copy.deepcopy(self.network)
         insert_quantizers(network, Scheme(WeightScheme(self.weight_bits, granularity), self.activations), self.ranges)
         return network.eval()
@@ -97,12 +97,14 @@ class Saturating(Fused):
         return _with_head(network, network)
 
 
-def _with_head(network: FusedMobileNetV2, simulation: Simulation) -> Forward:
+def _with_head(network: Network, simulation: Simulation) -> Forward:
+    *_, head = (layer for layer in network.layers() if isinstance(layer, ConvNode))
+
     def forward(images: Tensor) -> Outputs:
         heads: list[Tensor] = []
 
         def watch(module: nn.Module, output: Tensor) -> None:
-            if module is network.features[-1]:
+            if module is head:
                 heads.append(output)
 
         logits = simulation.watched(images, watch)

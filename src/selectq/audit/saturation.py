@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from selectq.quantization.fake_quantize import to_levels
-from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2, Place
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.network import ConvNode, Network, Site
+from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 """The range of 16 bits."""
 
 
-def saturate_products(network: FusedMobileNetV2) -> None:
+def saturate_products(network: Network) -> None:
     """Let the products of a fake-quantized network's 1x1 convolutions saturate, in place."""
     for layer, source in list(network.inputs()):
-        if isinstance(layer, FusedConv2d) and layer.weight.shape[2:] == (1, 1):
+        if isinstance(layer, ConvNode) and layer.weight.shape[2:] == (1, 1):
             assert source is not None
             _Saturation(layer, source)
 
@@ -27,18 +27,17 @@ def saturate_products(network: FusedMobileNetV2) -> None:
 class _Saturation:
     """Takes away from one layer's accumulators what its pairs lose, by hooks on the layer and on its quantizer."""
 
-    def __init__(self, layer: FusedConv2d, source: Place) -> None:
-        quantizer, stored = layer.read_parameters, source.activation
-        assert isinstance(quantizer, LayerQuantizer) and isinstance(stored, ActivationQuantizer)
-        self.levels = quantizer.levels(layer.weight, layer.bias)[0].flatten(1).detach()  # (O, I)
-        self.accumulator_scale = quantizer.scales(layer.weight, layer.bias)[1].detach().view(-1, 1, 1)  # (O or 1, 1, 1)
-        self.stored = stored
+    def __init__(self, layer: ConvNode, source: Site) -> None:
+        quantizer = weight_quantizer_of(layer)
+        self.levels = quantizer.codes(layer.weight, layer.bias)[0].flatten(1).detach()  # (O, I)
+        self.accumulator_scale = quantizer.bias_scale.view(-1, 1, 1)  # (O or 1, 1, 1)
+        self.stored = quantizer_of(source)
         self.lost: Tensor | None = None
         layer.register_forward_pre_hook(lambda module, inputs: self._look(inputs[0]))
         layer.activation.register_forward_pre_hook(lambda module, inputs: (inputs[0] - self.lost,))
 
     def _look(self, x: Tensor) -> None:
-        levels = to_levels(x, *self.stored.scale_and_zero_point(), self.stored.grid())
+        levels = to_levels(x, self.stored.scale, self.stored.zero_point, self.stored.grid())
         self.lost = lost_by_saturation(levels, self.levels) * self.accumulator_scale
 
 

@@ -6,16 +6,15 @@ from itertools import pairwise
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from selectq.drift.measure import Reference, RelativeError, sum_of_squares
-from selectq.quantization.fused import (
-    AsTheyAre,
+from selectq.quantization.network import (
+    Identity,
     FloatActivation,
-    FusedBlock,
-    FusedLinear,
-    FusedMobileNetV2,
-    Place,
+    LookupNode,
+    Network,
+    Site,
 )
 from selectq.quantization.quantizers import ActivationQuantizer
 
@@ -26,13 +25,9 @@ TOTAL = "total"
 
 CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
 
-Unit = Place | FusedLinear
-"""A part of the network with an error of its own: a layer, a residual sum (named as its block), the pool."""
-
-
 @torch.no_grad()
-def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batches: Iterable[Tensor]) -> pd.DataFrame:
-    """Split the error of every unit, in the network that is quantized as a whole, into causes that add up to it.
+def measure_causes(parent: Network, quantized: Network, batches: Iterable[Tensor]) -> pd.DataFrame:
+    """Split the error of every site and of the logits, in the network that is quantized as a whole, into causes that add up to it.
 
     With x what the unit reads in the float parent and x' in the quantized network; W the parent's parameters, V those
     of the quantized network in float and V' as it rounds them; act the activation function, clip the clamp to what the
@@ -56,7 +51,7 @@ def measure_causes(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, batche
         Columns index (in order of execution), layer, layer_kind (`block` for a residual sum, `pool`), cause (one of
         `CAUSES`, or `total`), drift: ||cause||₂ / ||act(W x)||₂ over everything shown, in double precision.
     """
-    splits = {unit.name: Split(forms, unit) for forms, unit in _forms(parent, quantized)}
+    splits = {site.name: Split(forms, site) for forms, site in _forms(parent, quantized)}
     for batch in batches:
         _add_batch(parent, quantized, splits, batch)
     rows = [
@@ -75,7 +70,7 @@ class Split:
         quantized: the unit in the quantized network.
     """
 
-    def __init__(self, forms: list[Unit], quantized: Unit) -> None:
+    def __init__(self, forms: list[Site], quantized: Site) -> None:
         self.kind = quantized.kind
         self.errors = {cause: RelativeError() for cause in (*CAUSES, TOTAL)}
         self._forms = forms
@@ -98,80 +93,71 @@ class Split:
 
     def step_by_step(self, read: tuple[Tensor, ...]) -> list[Tensor]:
         """act(W x'), act(V x'), act(V' x') and clip(act(V' x')); the same tensor again where nothing changes."""
-        outputs = [_put_out(self._forms[0], read)]
+        outputs = [self._forms[0](*read)]
         for before, after in pairwise(self._forms):
-            outputs.append(outputs[-1] if _same_parameters(before, after) else _put_out(after, read))
+            outputs.append(outputs[-1] if _same_parameters(before, after) else after(*read))
         return [*outputs, _clip(self._quantized, outputs[-1])]
 
 
-def _forms(parent: FusedMobileNetV2, quantized: FusedMobileNetV2) -> Iterator[tuple[list[Unit], Unit]]:
-    """The float forms and the quantized form of every unit, in order of execution."""
+def _forms(parent: Network, quantized: Network) -> Iterator[tuple[list[Site], Site]]:
+    """The float forms and the quantized form of every site and of the logits, in order of execution."""
     networks = (parent, _float_form(quantized, rounded=False), _float_form(quantized, rounded=True), quantized)
-    for *forms, unit in zip(*map(_units, networks), strict=True):
-        yield forms, unit
+    for *forms, site in zip(*map(_units, networks), strict=True):
+        yield forms, site
 
 
-def _float_form(quantized: FusedMobileNetV2, rounded: bool) -> FusedMobileNetV2:
+def _float_form(quantized: Network, rounded: bool) -> Network:
     """A copy without quantizers, its parameters as they are or as `quantized` rounds them."""
     form = copy.deepcopy(quantized)
-    for layer, original in zip(form.fused_layers(), quantized.fused_layers(), strict=True):
+    for layer, original in zip(form.layers(), quantized.layers(), strict=True):
         if rounded:
-            weight, bias = original.read_parameters(original.weight, original.bias)
+            weight, bias = original.weight_quantizer(original.weight, original.bias)
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
-        layer.read_parameters = AsTheyAre()
-    for place in form.places():
-        place.activation = FloatActivation(place.bounds)
+        layer.weight_quantizer = Identity()
+    for site in form.sites():
+        site.activation = FloatActivation(site.bounds)
+        if isinstance(site, LookupNode):
+            site.gate = nn.Identity()
     return form
 
 
-def _units(network: FusedMobileNetV2) -> Iterator[Unit]:
-    """All parts with an error of their own, in order of execution."""
-    yield from network.in_order()
-    yield network.classifier
+def _units(network: Network) -> list[Site]:
+    """All nodes with an error of their own, in order of execution: the sites, and the layer that gives the logits."""
+    return [module for module in network.parts.values() if isinstance(module, Site)]
 
 
-def _put_out(unit: Unit, read: tuple[Tensor, ...]) -> Tensor:
-    """The output of a unit for its input, or of a residual sum for its two."""
-    y: Tensor = unit.activation(read[0] + read[1]) if isinstance(unit, FusedBlock) else unit(*read)
-    return y
-
-
-def _same_parameters(one: Unit, other: Unit) -> bool:
+def _same_parameters(one: Site, other: Site) -> bool:
     pairs = zip(one.parameters(recurse=False), other.parameters(recurse=False), strict=True)
     return all(torch.equal(*pair) for pair in pairs)
 
 
-def _clip(unit: Unit, x: Tensor) -> Tensor:
-    """`x`, clamped to what the unit's quantizer can represent; `x` itself where that changes nothing."""
-    quantizer = getattr(unit, "activation", None)
-    if not isinstance(quantizer, ActivationQuantizer):
+def _clip(site: Site, x: Tensor) -> Tensor:
+    """`x`, clamped to what the site's quantizer can represent; `x` itself where that changes nothing."""
+    if not isinstance(site.activation, ActivationQuantizer):
         return x
-    (scale, zero_point), grid = quantizer.scale_and_zero_point(), quantizer.grid()
-    return x.clamp((grid.quant_min - zero_point) * scale, (grid.quant_max - zero_point) * scale)
+    quantizer, grid = site.activation, site.activation.grid()
+    ends = (grid.quant_min - quantizer.zero_point) * quantizer.scale, (grid.quant_max - quantizer.zero_point) * quantizer.scale
+    return x.clamp(*ends)
 
 
-def _add_batch(parent: FusedMobileNetV2, quantized: FusedMobileNetV2, splits: dict[str, Split], batch: Tensor) -> None:
+def _add_batch(parent: Network, quantized: Network, splits: dict[str, Split], batch: Tensor) -> None:
     """Run both networks on a batch, and split every error as soon as the quantized network has made it."""
     references: dict[str, Reference] = {}
-    latest = batch
 
-    def keep(unit: Unit, read: tuple[Tensor, ...], output: Tensor) -> None:
-        references[unit.name] = Reference(output)
+    def keep(site: Site, read: tuple[Tensor, ...], output: Tensor) -> None:
+        references[site.name] = Reference(output)
 
-    def split(unit: Unit, read: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal latest
-        summands = (latest,) if isinstance(unit, FusedBlock) else ()  # a sum adds what was stored last to what it reads
-        splits[unit.name].add(references.pop(unit.name), (*read, *summands), output)
-        latest = output
+    def split(site: Site, read: tuple[Tensor, ...], output: Tensor) -> None:
+        splits[site.name].add(references.pop(site.name), read, output)
 
     _run(parent, batch, keep)
     _run(quantized, batch, split)
 
 
-def _run(network: FusedMobileNetV2, batch: Tensor, watch: Callable[[Unit, tuple[Tensor, ...], Tensor], None]) -> None:
-    """The forward pass by the modules themselves; `watch` is shown every unit, its arguments and its output."""
-    handles = [unit.register_forward_hook(watch) for unit in _units(network)]
+def _run(network: Network, batch: Tensor, watch: Callable[[Site, tuple[Tensor, ...], Tensor], None]) -> None:
+    """The forward pass by the modules themselves; `watch` is shown every site, its arguments and its output."""
+    handles = [site.register_forward_hook(watch) for site in _units(network)]
     network(batch)
     for handle in handles:
         handle.remove()

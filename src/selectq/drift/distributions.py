@@ -7,38 +7,38 @@ import torch
 from torch import Tensor, nn
 
 from selectq.errors import UserError
-from selectq.quantization.fused import FusedConv2d, FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.network import ConvNode, Network
+from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
 OFFSET = 256
 """All integers of 8 bits, signed or not, lie between minus this and this."""
 
 
-def find_convolution(network: FusedMobileNetV2, name: str) -> FusedConv2d:
+def find_convolution(network: Network, name: str) -> ConvNode:
     """The convolution with the FP32 module name `name`.
 
     Raises:
         UserError: there is none; says which there are.
     """
-    found = {layer.name: layer for layer in network.fused_layers() if isinstance(layer, FusedConv2d)}
+    found = {layer.name: layer for layer in network.layers() if isinstance(layer, ConvNode)}
     if name not in found:
         raise UserError(f"drift.inspect: {name!r} is no convolution; allowed: {', '.join(found)}")
     return found[name]
 
 
-def require_convolutions(network: FusedMobileNetV2, names: Iterable[str]) -> None:
+def require_convolutions(network: Network, names: Iterable[str]) -> None:
     """Raise a UserError before any work if one of `names` is no convolution."""
     for name in names:
         find_convolution(network, name)
 
 
 @torch.no_grad()
-def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
+def channel_ranges(network: Network, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
     """Columns layer, channel, low, high: each channel's extreme outputs in the float network, one streaming pass."""
     extremes: dict[str, tuple[Tensor, Tensor]] = {}
 
     def widen(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, FusedConv2d)
+        assert isinstance(layer, ConvNode)
         low, high = output.amin((0, 2, 3)), output.amax((0, 2, 3))  # (O,)
         if layer.name in extremes:
             low = torch.minimum(low, extremes[layer.name][0])
@@ -59,7 +59,7 @@ def channel_ranges(network: FusedMobileNetV2, names: Iterable[str], batches: Ite
 
 
 @torch.no_grad()
-def level_histograms(network: FusedMobileNetV2, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
+def level_histograms(network: Network, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
     """Columns layer, tensor (`weight` or `activation`), level, share: how often each integer is used.
 
     Args:
@@ -77,22 +77,21 @@ def level_histograms(network: FusedMobileNetV2, names: Iterable[str], batches: I
     return pd.DataFrame(rows, columns=["layer", "tensor", "level", "share"])
 
 
-def weight_levels(layer: FusedConv2d) -> Tensor:
+def weight_levels(layer: ConvNode) -> Tensor:
     """The integers that stand for a layer's weights, as float (O, I / groups, kH, kW)."""
-    assert isinstance(layer.read_parameters, LayerQuantizer)
-    return layer.read_parameters.levels(layer.weight, layer.bias)[0]
+    return weight_quantizer_of(layer).codes(layer.weight, layer.bias)[0]
 
 
 def _count_stored(
-    network: FusedMobileNetV2, layers: list[FusedConv2d], batches: Iterable[Tensor]
+    network: Network, layers: list[ConvNode], batches: Iterable[Tensor]
 ) -> dict[nn.Module, Tensor]:
     """How often each layer stores each integer."""
     counts: dict[nn.Module, Tensor] = {}
 
     def add(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer.activation, ActivationQuantizer)
-        scale, zero_point = layer.activation.scale_and_zero_point()
-        counts[layer] = counts.get(layer, 0) + _count(output / scale + zero_point)
+        assert isinstance(layer, ConvNode)
+        quantizer = quantizer_of(layer)
+        counts[layer] = counts.get(layer, 0) + _count(output / quantizer.scale + quantizer.zero_point)
 
     handles = [layer.register_forward_hook(add) for layer in layers]
     for batch in batches:

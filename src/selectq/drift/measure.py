@@ -1,6 +1,6 @@
 """Drift of every block and every layer, in one streaming pass over the images."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,10 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from selectq.quantization.fused import FusedBlock, FusedConv2d, FusedLinear, FusedMobileNetV2, Watch
-
-Module = FusedBlock | FusedConv2d | FusedLinear
-"""Drift is measured for blocks and layers."""
+from selectq.graph.nodes import PIXELS
+from selectq.quantization.network import ConvNode, Network, NodeModule, Watch
 
 DRIFT_COLUMNS = ["index", "layer", "layer_kind", "kind", "drift"]
 
@@ -51,46 +49,56 @@ class Reference:
 
 @dataclass
 class Unit:
-    """A block or a layer whose output is compared: in the float network and in the quantized one."""
+    """A block or a layer whose output is compared: of the float network and of the quantized one.
+
+    Attributes:
+        index: position in the network; blocks and layers count apart.
+        layer: name.
+        layer_kind: `block`, or the kind of the layer.
+        output: the node that gives the unit's output.
+        inputs: the nodes that it reads.
+    """
 
     index: int
     layer: str
     layer_kind: str
-    float_module: Module
-    quantized_module: Module
+    output: str
+    inputs: tuple[str, ...]
     accumulated: RelativeError = field(default_factory=RelativeError)
     isolated: RelativeError = field(default_factory=RelativeError)
 
 
-def pair_units(float_network: FusedMobileNetV2, quantized: FusedMobileNetV2) -> list[Unit]:
-    """The 19 blocks (stem, 17 inverted residuals, head), then the 52 convolutions and the classifier."""
-    blocks = zip(float_network.blocks(), quantized.blocks(), strict=True)
-    units = [Unit(index, f"features.{index}", "block", *pair) for index, pair in enumerate(blocks)]
-    layers = zip(float_network.fused_layers(), quantized.fused_layers(), strict=True)
-    return units + [Unit(index, pair[0].name, pair[0].kind, *pair) for index, pair in enumerate(layers)]
+def units_of(network: Network) -> list[Unit]:
+    """The blocks with convolutions (MobileNetV2's: stem, 17 inverted residuals, head), then all layers."""
+    convolutional = {layer.node.block for layer in network.layers() if isinstance(layer, ConvNode)}
+    blocks = [block for block in network.blocks() if block.name in convolutional]
+    units = [Unit(index, each.name, "block", each.output, each.inputs) for index, each in enumerate(blocks)]
+    for index, layer in enumerate(network.layers()):
+        units.append(Unit(index, layer.name, layer.kind, layer.name, layer.node.inputs))
+    return units
 
 
 class Simulation(Protocol):
-    """A quantized network's forward pass, whole and by parts; see `FusedMobileNetV2`, which is one of its own."""
+    """A quantized network's forward pass, whole and by parts; see `Network`, which is one of its own."""
 
     def watched(self, x: Tensor, watch: Watch) -> Tensor:
-        """The whole pass, in which `watch` is shown every block and layer."""
+        """The whole pass, in which `watch` is shown every node."""
 
-    def part(self, module: Module, x: Tensor) -> Tensor:
-        """The output of one block or layer for its input."""
+    def compute(self, name: str, given: Mapping[str, Tensor]) -> Tensor:
+        """The output of the node `name`, from what some nodes before it put out."""
 
 
-def plainly(network: FusedMobileNetV2) -> Simulation:
+def plainly(network: Network) -> Simulation:
     """The network's own forward pass."""
     return network
 
 
 @torch.no_grad()
 def measure_drift(
-    float_network: FusedMobileNetV2,
-    quantized: FusedMobileNetV2,
+    float_network: Network,
+    quantized: Network,
     batches: Iterable[Tensor],
-    simulate: Callable[[FusedMobileNetV2], Simulation] = plainly,
+    simulate: Callable[[Network], Simulation] = plainly,
 ) -> pd.DataFrame:
     """Drift(l) = ||A_fp32 - A_int8||₂ / ||A_fp32||₂ of the layer's stored output (the paper, section 3.2).
 
@@ -98,7 +106,7 @@ def measure_drift(
     block or layer alone is quantized and its input is the float network's, shows where it starts.
 
     Args:
-        float_network: the parent in its float form.
+        float_network: the FP32 model in its float form.
         quantized: the same network, fake-quantized; its weights may have been retrained.
         batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
         simulate: what computes a quantized network's forward pass.
@@ -106,11 +114,11 @@ def measure_drift(
     Returns:
         Columns index (position in the network; blocks and layers count apart), layer, layer_kind, kind, drift.
     """
-    units = pair_units(float_network, quantized)
-    simulation = simulate(quantized)
+    units, simulation = units_of(float_network), simulate(quantized)
+    needed = {name for unit in units for name in (unit.output, *unit.inputs)}
     for batch in batches:
-        inputs, outputs = _record(float_network, batch)
-        _compare(simulation, batch, units, inputs, outputs)
+        outputs = _record(float_network, batch, needed)
+        _compare(simulation, batch, units, outputs)
     rows = [
         (unit.index, unit.layer, unit.layer_kind, kind, getattr(unit, kind).value())
         for kind in ("accumulated", "isolated")
@@ -119,36 +127,31 @@ def measure_drift(
     return pd.DataFrame(rows, columns=DRIFT_COLUMNS)
 
 
-def _record(network: FusedMobileNetV2, batch: Tensor) -> tuple[dict[Module, Tensor], dict[Module, Reference]]:
-    """Every block's and layer's input and output for one batch."""
-    inputs: dict[Module, Tensor] = {}
-    outputs: dict[Module, Reference] = {}
+def _record(network: Network, batch: Tensor, names: set[str]) -> dict[str, Reference]:
+    """What some nodes put out for one batch."""
+    outputs = {PIXELS: Reference(batch)}
 
-    def keep(module: Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        inputs[module], outputs[module] = arguments[0], Reference(output)
+    def keep(module: nn.Module, output: Tensor) -> None:
+        assert isinstance(module, NodeModule)
+        if module.name in names:
+            outputs[module.name] = Reference(output)
 
-    handles = [module.register_forward_hook(keep) for module in {*network.blocks(), *network.fused_layers()}]
-    network(batch)
-    for handle in handles:
-        handle.remove()
-    return inputs, outputs
+    network.watched(batch, keep)
+    return outputs
 
 
-def _compare(
-    simulation: Simulation,
-    batch: Tensor,
-    units: list[Unit],
-    inputs: dict[Module, Tensor],
-    outputs: dict[Module, Reference],
-) -> None:
+def _compare(simulation: Simulation, batch: Tensor, units: list[Unit], outputs: dict[str, Reference]) -> None:
     """Add one batch to both kinds of drift of every unit."""
+    by_output: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_output.setdefault(unit.output, []).append(unit)
 
     def watch(module: nn.Module, output: Tensor) -> None:
-        for unit in units:
-            if unit.quantized_module is module:
-                unit.accumulated.add(outputs[unit.float_module], output)
+        assert isinstance(module, NodeModule)
+        for unit in by_output.get(module.name, []):
+            unit.accumulated.add(outputs[unit.output], output)
 
     simulation.watched(batch, watch)
     for unit in units:
-        found = simulation.part(unit.quantized_module, inputs[unit.float_module])
-        unit.isolated.add(outputs[unit.float_module], found)
+        found = simulation.compute(unit.output, {name: outputs[name].values for name in unit.inputs})
+        unit.isolated.add(outputs[unit.output], found)

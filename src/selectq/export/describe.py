@@ -1,13 +1,19 @@
 """The description that a program carries, from the network it is made of."""
 
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, RELU6, UNBOUNDED, UNIT
 from selectq.params.configs import width_of
 from selectq.programs.manifest import LayerEntry, Manifest
-from selectq.quantization.fused import FusedLayer, FusedLinear
+from selectq.quantization.network import Layer
 from selectq.quantization.quantized import QuantizedCheckpoint
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
-ACTIVATIONS = {0.0: "relu", float("-inf"): "none"}
+ACTIVATIONS = {
+    UNBOUNDED: "none",
+    RELU: "relu",
+    RELU6: "relu6",
+    UNIT: "hard_sigmoid",
+    HARD_SWISH_INPUT: "none, before a hard_swish",
+}
 
 
 def describe_program(checkpoint: QuantizedCheckpoint, image_size: int) -> Manifest:
@@ -19,34 +25,20 @@ def describe_program(checkpoint: QuantizedCheckpoint, image_size: int) -> Manife
         image_size=image_size,
         weights={"bits": scheme.weights.bits, "granularity": scheme.weights.granularity},
         activations={"bits": scheme.activations.bits, "symmetric": scheme.activations.symmetric},
-        layers=tuple(_entry(layer) for layer in checkpoint.network.fused_layers()),
+        layers=tuple(_entry(layer) for layer in checkpoint.network.layers()),
     )
 
 
-def _entry(layer: FusedLayer) -> LayerEntry:
-    quantizer = layer.read_parameters
-    assert isinstance(quantizer, LayerQuantizer)
-    scales, _ = quantizer.scales(layer.weight, layer.bias)
-    scale, zero_point = _stored(layer)
+def _entry(layer: Layer) -> LayerEntry:
+    quantizer = weight_quantizer_of(layer)
+    stored = quantizer_of(layer) if layer.stored else None
     return LayerEntry(
         name=layer.name,
         kind=layer.kind,
         weight_shape=tuple(layer.weight.shape),
         weight_bits=width_of(quantizer.scheme.bits, layer.kind),
-        weight_scales=len(scales),
-        activation="none" if isinstance(layer, FusedLinear) else _activation(layer.bounds),
-        output_scale=scale,
-        output_zero_point=zero_point,
+        weight_scales=len(quantizer.scale),
+        activation=ACTIVATIONS.get(layer.bounds, f"clamp to [{layer.bounds.low:g}, {layer.bounds.high:g}]"),
+        output_scale=None if stored is None else stored.scale.item(),
+        output_zero_point=None if stored is None else int(stored.zero_point.item()),
     )
-
-
-def _stored(layer: FusedLayer) -> tuple[float | None, int | None]:
-    if isinstance(layer, FusedLinear):
-        return None, None
-    assert isinstance(layer.activation, ActivationQuantizer)
-    scale, zero_point = layer.activation.scale_and_zero_point()
-    return scale.item(), int(zero_point.item())
-
-
-def _activation(bounds: Bounds) -> str:
-    return "relu6" if bounds.high == 6.0 else ACTIVATIONS[bounds.low]

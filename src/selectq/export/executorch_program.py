@@ -22,7 +22,7 @@ from selectq.export.reference import DequantizeParameters, DequantizePerChannel,
 from selectq.files import METADATA_KEY, write_bytes
 from selectq.programs.manifest import Manifest
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.fused import AsTheyAre, FusedLayer, FusedLinear, FusedMobileNetV2, Place
+from selectq.quantization.network import Identity, Layer, LinearNode, Network, Site
 
 LARGEST_BATCH = 256
 """The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
@@ -68,7 +68,7 @@ class DequantizeWeight(nn.Module):
 class XnnpackNetwork(nn.Module):
     """uint8 pixels (N, 3, H, W) -> float logits (N, classes), in the operators that XNNPACK knows."""
 
-    def __init__(self, network: FusedMobileNetV2) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
         self.store_pixels = SignedQuantizeDequantize(PIXEL_SCALE, PIXEL_ZERO_POINT, Grid(0, 255))
@@ -81,30 +81,30 @@ class XnnpackNetwork(nn.Module):
 def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
     """The same integer network in XNNPACK's terms; the reference form is left as it is."""
     network = copy.deepcopy(reference.network)
-    for layer in network.fused_layers():
+    for layer in network.layers():
         _store_parameters(layer)
-    for place in network.places():
+    for place in network.sites():
         stored = _stored(place)
         place.activation = SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
     return XnnpackNetwork(network).eval()
 
 
-def _stored(place: Place) -> QuantizeDequantize:
+def _stored(place: Site) -> QuantizeDequantize:
     assert isinstance(place.activation, QuantizeDequantize)
     return place.activation
 
 
 @torch.no_grad()
-def _store_parameters(layer: FusedLayer) -> None:
-    parameters = layer.read_parameters
+def _store_parameters(layer: Layer) -> None:
+    parameters = layer.weight_quantizer
     assert isinstance(parameters, DequantizeParameters)
     weight, bias = parameters(layer.weight, layer.bias)
     layer.bias = nn.Parameter(bias, requires_grad=False)
-    if isinstance(layer, FusedLinear):
+    if isinstance(layer, LinearNode):
         layer.weight = nn.Parameter(weight, requires_grad=False)
-        layer.read_parameters = AsTheyAre()
+        layer.weight_quantizer = Identity()
         return
-    layer.read_parameters = DequantizeWeight(parameters.weight_scales().expand(len(bias)).contiguous())
+    layer.weight_quantizer = DequantizeWeight(parameters.weight_scales().expand(len(bias)).contiguous())
 
 
 def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> None:
@@ -117,13 +117,13 @@ def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
     write_bytes(path, lower(to_xnnpack(reference), manifest))
 
 
-def _check_factors(network: FusedMobileNetV2) -> None:
+def _check_factors(network: Network) -> None:
     for layer, source in network.inputs():
-        if isinstance(layer, FusedLinear):
+        if isinstance(layer, LinearNode):
             continue  # computes in floating point
-        assert isinstance(layer.read_parameters, DequantizeParameters)
+        assert isinstance(layer.weight_quantizer, DequantizeParameters)
         input_scale = PIXEL_SCALE if source is None else _stored(source).scale
-        factor = (layer.read_parameters.weight_scales() * input_scale / _stored(layer).scale).max().item()
+        factor = (layer.weight_quantizer.weight_scales() * input_scale / _stored(layer).scale).max().item()
         if factor >= FACTOR_LIMIT:
             raise UserError(
                 f"formats: pte: {layer.name} puts out too small values for XNNPACK: one step of its accumulator is"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.fused import FusedLayer, FusedMobileNetV2, Place
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer
+from selectq.quantization.network import Layer, Network, Site
+from selectq.quantization.scale_assignment import quantizer_of, scales_of, weight_quantizer_of
 
 _ops = torch.ops.quantized_decomposed
 _UINT8 = Grid(0, 255)
@@ -89,7 +89,7 @@ class QuantizeDequantize(nn.Module):
 class ReferenceNetwork(nn.Module):
     """uint8 pixels (N, 3, H, W) -> float logits (N, classes). Pixels are quantized values as they are."""
 
-    def __init__(self, network: FusedMobileNetV2) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -99,7 +99,7 @@ class ReferenceNetwork(nn.Module):
         return self.network(x)
 
 
-def to_reference(network: FusedMobileNetV2) -> ReferenceNetwork:
+def to_reference(network: Network) -> ReferenceNetwork:
     """The reference form of a fake-quantized network, which is left as it is.
 
     Raises:
@@ -107,24 +107,19 @@ def to_reference(network: FusedMobileNetV2) -> ReferenceNetwork:
     """
     network = copy.deepcopy(network).cpu().eval()
     _check_scales(network)
-    integers = [(layer, _to_integers(layer)) for layer in network.fused_layers()]  # before any place changes
-    for layer, (weight, bias, read_parameters) in integers:
+    integers = [(layer, _to_integers(layer)) for layer in network.layers()]  # before any site changes
+    for layer, (weight, bias, weight_quantizer) in integers:
         layer.weight, layer.bias = weight, bias
-        layer.read_parameters = read_parameters
-    for place in network.places():
-        _store_activation(place)
+        layer.weight_quantizer = weight_quantizer
+    for site in network.sites():
+        _store_activation(site)
     return ReferenceNetwork(network).eval()
 
 
-def _check_scales(network: FusedMobileNetV2) -> None:
+def _check_scales(network: Network) -> None:
     """Raise a UserError that names the first tensor without a usable scale: activations first, weights follow them."""
-    outputs = {f"{place.name} (activations)": _quantizer(place).scale() for place in network.in_order()}
-    for name, scale in outputs.items():
+    for name, scale in scales_of(network):
         _check_scale(name, scale)
-    for layer in network.fused_layers():
-        scales = _reader(layer).scales(layer.weight, layer.bias)
-        for part, scale in zip(("weight", "bias"), scales, strict=True):
-            _check_scale(f"{layer.name}.{part}", scale)
 
 
 def _check_scale(name: str, scale: Tensor) -> None:
@@ -133,30 +128,20 @@ def _check_scale(name: str, scale: Tensor) -> None:
         raise UserError(f"{name}: a scale of {unusable[0].item():g}; allowed: positive and finite. See its values")
 
 
-def _store_activation(place: Place) -> None:
-    """Put quantize/dequantize into a place."""
-    quantizer = _quantizer(place)
-    scale, zero_point = quantizer.scale_and_zero_point()
-    place.activation = QuantizeDequantize(scale.item(), int(zero_point.item()), quantizer.grid())
+def _store_activation(site: Site) -> None:
+    """Put quantize/dequantize into a site."""
+    quantizer = quantizer_of(site)
+    zero_point = int(quantizer.zero_point.item())
+    site.activation = QuantizeDequantize(quantizer.scale.item(), zero_point, quantizer.grid())
 
 
 @torch.no_grad()
-def _to_integers(layer: FusedLayer) -> tuple[nn.Parameter, nn.Parameter, nn.Module]:
+def _to_integers(layer: Layer) -> tuple[nn.Parameter, nn.Parameter, nn.Module]:
     """A layer's weight as int8 levels, its bias as int32 levels, and what reads the two."""
-    quantizer = _reader(layer)
-    weight, bias = quantizer.levels(layer.weight, layer.bias)
-    read_parameters = DequantizeParameters(*quantizer.scales(layer.weight, layer.bias))
-    return _integers(weight, torch.int8), _integers(bias, torch.int32), read_parameters
-
-
-def _quantizer(place: Place) -> ActivationQuantizer:
-    assert isinstance(place.activation, ActivationQuantizer)
-    return place.activation
-
-
-def _reader(layer: FusedLayer) -> LayerQuantizer:
-    assert isinstance(layer.read_parameters, LayerQuantizer)
-    return layer.read_parameters
+    quantizer = weight_quantizer_of(layer)
+    weight, bias = quantizer.codes(layer.weight, layer.bias)
+    weight_quantizer = DequantizeParameters(quantizer.scale, quantizer.bias_scale)
+    return _integers(weight, torch.int8), _integers(bias, torch.int32), weight_quantizer
 
 
 def _integers(levels: Tensor, dtype: torch.dtype) -> nn.Parameter:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import Bounds
 
 operators = torch.ops.selectq_batch_norm
 

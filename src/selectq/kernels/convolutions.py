@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Convolves(Protocol):
-    """The attributes that `nn.Conv2d` and `FusedConv2d` share."""
+    """The attributes that `nn.Conv2d` and `ConvNode` share."""
 
     groups: int
 

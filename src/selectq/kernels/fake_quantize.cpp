@@ -114,27 +114,6 @@ std::tuple<Tensor, Tensor> quantized_rows_backward(const Tensor& gradient, const
 }
 
 // ------------------------------------------------------------------------------------------------- parameters
-// A scale, made a little coarser so that no output is near a rounding tie: as `tie_free_scale` in
-// quantization/scales.py, operation by operation.
-float tie_free(float scale, float input_scale, float output_scale, float resolution, float largest_denominator) {
-  const float factor = input_scale * scale / output_scale;
-  const float numerator = std::ceil(factor * resolution);
-  const float largest = std::min(numerator / factor, largest_denominator);
-  const float denominator = 2 * std::floor((largest - 1) / 2) + 1;
-  return numerator / denominator * (output_scale / input_scale);
-}
-
-float largest_magnitude(const float* values, int64_t count) {
-  Floats largest{};
-  for (int64_t i = 0; i < count; i += LANES) {
-    const Floats x = load<Floats>(values + i, std::min(LANES, count - i));
-    largest = larger(largest, larger(x, -x));
-  }
-  float found = 0;
-  for (int64_t lane = 0; lane < LANES; ++lane) found = std::max(found, largest[lane]);
-  return found;
-}
-
 // `to` gets the nearest values on a grid of `count` values with levels up to `last` either way.
 void on_grid(const float* values, float* to, int64_t count, float scale, float last) {
   const float inverse = 1 / scale;
@@ -145,31 +124,20 @@ void on_grid(const float* values, float* to, int64_t count, float scale, float l
   }
 }
 
-// A layer's fake-quantized weight (O, ...) and bias (O), as `LayerQuantizer` in quantization/quantizers.py gives them,
-// operation by operation. `output_scale` is missing where the output is not quantized.
-std::tuple<Tensor, Tensor> quantized_parameters(const Tensor& weight, const Tensor& bias, bool per_channel,
-                                                double last_level, double last_bias_level, double smallest_scale,
-                                                double resolution, double largest_denominator, double input_scale,
-                                                std::optional<double> output_scale) {
-  const int64_t outputs = bias.numel(), per_output = weight.numel() / outputs;
+// A layer's fake-quantized weight (O, ...) and bias (O), as `WeightQuantizer` in quantization/quantizers.py gives them.
+// `scales` and `bias_scales` are (O) or (1).
+std::tuple<Tensor, Tensor> quantized_parameters(const Tensor& weight, const Tensor& bias, const Tensor& scales,
+                                                const Tensor& bias_scales, double last_level, double last_bias_level) {
+  const int64_t outputs = bias.numel(), per_output = weight.numel() / outputs, step = scales.numel() > 1;
   TORCH_CHECK(weight.is_non_overlapping_and_dense() && weight.stride(0) == per_output);
   const Tensor levels = at::empty_like(weight), bias_levels = at::empty_like(bias);
-  const float *from = weight.data_ptr<float>(), *biases = bias.data_ptr<float>(), into = input_scale;
-  std::vector<float> largest(outputs), room(outputs);
-  share(outputs, [&](int, int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) largest[o] = largest_magnitude(from + o * per_output, per_output);
-  });
-  for (int64_t o = 0; o < outputs; ++o) room[o] = std::abs(biases[o]) / (into * static_cast<float>(last_bias_level));
-  if (!per_channel)
-    for (auto* all : {&largest, &room}) std::fill(all->begin(), all->end(), *std::max_element(all->begin(), all->end()));
+  const float *from = weight.data_ptr<float>(), *biases = bias.data_ptr<float>(), *scale = scales.data_ptr<float>(),
+              *bias_scale = bias_scales.data_ptr<float>();
   share(outputs, [&](int, int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) {
-      const float covering = std::max(largest[o] / static_cast<float>(last_level), static_cast<float>(smallest_scale));
-      float scale = std::max(covering, room[o]);
-      if (output_scale) scale = tie_free(scale, into, *output_scale, resolution, largest_denominator);
-      on_grid(from + o * per_output, levels.data_ptr<float>() + o * per_output, per_output, scale, last_level);
-      const float bias_scale = scale * into, level = std::rint(biases[o] * (1 / bias_scale)), last = last_bias_level;
-      bias_levels.data_ptr<float>()[o] = std::clamp(level, -last, last) * bias_scale;
+      on_grid(from + o * per_output, levels.data_ptr<float>() + o * per_output, per_output, scale[o * step], last_level);
+      const float level = std::rint(biases[o] * (1 / bias_scale[o * step])), last = last_bias_level;
+      bias_levels.data_ptr<float>()[o] = std::clamp(level, -last, last) * bias_scale[o * step];
     }
   });
   return {levels, bias_levels};

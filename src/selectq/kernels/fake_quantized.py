@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from selectq.quantization.fake_quantize import BIAS_GRID, Range, weight_grid
-from selectq.quantization.fused import FusedLayer
-from selectq.quantization.quantizers import LayerQuantizer
-from selectq.quantization.scales import LARGEST_TIE_FREE_DENOMINATOR, SMALLEST_SCALE, TIE_FREE_RESOLUTION
+from selectq.quantization.network import Layer
+from selectq.quantization.scale_assignment import weight_quantizer_of
 
 operators = torch.ops.selectq_fake_quantize
 
@@ -96,19 +95,10 @@ class StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
-def fake_quantized_parameters(
-    layer: FusedLayer, input_scale: float, output_scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """A layer's weight and bias as its `LayerQuantizer` gives them, under the scales of what it reads and stores.
-
-    `output_scale` is None where the output is not quantized.
-    """
-    quantizer = layer.read_parameters
-    assert isinstance(quantizer, LayerQuantizer), f"{layer.name} is not quantized"
-    scheme = quantizer.scheme
-    last_levels = float(weight_grid(scheme).quant_max), float(BIAS_GRID.quant_max)
-    tie_free = SMALLEST_SCALE, float(TIE_FREE_RESOLUTION), float(LARGEST_TIE_FREE_DENOMINATOR)
-    scales = input_scale, output_scale
-    parameters = layer.weight, layer.bias, scheme.granularity == "channel"
-    result: tuple[Tensor, Tensor] = operators.quantized_parameters(*parameters, *last_levels, *tie_free, *scales)
+def fake_quantized_parameters(layer: Layer) -> tuple[Tensor, Tensor]:
+    """A layer's weight and bias as its `WeightQuantizer` gives them."""
+    quantizer = weight_quantizer_of(layer)
+    last_levels = float(weight_grid(quantizer.scheme).quant_max), float(BIAS_GRID.quant_max)
+    scales = quantizer.scale, quantizer.bias_scale
+    result: tuple[Tensor, Tensor] = operators.quantized_parameters(layer.weight, layer.bias, *scales, *last_levels)
     return result

@@ -6,7 +6,8 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.kernels.batch_normed import NormalisedLayer, NormalisedPair, NormalisedRows
 from selectq.kernels.convolutions import convolve, has_kernel
-from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
+from selectq.graph.bounds import UNBOUNDED, Bounds
+from selectq.graph.capture import CLAMPS
 
 
 class FloatStep:
@@ -41,14 +42,14 @@ def _expanded(expansion: nn.Sequential, depthwise: nn.Sequential, x: Tensor) -> 
     (conv1, norm1, activation), (conv2, norm2, _) = expansion, depthwise
     assert isinstance(norm1, nn.BatchNorm2d) and isinstance(norm2, nn.BatchNorm2d) and isinstance(conv2, nn.Conv2d)
     first, second = (conv1.weight, norm1.weight, norm1.bias), (conv2.weight, norm2.weight, norm2.bias)
-    bounds = BOUNDS[type(activation)]
+    bounds = CLAMPS[type(activation)]
     y: Tensor = NormalisedPair.apply(x, *first, *second, (norm1, norm2), bounds, conv2.stride[0])
     return y
 
 
 def _activated(layer: nn.Sequential, x: Tensor) -> Tensor:
     conv, norm, activation = layer
-    return _layer(conv, norm, BOUNDS[type(activation)], x)
+    return _layer(conv, norm, CLAMPS[type(activation)], x)
 
 
 def _layer(conv: nn.Module, norm: nn.Module, bounds: Bounds, x: Tensor) -> Tensor:

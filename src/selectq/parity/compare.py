@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from selectq.export.reference import QuantizeDequantize, ReferenceNetwork
 from selectq.parity.forms import Form, Pixels, Stored
 from selectq.progress import progress
-from selectq.quantization.fused import Place
+from selectq.quantization.network import Site
 
 BATCH = 100
 SAME_LOGITS = 1e-4
@@ -69,14 +69,14 @@ def compare_layers(config: str, reference: ReferenceNetwork, forms: Sequence[For
         differ, in a million).
     """
     watched = [form for form in forms if form.stored]
-    totals = {(form.name, place.name): _Steps() for form in watched for place in reference.network.places()}
+    totals = {(form.name, place.name): _Steps() for form in watched for place in reference.network.sites()}
     batches = in_batches(pixels)
     for batch in progress(batches, len(batches), f"{config} layer by layer"):
         for form in watched:
             assert form.stored is not None
             for name, steps in steps_of(reference, batch, form.stored(batch)):
                 totals[form.name, name].add(steps)
-    kinds = {place.name: place.kind for place in reference.network.places()}
+    kinds = {place.name: place.kind for place in reference.network.sites()}
     rows = [(config, form, name, kinds[name], total.largest, total.ppm()) for (form, name), total in totals.items()]
     return pd.DataFrame(rows, columns=["config", "form", "layer", "kind", "steps", "differing_ppm"])
 
@@ -98,7 +98,7 @@ class _Steps:
 
 @torch.no_grad()
 def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Iterable[tuple[str, Tensor]]:
-    """Place name and |difference| in integer steps, in the shape of what the place stores.
+    """Site name and |difference| in integer steps, in the shape of what the place stores.
 
     The reference runs with every place's output replaced by the stored values, so that each place behind it
     computes from these.
@@ -108,11 +108,11 @@ def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Ite
 
     def replace(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         values = torch.from_numpy(next(waiting)).reshape(output.shape)  # ExecuTorch's pooled (N, C, 1, 1): (N, 1, C, 1)
-        assert isinstance(place, Place) and isinstance(place.activation, QuantizeDequantize)
+        assert isinstance(place, Site) and isinstance(place.activation, QuantizeDequantize)
         found.append((place.name, ((values - output) / place.activation.scale).abs().round()))
         return values
 
-    handles = [place.register_forward_hook(replace) for place in reference.network.places()]
+    handles = [place.register_forward_hook(replace) for place in reference.network.sites()]
     reference(torch.from_numpy(pixels))
     for handle in handles:
         handle.remove()

@@ -21,7 +21,7 @@ from selectq.programs.executorch import load_program
 from selectq.programs.manifest import INPUT_NAME
 from selectq.programs.onnx_runtime import open_session
 from selectq.programs.program import open_program
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 
 Pixels = NDArray[np.uint8]
 Stored = list[NDArray[np.float32]]
@@ -46,10 +46,10 @@ class Form:
 class Watched(nn.Module):
     """A network that puts out, after its logits, what every place stores."""
 
-    def __init__(self, whole: nn.Module, network: FusedMobileNetV2) -> None:
+    def __init__(self, whole: nn.Module, network: Network) -> None:
         super().__init__()
         self.whole = whole
-        self._places = tuple(network.places())
+        self._places = tuple(network.sites())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """The input of `whole` -> logits, then the stored values as float."""
@@ -64,7 +64,7 @@ class Watched(nn.Module):
         return logits, *stored
 
 
-def simulation_form(network: FusedMobileNetV2) -> Form:
+def simulation_form(network: Network) -> Form:
     """The fake-quantized network, as it was trained and validated."""
     return _torch_form("simulation", nn.Sequential(_Normalise(), network), network)
 
@@ -93,7 +93,7 @@ class _Normalise(nn.Module):
         return normalise(pixels)
 
 
-def _torch_form(name: str, whole: nn.Module, network: FusedMobileNetV2) -> Form:
+def _torch_form(name: str, whole: nn.Module, network: Network) -> Form:
     watched = Watched(whole, network)
 
     @torch.no_grad()

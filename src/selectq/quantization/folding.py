@@ -1,70 +1,94 @@
-"""Folding batch norm into the convolution before it, and torchvision's MobileNetV2 into its fused form."""
+"""From an FP32 network to the network of nodes: batch norms folded into the convolutions before them."""
 
 import torch
-from torch import nn
-from torchvision.models import MobileNetV2
-from torchvision.models.mobilenetv2 import InvertedResidual
+from torch import Tensor, nn
 
-from selectq.networks.activations import BOUNDS, UNBOUNDED, Bounds
-from selectq.networks.mobilenetv2 import parameter_kinds
-from selectq.quantization.fused import (
-    FusedBlock,
-    FusedConv2d,
-    FusedLinear,
-    FusedMobileNetV2,
-    FusedPool,
+from selectq.graph import nodes as graph_nodes
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph, Node
+from selectq.quantization.network import (
+    GATE_SHIFT,
+    GATE_SLOPE,
+    AddNode,
+    ConvNode,
+    Layer,
+    LinearNode,
+    LookupNode,
+    MoveNode,
+    MulNode,
+    Network,
+    NodeModule,
+    PoolNode,
 )
 
 
-def fold(model: MobileNetV2) -> FusedMobileNetV2:
-    """The fused float form of an FP32 network; it computes what `model` computes in evaluation mode."""
-    folder = _Folder(model)
-    features: list[FusedConv2d | FusedBlock] = []
-    for index, child in enumerate(model.features):
-        name = f"features.{index}"
-        is_block = isinstance(child, InvertedResidual)
-        features.append(folder.block(name, child) if is_block else folder.activated(name, child))
-    pool = FusedPool("pool", "pool", UNBOUNDED)
-    return FusedMobileNetV2(features, pool, FusedLinear("classifier.1", model.classifier[1])).eval()
+def fold(model: nn.Module, graph: Graph | None = None) -> Network:
+    """The float form of an FP32 network; it computes what `model` computes in evaluation mode.
+
+    Args:
+        model: images (N, 3, H, W) -> logits (N, classes).
+        graph: of the model, where it is at hand.
+
+    Raises:
+        UserError: the graph cannot be captured.
+    """
+    graph = graph or capture(model)
+    modules = dict(model.named_modules())
+    return Network(graph, [_module(graph, node, modules) for node in graph.nodes[1:]]).eval()
 
 
-class _Folder:
-    """Knows the names and kinds of one network's parameters while it is folded."""
+def _module(graph: Graph, node: Node, modules: dict[str, nn.Module]) -> NodeModule:
+    operation = node.operation
+    if isinstance(operation, graph_nodes.Conv):
+        return _convolution(node, operation, modules)
+    if isinstance(operation, graph_nodes.Linear):
+        linear = modules[operation.module]
+        assert isinstance(linear, nn.Linear)
+        layer = LinearNode(node, linear, stored=node is not graph.output)
+        if operation.gate:
+            _make_gate(layer)
+        return layer
+    if isinstance(operation, graph_nodes.Add):
+        return AddNode(node)
+    if isinstance(operation, graph_nodes.Mul):
+        return MulNode(node)
+    if isinstance(operation, graph_nodes.AveragePool):
+        return PoolNode(node, operation)
+    if isinstance(operation, graph_nodes.Lookup):
+        return LookupNode(node, operation)
+    return MoveNode(node)
 
-    def __init__(self, model: MobileNetV2) -> None:
-        self._kinds = parameter_kinds(model)
 
-    def block(self, name: str, block: InvertedResidual) -> FusedBlock:
-        """An inverted residual block: expansion (if any) and depthwise are activated, the projection is linear."""
-        *activated, projection, norm = block.conv
-        assert isinstance(projection, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        layers = [self.activated(f"{name}.conv.{index}", layer) for index, layer in enumerate(activated)]
-        last = len(activated)
-        layers.append(self._fuse(f"{name}.conv.{last}", f"{name}.conv.{last + 1}", projection, norm, UNBOUNDED))
-        return FusedBlock(name, layers, block.use_res_connect)
-
-    def activated(self, name: str, layer: nn.Sequential) -> FusedConv2d:
-        """A (convolution, batch norm, activation) triple."""
-        conv, norm, activation = layer
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        return self._fuse(f"{name}.0", f"{name}.1", conv, norm, BOUNDS[type(activation)])
-
-    def _fuse(
-        self, conv_name: str, norm_name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d, bounds: Bounds
-    ) -> FusedConv2d:
-        sources = {"weight": (f"{conv_name}.weight",), "bias": (f"{norm_name}.weight", f"{norm_name}.bias")}
-        fused = FusedConv2d(conv_name, self._kinds[f"{conv_name}.weight"], bounds, conv, sources)
-        fold_batch_norm(fused, norm)
-        return fused
+def _convolution(node: Node, operation: graph_nodes.Conv, modules: dict[str, nn.Module]) -> ConvNode:
+    conv, norm = modules[operation.module], modules.get(operation.norm or "")
+    assert isinstance(conv, nn.Conv2d)
+    of_bias = [f"{operation.norm}.weight", f"{operation.norm}.bias"] if operation.norm else []
+    of_bias += [f"{operation.module}.bias"] if conv.bias is not None else []
+    layer = ConvNode(node, conv, {"weight": (f"{operation.module}.weight",), "bias": tuple(of_bias)})
+    if isinstance(norm, nn.BatchNorm2d):
+        fold_batch_norm(layer, norm, conv.bias)
+    elif conv.bias is not None:
+        layer.bias.data.copy_(conv.bias.detach())
+    if operation.gate:
+        _make_gate(layer)
+    return layer
 
 
 @torch.no_grad()
-def fold_batch_norm(fused: FusedConv2d, norm: nn.BatchNorm2d) -> None:
+def fold_batch_norm(layer: ConvNode, norm: nn.BatchNorm2d, bias: Tensor | None) -> None:
     """Put the batch norm's evaluation-mode affine map into the convolution's weight and bias, in double precision.
 
-    w' = w * gamma / sqrt(var + eps), b' = beta - mean * gamma / sqrt(var + eps) (Jacob et al. 2018, eq. 14).
+    w' = w * gamma / sqrt(var + eps), b' = beta - (mean - b) * gamma / sqrt(var + eps) (Jacob et al. 2018, eq. 14).
     """
     assert norm.running_var is not None and norm.running_mean is not None
     factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)  # (O,)
-    fused.weight.copy_(fused.weight.double() * factor[:, None, None, None])
-    fused.bias.copy_(norm.bias.double() - norm.running_mean.double() * factor)
+    mean = norm.running_mean.double() - (0.0 if bias is None else bias.double())
+    layer.weight.copy_(layer.weight.double() * factor[:, None, None, None])
+    layer.bias.copy_(norm.bias.double() - mean * factor)
+
+
+@torch.no_grad()
+def _make_gate(layer: Layer) -> None:
+    """Put the inside of a hard-sigmoid into the layer: its clamp to [0, 1] is all that is left."""
+    layer.weight.mul_(GATE_SLOPE)
+    layer.bias.mul_(GATE_SLOPE).add_(GATE_SHIFT)

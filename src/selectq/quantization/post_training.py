@@ -9,18 +9,18 @@ from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.range_estimation import estimate_ranges
 
 
-def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> FusedMobileNetV2:
+def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> Network:
     """The FP32 network with batch norms folded, on `device`, channels last."""
     return fold(parent.model).to(device).to(memory_format=torch.channels_last)
 
 
 def calibrate(
-    network: FusedMobileNetV2, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
+    network: Network, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
 ) -> dict[str, Range]:
     """The activation ranges of a float network on the calibration images of the parameters.
 
@@ -29,7 +29,7 @@ def calibrate(
     """
     images = calibration_images(dataset, config, seed)
     ranges = estimate_ranges(network, lambda: image_batches(images), config, scheme.activations)
-    for place in network.in_order():
+    for place in network.sites():
         low, high = ranges[place.name]
         if not (high - low).isfinite():
             raise UserError(f"{place.name}: puts out {low:g} to {high:g} on the calibration images; see its weights")
@@ -48,7 +48,7 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
 
 def quantize(
     parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
-) -> FusedMobileNetV2:
+) -> Network:
     """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
     network = fold_parent(parent, dataset.train.device)
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))

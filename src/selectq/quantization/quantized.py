@@ -13,9 +13,9 @@ from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedBlock, FusedMobileNetV2
-from selectq.quantization.quantizers import ActivationQuantizer, LayerQuantizer, SummandQuantizer, SumQuantizer
-from selectq.quantization.scales import activation_scale, common_unit
+from selectq.quantization.network import LookupNode, Network
+from selectq.quantization.quantizers import ActivationQuantizer, GateQuantizer, WeightQuantizer
+from selectq.quantization.scale_assignment import ScaleAssignment
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,34 @@ class QuantizedCheckpoint:
     """
 
     name: str
-    network: FusedMobileNetV2
+    network: Network
     config: ModelConfig
     classes: tuple[str, ...]
     scheme: Scheme
     repairs: tuple[str, ...] = ()
 
 
-def insert_quantizers(network: FusedMobileNetV2, scheme: Scheme, ranges: dict[str, Range]) -> None:
-    """Turn the float form into the fake-quantized one, in place: weights, biases and every place.
+GATE_SCALES = {"hard_swish": 1 / 255, "silu": 1 / 256}
+"""Of one integer step of a lookup's gate. That of a hard-sigmoid reaches 1; runtimes' integer sigmoids have 1 / 256."""
 
-    `ranges` gives each place's [low, high] by name.
+
+def insert_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:
+    """Turn the float form into the fake-quantized one, in place: weights, biases and every site.
+
+    `ranges` gives each site's [low, high] by name. Quantization parameters are chosen by them.
     """
-    for layer, source in network.inputs():
-        layer.read_parameters = LayerQuantizer(scheme.weights.of(layer.kind), layer, source)
-    for place in network.places():
-        place.activation = ActivationQuantizer(scheme.activations.of(place.kind), place.bounds, *ranges[place.name])
-    for meeting in network.sums():
-        own = {place: scheme.activations.of(place.kind) for place in meeting}
-        unit = common_unit(activation_scale(*ranges[place.name], own[place]) for place in meeting)
-        for place in meeting:
-            kind = SumQuantizer if isinstance(place, FusedBlock) else SummandQuantizer
-            place.activation = kind(own[place], place.bounds, *ranges[place.name], unit)
+    put_quantizers(network, scheme, ranges)
+    ScaleAssignment(network).assign()
+
+
+def put_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:
+    """The same, with quantization parameters that are still to be chosen or read."""
+    for layer in network.layers():
+        layer.weight_quantizer = WeightQuantizer(scheme.weights.of(layer.kind), layer.bias)
+    for site in network.sites():
+        site.activation = ActivationQuantizer(scheme.activations.of(site.kind), site.bounds, *ranges[site.name])
+        if isinstance(site, LookupNode) and site.multiplies:
+            site.gate = GateQuantizer(GATE_SCALES[site.function])
 
 
 def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:
 
 
 def write_quantized(path: Path, checkpoint: QuantizedCheckpoint) -> None:
-    """Write float weights, biases and activation ranges; the scales follow from them."""
+    """Write weights and biases in float, activation ranges and all quantization parameters."""
     write_tensors(path, checkpoint.network.state_dict(), describe(checkpoint))
 
 
@@ -89,7 +95,7 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         repairs = tuple(metadata["repairs"])
         network = fold(build_mobilenetv2(config, len(classes)))
         zero = torch.zeros(())
-        insert_quantizers(network, scheme, {place.name: (zero, zero) for place in network.places()})
+        put_quantizers(network, scheme, {site.name: (zero, zero) for site in network.sites()})
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold a quantized network ({str(error).splitlines()[0]})") from None

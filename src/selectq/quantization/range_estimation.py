@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from selectq.networks.activations import Bounds
+from selectq.graph.bounds import Bounds
 from selectq.params.configs import ActivationScheme, CalibrationConfig
 from selectq.quantization.fake_quantize import Range, activation_grid, extremes, fake_quantize
-from selectq.quantization.fused import FloatActivation, FusedMobileNetV2
+from selectq.quantization.network import FloatActivation, Network
 from selectq.quantization.scales import activation_scale, activation_zero_point
 
 HISTOGRAM_BINS = 2048
@@ -158,12 +158,12 @@ ESTIMATORS: dict[str, type[RangeEstimator]] = {
 
 @torch.no_grad()
 def estimate_ranges(
-    network: FusedMobileNetV2,
+    network: Network,
     batches: Callable[[], Iterable[Tensor]],
     config: CalibrationConfig,
     scheme: ActivationScheme,
 ) -> dict[str, Range]:
-    """Place name -> range of the float network's values there.
+    """Site name -> range of the float network's values there.
 
     Args:
         network: in its float form, which it has again afterwards.
@@ -173,13 +173,13 @@ def estimate_ranges(
     """
     estimator_type = ESTIMATORS[config.estimator]
     estimators = {}
-    for place in network.places():
+    for place in network.sites():
         estimators[place.name] = place.activation = estimator_type(place.bounds, config, scheme.of(place.kind))
     for index in range(estimator_type.passes):
         for estimator in estimators.values():
             estimator.pass_index = index
         for batch in batches():
             network(batch)
-    for place in network.places():
+    for place in network.sites():
         place.activation = FloatActivation(place.bounds)
     return {name: estimator.estimate() for name, estimator in estimators.items()}

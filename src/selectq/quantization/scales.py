@@ -119,3 +119,26 @@ def odd_multiple_of_unit(scale: Tensor, unit: Tensor) -> Tensor:
     number over an odd one: never a rounding tie, as with `tie_free_scale`.
     """
     return (2 * ((scale / unit - 1) / 2).ceil() + 1) * unit
+
+
+def tie_free_output_scale(scale: Tensor, factor: Tensor) -> Tensor:
+    """The scale (scalar) of a product's or an average's output, made coarser so that no result is near a rounding tie.
+
+    `factor` is the value of one step of the integer product or sum: with n / d for `factor` over the scale, d odd, the
+    same holds as in `tie_free_scale`.
+    """
+    numerator = (factor / scale * TIE_FREE_RESOLUTION).ceil()
+    denominator = 2 * ((numerator * scale / factor - 1) / 2).ceil() + 1
+    return factor * denominator / numerator
+
+
+def whole_share(scale: Tensor, length: float, largest: int) -> Tensor:
+    """The scale (scalar), made coarser so that `length` is a whole number k <= `largest` of steps, k prime to 255.
+
+    255 q / 2k, the code of a hard-sigmoid's gate, is then a tie for no q but odd multiples of k: where the input is 0,
+    or beyond the clamp.
+    """
+    steps = min(largest, math.floor(length / scale.item()))
+    while math.gcd(steps, 255) > 1:
+        steps -= 1
+    return torch.full_like(scale, length / max(steps, 1))

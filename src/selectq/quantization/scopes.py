@@ -1,15 +1,17 @@
 """Scopes: which parameters of the FP32 network may learn, and what that means for its fused form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
+from selectq.graph.nodes import Add
 from selectq.networks.mobilenetv2 import parameter_kinds
 from selectq.params.configs import LAYER_KINDS
-from selectq.quantization.fused import FusedBlock, FusedMobileNetV2
+from selectq.quantization.network import Network, NodeModule, Site
 from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.scale_assignment import quantizer_of
 
 
 def parameters_in_scope(model: MobileNetV2, scope: Iterable[str]) -> frozenset[str]:
@@ -39,10 +41,10 @@ def count_parameters(model: MobileNetV2, names: frozenset[str]) -> int:
     return sum(parameter.numel() for name, parameter in model.named_parameters() if name in names)
 
 
-def freeze_outside(network: FusedMobileNetV2, names: frozenset[str]) -> list[nn.Parameter]:
+def freeze_outside(network: Network, names: frozenset[str]) -> list[nn.Parameter]:
     """Let only what came from the named FP32 parameters learn; return those fused parameters, in network order."""
     learning = []
-    for layer in network.fused_layers():
+    for layer in network.layers():
         for part, parameter in (("weight", layer.weight), ("bias", layer.bias)):
             parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))
             if parameter.requires_grad:
@@ -50,17 +52,24 @@ def freeze_outside(network: FusedMobileNetV2, names: frozenset[str]) -> list[nn.
     return learning
 
 
-def quantizers_in_scope(network: FusedMobileNetV2) -> list[ActivationQuantizer]:
+def quantizers_in_scope(network: Network) -> list[ActivationQuantizer]:
     """The activation quantizers whose range may follow the data: those fed by a layer that learns.
 
-    A residual sum goes with its block's projection, the pooled average with the head.
+    A sum goes with the layer that was computed last of those that feed it, any other site with what it reads first.
     """
-    producers = {block.name: block.layers[-1] for block in network.features if isinstance(block, FusedBlock)}
-    producers["pool"] = network.features[-1]
-    following = []
-    for place in network.places():
-        producer = producers.get(place.name, place)
-        learns = any(parameter.requires_grad for parameter in producer.parameters(recurse=False))
-        if learns and isinstance(place.activation, ActivationQuantizer):
-            following.append(place.activation)
+    following, learns = [], dict[str, bool]()
+    for name, module in ((node.name, network[node.name]) for node in network.graph.nodes[1:]):
+        learns[name] = _learns(module, learns)
+        if isinstance(module, Site) and module.stored and learns[name]:
+            following.append(quantizer_of(module))
     return following
+
+
+def _learns(module: NodeModule, learns: Mapping[str, bool]) -> bool:
+    """Whether a node's own parameters learn, or those of the layer that its range goes with."""
+    if module.node.is_layer:
+        return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    latest = list(learns)
+    sources = sorted(module.node.inputs, key=lambda name: latest.index(name) if name in learns else -1)
+    decides = sources[-1] if isinstance(module.node.operation, Add) else module.node.inputs[0]
+    return learns.get(decides, False)

@@ -11,7 +11,7 @@ from selectq.params.configs import FinetuneConfig
 from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 from selectq.training.parallel import Workers, share_statistics
 
-FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES, lambda network: network)
+FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
 
 
 def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.optim.Optimizer:

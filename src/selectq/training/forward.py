@@ -15,20 +15,18 @@ Forward = Callable[[Tensor], Tensor]
 
 Network = TypeVar("Network", bound=nn.Module)
 Step = TypeVar("Step", bound=Forward)
-GpuStep = TypeVar("GpuStep", bound=Forward)
 
 
 @dataclass(frozen=True)
-class Kernels(Generic[Network, Step, GpuStep]):
-    """Ways to compute a network's forward pass: what makes the CPU's, the sources it needs, and what makes a GPU's."""
+class Kernels(Generic[Network, Step]):
+    """The CPU's way to compute a network's forward pass: what makes it, and the sources that it needs."""
 
     step: Callable[[Network], Step]
     sources: tuple[str, ...]
-    on_gpu: Callable[[Network], GpuStep]
 
 
 def training_forward(
-    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device
+    network: Network, kernels: Kernels[Network, Step], device: torch.device
 ) -> Network | Step | Forward:
     """What to call on training batches, all of one shape, instead of `network`: the same results up to rounding.
 
@@ -37,20 +35,20 @@ def training_forward(
 
     Args:
         network: on `device`.
-        kernels: for the CPU, and what a GPU records.
+        kernels: for the CPU; a GPU records the network itself.
         device: where training runs.
     """
     if device.type == "cuda":
-        return RecordedStep(network, kernels.on_gpu(network))
+        return RecordedStep(network, network)
     return kernel_forward(network, kernels, device)
 
 
 def kernel_forward(
-    network: Network, kernels: Kernels[Network, Step, GpuStep], device: torch.device
-) -> Network | Step | GpuStep:
+    network: Network, kernels: Kernels[Network, Step], device: torch.device
+) -> Network | Step:
     """As `training_forward`, for batches of any shape: a GPU records nothing."""
     if device.type == "cuda":
-        return kernels.on_gpu(network)
+        return network
     try:
         load_kernels(*kernels.sources)
     except KernelsUnavailableError as error:

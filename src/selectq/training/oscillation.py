@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from selectq.quantization.fused import FusedMobileNetV2
-from selectq.quantization.network_scales import NetworkScales
+from selectq.quantization.network import Network
+from selectq.quantization.scale_assignment import weight_quantizer_of
 from selectq.training.loop import Hooks
 from selectq.training.resume import Row
 
@@ -57,9 +57,8 @@ class OscillationCounter(Hooks):
     weights may learn are watched; the others' levels move with neighbouring ranges alone.
     """
 
-    def __init__(self, network: FusedMobileNetV2, epochs: int) -> None:
-        self._layers = [layer for layer in network.fused_layers() if layer.weight.requires_grad]
-        self._scales = NetworkScales(network)
+    def __init__(self, network: Network, epochs: int) -> None:
+        self._layers = [layer for layer in network.layers() if layer.weight.requires_grad]
         self._last_epoch = epochs - 1
         self._flips: Flips | None = None
 
@@ -80,7 +79,8 @@ class OscillationCounter(Hooks):
     @torch.no_grad()
     def _levels(self) -> Tensor:
         """Of all weights that learn, layer after layer, int8."""
-        return self._scales.levels(self._layers)
+        codes = (weight_quantizer_of(layer).codes(layer.weight, layer.bias)[0] for layer in self._layers)
+        return torch.cat([each.flatten() for each in codes]).to(torch.int8)
 
     def _counts(self) -> list[dict[str, Any]]:
         if self._flips is None:

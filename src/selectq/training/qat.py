@@ -9,10 +9,11 @@ from torch import nn
 from selectq.data.packed import Dataset, Split
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Layer, Network
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer, follow
 from selectq.quantization.repairs.repaired import quantize_repaired
+from selectq.quantization.scale_assignment import ScaleAssignment
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
 from selectq.training.features import ClassifierFeatures
@@ -46,7 +47,7 @@ class Retraining:
 
 def retrain(
     retraining: Retraining, parent: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
-) -> tuple[FusedMobileNetV2, list[Row]]:
+) -> tuple[Network, list[Row]]:
     """Quantize `parent`, repair it and retrain the layers in scope, on the data set's device; network and history.
 
     Raises:
@@ -58,7 +59,7 @@ def retrain(
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
-    hooks = HookSequence(follower, OscillationCounter(network, config.epochs))
+    hooks = HookSequence(follower, ScaleUpdate(network), OscillationCounter(network, config.epochs))
     schedule, predict = qat_schedule(config, training), quantized_forward(network, dataset.train.device)
     plan = Plan(config.epochs, batches, forward, predict, schedule, seed, hooks=hooks, workers=workers)
     return network, fit(network, optimizer, dataset, plan, state)
@@ -101,8 +102,19 @@ class RangeFollower(Hooks):
         follow(watching, self._training.range_averaging)
 
 
+class ScaleUpdate(Hooks):
+    """Has scales and zero points follow the weights and ranges that a step has moved."""
+
+    def __init__(self, network: Network) -> None:
+        self._assignment = ScaleAssignment(network)
+
+    def after_step(self, epoch: float) -> None:
+        """Choose the quantization parameters anew."""
+        self._assignment.assign()
+
+
 def batches_and_forward(
-    network: FusedMobileNetV2,
+    network: Network,
     split: Split,
     config: QatConfig,
     training: QatTrainingConfig,
@@ -114,14 +126,15 @@ def batches_and_forward(
 
     Where only the classifier learns, everything before it is computed once for each of `feature_views` views.
     """
-    if only_classifier_learns(network):
+    classifier = network.classifier()
+    if classifier is not None and only_this_learns(network, classifier):
         views = FixedViews(split, training.batch_size, training.augment, training.feature_views, seed, workers=workers)
-        return ClassifierFeatures(network, views), network.classifier
+        return ClassifierFeatures(network, classifier, views), classifier
     images = AugmentedImages(split, training.batch_size, training.augment, workers)
     return images, training_forward(network, QUANTIZED_KERNELS, split.device)
 
 
-def only_classifier_learns(network: FusedMobileNetV2) -> bool:
-    """Whether nothing before the classifier may learn."""
+def only_this_learns(network: Network, layer: Layer) -> bool:
+    """Whether no other layer may learn."""
     learning = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
-    return learning <= {id(parameter) for parameter in network.classifier.parameters()}
+    return learning <= {id(parameter) for parameter in layer.parameters()}

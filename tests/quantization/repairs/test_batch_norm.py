@@ -12,7 +12,7 @@ from selectq.data.augment import normalise
 from selectq.params.configs import BitWidths, WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.network import ConvNode
 from selectq.quantization.repairs.batch_norm import reestimate_batch_norm, rounded_weight
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.scales import weight_scale
@@ -27,12 +27,12 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
     """
     network, outputs = fold(model), {}
 
-    def keep(layer: FusedConv2d, inputs: tuple[Tensor, ...]) -> None:
+    def keep(layer: ConvNode, inputs: tuple[Tensor, ...]) -> None:
         raw = nn.functional.conv2d(*inputs, layer.weight, layer.bias, layer.stride, layer.padding, groups=layer.groups)
         outputs[layer.name] = raw
 
-    for layer in network.fused_layers():
-        if isinstance(layer, FusedConv2d):
+    for layer in network.layers():
+        if isinstance(layer, ConvNode):
             own = chosen.of(layer.kind)
             scale = weight_scale(layer.weight, own)
             rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(own))

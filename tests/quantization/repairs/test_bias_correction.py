@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from selectq.data.augment import image_batches
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedLinear, FusedMobileNetV2
+from selectq.quantization.network import LinearNode, Network
 from selectq.quantization.post_training import calibration_images, quantize
-from selectq.quantization.quantizers import LayerQuantizer
+from selectq.quantization.quantizers import WeightQuantizer
 from selectq.quantization.repairs.bias_correction import correct_bias
 
 COARSE = scheme(3, "tensor")
@@ -18,7 +18,7 @@ def batches() -> list[Tensor]:
     return list(image_batches(calibration_images(coloured_dataset(), calibration(), seed=0)))
 
 
-def mean_outputs(network: FusedMobileNetV2) -> dict[str, Tensor]:
+def mean_outputs(network: Network) -> dict[str, Tensor]:
     """What reaches the activations, and the logits: the mean of each channel."""
     means: dict[str, Tensor] = {}
 
@@ -26,12 +26,12 @@ def mean_outputs(network: FusedMobileNetV2) -> dict[str, Tensor]:
         means[name] = values.transpose(0, 1).flatten(1).mean(1)
 
     def watch(layer: nn.Module, name: str) -> None:
-        if isinstance(layer, FusedLinear):
+        if isinstance(layer, LinearNode):
             layer.register_forward_hook(lambda _, inputs, output: keep(name, output))
         else:
             layer.activation.register_forward_pre_hook(lambda _, inputs: keep(name, inputs[0]))
 
-    for layer in network.fused_layers():
+    for layer in network.layers():
         watch(layer, layer.name)
     with torch.no_grad():
         network(torch.cat(batches()))
@@ -45,9 +45,9 @@ def test_mean_error_of_every_channel_vanishes() -> None:
     correct_bias(float_network, quantized, batches())
     corrected = mean_outputs(quantized)
     assert max((shifted[name] - wanted[name]).abs().max().item() for name in wanted) > 0.05
-    for layer in quantized.fused_layers():
-        assert isinstance(layer.read_parameters, LayerQuantizer)
-        _, bias_level = layer.read_parameters.scales(layer.weight, layer.bias)
+    for layer in quantized.layers():
+        assert isinstance(layer.weight_quantizer, WeightQuantizer)
+        _, bias_level = layer.weight_quantizer.scales(layer.weight, layer.bias)
         error = (corrected[layer.name] - wanted[layer.name]).abs()
         assert (error <= 0.51 * bias_level + 1e-5).all(), (layer.name, error.max(), bias_level.max())
 
@@ -65,6 +65,6 @@ def test_every_image_counts_the_same() -> None:
     networks = [quantize(trained(), coloured_dataset(), calibration(), COARSE, seed=0) for _ in range(3)]
     for network, parts in zip(networks, ([images], [images[:-2], images[-2:]], [images[:-2]]), strict=True):
         correct_bias(fold(trained().model), network, parts)
-    whole, in_parts, without = (torch.cat([layer.bias for layer in network.fused_layers()]) for network in networks)
+    whole, in_parts, without = (torch.cat([layer.bias for layer in network.layers()]) for network in networks)
     assert torch.allclose(whole, in_parts, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(whole, without, rtol=1e-2, atol=1e-2), "negative control"

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedConv2d
+from selectq.quantization.network import ConvNode
 from selectq.quantization.repairs.dead_channels import constant_channels, dead_channels, zero_dead_channels
 from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 
@@ -35,8 +35,8 @@ def with_dead_channel() -> MobileNetV2:
     return model
 
 
-def folded(model: MobileNetV2) -> FusedConv2d:
-    (layer,) = (layer for layer in fold(model).fused_layers() if isinstance(layer, FusedConv2d) and layer.name == LAYER)
+def folded(model: MobileNetV2) -> ConvNode:
+    (layer,) = (layer for layer in fold(model).layers() if isinstance(layer, ConvNode) and layer.name == LAYER)
     return layer
 
 

@@ -10,7 +10,7 @@ from torchvision.models import MobileNetV2
 from selectq.networks.range_skew import skew_ranges
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
-from selectq.quantization.fused import FusedBlock
+from selectq.quantization.network import FusedBlock
 from selectq.quantization.repairs.equalization import LARGEST_OUTPUT, channel_outputs, equalize
 from selectq.quantization.scales import weight_scale
 

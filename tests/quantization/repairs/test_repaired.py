@@ -27,7 +27,7 @@ from selectq.networks.range_skew import skew_ranges
 from selectq.params.configs import PtqConfig, Repair
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.parity.forms import program_forms, reference_form, simulation_form
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 from selectq.quantization.repairs.repaired import ADAPTED, CORRECTED, EQUIVALENT, equivalent_parent, quantize_repaired
@@ -43,12 +43,12 @@ def skewed() -> Fp32Checkpoint:
     return parent
 
 
-def repaired(*repairs: Repair, parent: Fp32Checkpoint | None = None) -> FusedMobileNetV2:
+def repaired(*repairs: Repair, parent: Fp32Checkpoint | None = None) -> Network:
     config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), repairs)
     return quantize_repaired(parent or skewed(), coloured_dataset(), config, seed=0)
 
 
-def distance(network: FusedMobileNetV2, parent: Fp32Checkpoint | None = None) -> float:
+def distance(network: Network, parent: Fp32Checkpoint | None = None) -> float:
     """Relative distance of the logits from the FP32 network's."""
     x = float_images(60, seed=9)
     with torch.no_grad():

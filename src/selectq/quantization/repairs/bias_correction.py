@@ -6,14 +6,15 @@ Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias 
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from selectq.quantization.fused import FusedBlock, FusedLayer, FusedLinear, FusedMobileNetV2
+from selectq.graph.nodes import PIXELS, Graph
+from selectq.quantization.network import Block, Layer, Network
+from selectq.quantization.scale_assignment import ScaleAssignment
 
 
 @torch.no_grad()
-def correct_bias(float_network: FusedMobileNetV2, quantized: FusedMobileNetV2, batches: Sequence[Tensor]) -> None:
+def correct_bias(float_network: Network, quantized: Network, batches: Sequence[Tensor]) -> None:
     """Correct every bias of a fake-quantized network, in place, so that its mean outputs are the float network's.
 
     Layer by layer in network order: each correction is measured behind those before it. Every image counts the same.
@@ -24,23 +25,37 @@ def correct_bias(float_network: FusedMobileNetV2, quantized: FusedMobileNetV2, b
         quantized: with quantizers inserted. Scales follow from the biases, which stay whole multiples of them.
         batches: float (B, 3, H, W).
     """
-    wanted = mean_outputs(float_network, batches)
-    stored = list(batches)
+    wanted, assignment = mean_outputs(float_network, batches), ScaleAssignment(quantized)
+    graph, live = quantized.graph, [{PIXELS: batch} for batch in batches]
     for block in quantized.blocks():
-        layers = block.convolutions() if isinstance(block, FusedBlock) else [block]
-        for index, layer in enumerate(layers):
-            _correct(layer, map(nn.Sequential(*layers[:index]), stored), wanted[layer.name])
-        stored = [block(x) for x in stored]
-    pooled = (quantized.pool(x).flatten(1) for x in stored)
-    _correct(quantized.classifier, pooled, wanted[quantized.classifier.name])
+        for layer in (quantized[name] for name in block.nodes if graph[name].is_layer):
+            _correct(layer, (quantized.compute(layer.node.inputs[0], given) for given in live), wanted[layer.name])
+            assignment.assign()
+        outputs = _read_later(graph, block)
+        live = [{**given, **{name: quantized.compute(name, given) for name in outputs}} for given in live]
+        for given in live:
+            for name in given.keys() - _still_needed(graph, block):
+                del given[name]
 
 
-def mean_outputs(network: FusedMobileNetV2, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+def _read_later(graph: Graph, block: Block) -> list[str]:
+    """The nodes of a block that others read."""
+    return [name for name in block.nodes if any(reader.name not in block.nodes for reader in graph.readers[name])]
+
+
+def _still_needed(graph: Graph, block: Block) -> set[str]:
+    """The nodes that are read by what comes behind a block."""
+    names = [node.name for node in graph.nodes]
+    behind = graph.nodes[names.index(block.output) + 1 :]
+    return {source for node in behind for source in node.inputs}
+
+
+def mean_outputs(network: Network, batches: Sequence[Tensor]) -> dict[str, Tensor]:
     """Layer name -> its mean output before the activation function, over all images and positions, (O,), double."""
-    means = {layer.name: ChannelMean() for layer in network.fused_layers()}
+    means = {layer.name: ChannelMean() for layer in network.layers()}
     handles = [
         layer.register_forward_pre_hook(lambda layer, inputs: means[layer.name].add(raw_output(layer, *inputs)))
-        for layer in network.fused_layers()
+        for layer in network.layers()
     ]
     for batch in batches:
         network(batch)
@@ -49,19 +64,16 @@ def mean_outputs(network: FusedMobileNetV2, batches: Sequence[Tensor]) -> dict[s
     return {name: mean.value() for name, mean in means.items()}
 
 
-def raw_output(layer: FusedLayer, x: Tensor) -> Tensor:
+def raw_output(layer: Layer, x: Tensor) -> Tensor:
     """A layer's output before its activation function: (N, O, H', W'), or (N, O) for the classifier."""
-    weight, bias = layer.read_parameters(layer.weight, layer.bias)
-    if isinstance(layer, FusedLinear):
-        return F.linear(x, weight, bias)
-    return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
+    return layer.raw(x, *layer.weight_quantizer(layer.weight, layer.bias))
 
 
-def _correct(layer: FusedLayer, inputs: Iterable[Tensor], wanted: Tensor) -> None:
+def _correct(layer: Layer, inputs: Iterable[Tensor], wanted: Tensor) -> None:
     mean = ChannelMean()
     for x in inputs:
         mean.add(raw_output(layer, x))
-    _, rounded = layer.read_parameters(layer.weight, layer.bias)  # what was measured: the bias is rounded too
+    _, rounded = layer.weight_quantizer(layer.weight, layer.bias)  # what was measured: the bias is rounded too
     layer.bias.copy_(rounded + (wanted - mean.value()))
 
 

@@ -11,7 +11,7 @@ from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, WeightScheme
-from selectq.quantization.fused import FusedMobileNetV2
+from selectq.quantization.network import Network
 from selectq.quantization.post_training import calibration_images, fold_parent, quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.repairs.batch_norm import reestimate_batch_norm
@@ -30,13 +30,13 @@ ADAPTED: dict[str, Callable[[MobileNetV2, WeightScheme, Iterable[Tensor]], None]
 }
 """Algorithms that prepare the FP32 network for rounded weights, by calibration images."""
 
-CORRECTED: dict[str, Callable[[FusedMobileNetV2, FusedMobileNetV2, Sequence[Tensor]], None]] = {
+CORRECTED: dict[str, Callable[[Network, Network, Sequence[Tensor]], None]] = {
     "correct_bias": correct_bias,
 }
 """Algorithms that bring the quantized network nearer to the float one, by calibration images."""
 
 
-def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> FusedMobileNetV2:
+def quantize_repaired(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> Network:
     """The FP32 network after post-training quantization, in evaluation mode on the data set's device.
 
     Raises:

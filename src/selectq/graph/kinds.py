@@ -1,0 +1,96 @@
+"""The kind of each layer, told from the graph alone, so that a scope means the same in every network."""
+
+from selectq.graph.bounds import UNBOUNDED
+from selectq.graph.nodes import Add, AveragePool, Conv, Graph, Linear, Lookup, Mul, Node, PIXELS, Input, MOVES
+
+
+def with_kinds(graph: Graph) -> Graph:
+    """The graph, each node with its kind."""
+    return Graph(tuple(node.with_(kind=_kind(graph, node)) for node in graph.nodes))
+
+
+def _kind(graph: Graph, node: Node) -> str:
+    """`input`, a layer's kind, or what else it is: `block` (a sum), `product`, `pool`, `lookup`, `move`."""
+    operation = node.operation
+    if isinstance(operation, Input):
+        return "input"
+    if isinstance(operation, Add):
+        return "block"
+    if isinstance(operation, Mul):
+        return "product"
+    if isinstance(operation, AveragePool):
+        return "pool"
+    if isinstance(operation, Lookup):
+        return "lookup"
+    return "move" if isinstance(operation, MOVES) else _layer_kind(graph, node)
+
+
+def _layer_kind(graph: Graph, node: Node) -> str:
+    """See `selectq.params.configs.LAYER_KINDS`."""
+    operation, layers = node.operation, list(graph.layers())
+    if node is layers[-1]:
+        return "classifier"
+    if graph.origins(node.inputs[0]) == (PIXELS,):
+        return "stem"
+    if _is_gate(graph, node):
+        return "squeeze_excite"
+    if isinstance(operation, Linear) or _only_pool_follows(graph, node):
+        return "head"
+    assert isinstance(operation, Conv)
+    if operation.depthwise:
+        return "depthwise"
+    if not operation.pointwise:
+        return "dense"
+    return _pointwise_kind(graph, node)
+
+
+def _pointwise_kind(graph: Graph, node: Node) -> str:
+    readers = graph.real_readers(_activated(graph, node))
+    if readers and all(isinstance(each.operation, Conv) and each.operation.groups > 1 for each in readers):
+        return "expansion"
+    linear = node.bounds == UNBOUNDED and _activated(graph, node) == node.name
+    meets_sum = any(isinstance(each.operation, Add) for each in graph.real_readers(node.name))
+    return "projection" if meets_sum or (linear and _reads_depthwise(graph, node)) else "pointwise"
+
+
+def _activated(graph: Graph, node: Node) -> str:
+    """The lookup behind a layer, if that alone reads it; else the layer."""
+    readers = graph.readers[node.name]
+    if len(readers) == 1 and isinstance(readers[0].operation, Lookup):
+        return readers[0].name
+    return node.name
+
+
+def _reads_depthwise(graph: Graph, node: Node) -> bool:
+    """Whether a depthwise convolution is the layer before, with at most an activation or squeeze-excite between."""
+    source = graph[graph.origins(node.inputs[0])[0]]
+    while isinstance(source.operation, Lookup | Mul):
+        source = graph[graph.origins(source.inputs[0])[0]]
+    return isinstance(source.operation, Conv) and source.operation.groups > 1
+
+
+def _is_gate(graph: Graph, node: Node) -> bool:
+    """Whether a layer computes on one number for each channel, which goes into a product."""
+    source = node
+    while not isinstance(source.operation, AveragePool):
+        if len(source.inputs) != 1:
+            return False
+        source = graph[source.inputs[0]]
+    return _leads_to_product(graph, node)
+
+
+def _leads_to_product(graph: Graph, node: Node) -> bool:
+    while True:
+        readers = graph.readers[node.name]
+        if len(readers) != 1:
+            return False
+        (node,) = readers
+        if isinstance(node.operation, Mul):
+            return True
+
+
+def _only_pool_follows(graph: Graph, node: Node) -> bool:
+    """Whether only the average over all positions, which the classifier reads, reads a layer."""
+    readers = graph.real_readers(_activated(graph, node))
+    averages = [each for each in readers if isinstance(each.operation, AveragePool) and each.operation.kernel is None]
+    return len(readers) == 1 and bool(averages) and not _leads_to_product(graph, averages[0])

@@ -1,0 +1,237 @@
+"""The one place where quantization parameters are chosen: scales and zero points, from ranges and weights.
+
+A pass over the graph. In order of execution it gives every site its scale, coarser than its range asks for where that
+keeps all results away from rounding ties: then every runtime rounds alike. Weight scales follow from those of what
+their layers read and store, for all layers at once: on a GPU every operation is a launch.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from selectq.data.augment import PIXEL_SCALE
+from selectq.graph.bounds import HARD_SWISH_INPUT
+from selectq.params.configs import WeightScheme
+from selectq.quantization.fake_quantize import activation_grid, middle_level
+from selectq.quantization.network import AddNode, Layer, LookupNode, MulNode, Network, PoolNode, Site
+from selectq.quantization.quantizers import ActivationQuantizer, GateQuantizer, WeightQuantizer
+from selectq.quantization.scale_groups import shared_scales, sum_groups
+from selectq.quantization.scales import (
+    activation_scale,
+    activation_zero_point,
+    common_unit,
+    covering_scale,
+    largest_magnitude,
+    multiple_of_unit,
+    odd_multiple_of_unit,
+    scale_with_room,
+    tie_free_output_scale,
+    tie_free_scale,
+    whole_share,
+)
+
+
+def quantizer_of(site: Site) -> ActivationQuantizer:
+    """The quantizer of a site that has one."""
+    assert isinstance(site.activation, ActivationQuantizer), f"{site.name} is not quantized"
+    return site.activation
+
+
+def weight_quantizer_of(layer: Layer) -> WeightQuantizer:
+    """The weight quantizer of a layer that has one."""
+    assert isinstance(layer.weight_quantizer, WeightQuantizer), f"{layer.name} is not quantized"
+    return layer.weight_quantizer
+
+
+class ScaleAssignment:
+    """Chooses the quantization parameters of a fake-quantized network and stores them in its quantizers.
+
+    Units of sums are fixed when this is made: from then on, ranges may move and scales stay multiples of them.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._activations = _ActivationScales(network)
+        self._weights = _WeightScales(network)
+
+    @torch.no_grad()
+    def assign(self) -> None:
+        """Bring all quantization parameters up to date with ranges, weights and biases."""
+        self._activations.assign()
+        self._weights.assign()
+
+
+class _ActivationScales:
+    """Scales and zero points of all sites. Computed on the CPU, in float32."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._sites = list(network.sites())
+        self._quantizers = [quantizer_of(site) for site in self._sites]
+        shared, sums = shared_scales(network.graph), sum_groups(network.graph)
+        self._shared = {site.name: (site.name,) for site in self._sites} | {name: each for each in shared for name in each}
+        self._sums = {name: group for group in sums for name in group}
+        self._seen: list[int] = []
+        self._ranges = self._read_ranges()
+        self._units = {group: common_unit(self._free_scale(name) for name in group) for group in sums}
+        self._scales: dict[str, Tensor] = {}
+
+    def assign(self) -> None:
+        """Set the scale and the zero point of every site, if a range has moved."""
+        versions = [quantizer.low._version + quantizer.high._version for quantizer in self._quantizers]
+        if versions == self._seen:
+            return
+        self._seen, self._ranges, self._scales = versions, self._read_ranges(), {}
+        for site, quantizer in zip(self._sites, self._quantizers, strict=True):
+            scale = self._scale(site.name)
+            quantizer.scale.copy_(scale)
+            quantizer.zero_point.copy_(activation_zero_point(self._lowest(site), scale, quantizer.scheme))
+
+    def _read_ranges(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Range of every site, of those that share a scale the range of all; on the CPU."""
+        ends = torch.stack([end for quantizer in self._quantizers for end in (quantizer.low, quantizer.high)]).cpu()
+        own = {site.name: ends[2 * index : 2 * index + 2] for index, site in enumerate(self._sites)}
+        together = {name: torch.stack([own[other] for other in self._shared[name]]) for name in own}  # (sites, 2)
+        return {name: (ranges[:, 0].amin(), ranges[:, 1].amax()) for name, ranges in together.items()}
+
+    def _scale(self, name: str) -> Tensor:
+        """The scale of a site, and of those that share it."""
+        if name not in self._scales:
+            members = [self._network[member] for member in self._shared[name]]
+            deciding = next((site for site in members if _multiplies_or_averages(site)), members[0])
+            self._scales |= dict.fromkeys(self._shared[name], self._choose(deciding))
+        return self._scales[name]
+
+    def _choose(self, site: Site) -> Tensor:
+        """By what the site's range asks for, and what its operation and the sums that it is part of need."""
+        scale, group = self._free_scale(site.name), self._sums.get(site.name)
+        if site.bounds == HARD_SWISH_INPUT:
+            return whole_share(scale, -HARD_SWISH_INPUT.low, self._steps_below_zero(site))
+        if group is not None:
+            unit = self._unit(group)
+            needs_odd = any(_multiplies_or_averages(self._network[name]) for name in self._shared[site.name])
+            needs_odd = needs_odd or any(isinstance(self._network[name], AddNode) for name in self._shared[site.name])
+            return odd_multiple_of_unit(scale, unit) if needs_odd else multiple_of_unit(scale, unit)
+        return tie_free_output_scale(scale, self._step(site)) if _multiplies_or_averages(site) else scale
+
+    def _free_scale(self, name: str) -> Tensor:
+        return activation_scale(*self._ranges[name], quantizer_of(self._network[name]).scheme)
+
+    def _steps_below_zero(self, site: Site) -> int:
+        scheme = quantizer_of(site).scheme
+        return middle_level(scheme) if scheme.symmetric else activation_grid(scheme).quant_max
+
+    def _unit(self, group: tuple[str, ...]) -> Tensor:
+        """What all scales of a group are whole multiples of: a power of two, times the step of a product in the group.
+
+        The first product or average counts; another whose step is not the same may meet rounding ties.
+        """
+        unit = torch.tensor(self._units[group])
+        for name in group:
+            site = self._network[name]
+            if _multiplies_or_averages(site) and not self._reads_from(site, group):
+                step = self._step(site)
+                return step * 2.0 ** round(math.log2(unit / step))
+        return unit
+
+    def _reads_from(self, site: Site, group: tuple[str, ...]) -> bool:
+        """Whether a site reads a member of its own group: then its step depends on the group's unit."""
+        sources = (self._network.source(source) for source in site.node.inputs)
+        return any(source is not None and source.name in group for source in sources)
+
+    def _step(self, site: Site) -> Tensor:
+        """What one step of a product's or an average's integer result is worth."""
+        read = [self._read_scale(source) for source in site.node.inputs]
+        if isinstance(site, MulNode):
+            return read[0] * read[1]
+        if isinstance(site, PoolNode):
+            return read[0] / site.area
+        assert isinstance(site, LookupNode) and isinstance(site.gate, GateQuantizer)
+        return read[0] * site.gate.scale
+
+    def _read_scale(self, name: str) -> Tensor:
+        source = self._network.source(name)
+        return torch.tensor(PIXEL_SCALE) if source is None else self._scale(source.name)
+
+    def _lowest(self, site: Site) -> Tensor:
+        if site.bounds == HARD_SWISH_INPUT:
+            return torch.tensor(HARD_SWISH_INPUT.low)
+        return self._ranges[site.name][0]
+
+
+def _multiplies_or_averages(site: Site) -> bool:
+    return isinstance(site, MulNode | PoolNode) or (isinstance(site, LookupNode) and site.multiplies)
+
+
+class _WeightScales:
+    """Scales of all weights, S of them: one for each output channel of all layers, or one for each layer."""
+
+    def __init__(self, network: Network) -> None:
+        pairs = list(network.inputs())
+        self._layers = [layer for layer, _ in pairs]
+        self._quantizers = [weight_quantizer_of(layer) for layer in self._layers]
+        self._sources = [None if source is None else quantizer_of(source) for _, source in pairs]
+        self._outputs = [quantizer_of(layer) if layer.stored else None for layer in self._layers]
+        self._sizes = [len(quantizer.scale) for quantizer in self._quantizers]
+        device = self._layers[0].bias.device
+        self._schemes = _where([quantizer.scheme for quantizer in self._quantizers], self._sizes, device)
+        self._pixels = torch.tensor(PIXEL_SCALE, device=device)
+        self._one = torch.ones((), device=device)
+        self._stored = _spread([layer.stored for layer in self._layers], self._sizes, device)  # (S,)
+        self._repeats = torch.tensor(self._sizes, device=device)
+        self._total = sum(self._sizes)
+
+    def assign(self) -> None:
+        """Set the scales of every layer's weight and bias."""
+        read = [self._pixels if source is None else source.scale for source in self._sources]
+        written = [self._one if output is None else output.scale for output in self._outputs]
+        inputs, outputs = (self._for_each(scales) for scales in (read, written))
+        scale = scale_with_room(self._covering(), self._largest_biases(), inputs)
+        scale = torch.where(self._stored, tie_free_scale(scale, inputs, outputs), scale)
+        changes = zip(self._quantizers, scale.split(self._sizes), (scale * inputs).split(self._sizes), strict=True)
+        for quantizer, of_weight, of_bias in changes:
+            quantizer.scale.copy_(of_weight)
+            quantizer.bias_scale.copy_(of_bias)
+
+    def _for_each(self, scales: Sequence[Tensor]) -> Tensor:
+        """A scale of each layer (scalars) -> (S,)."""
+        return torch.stack(list(scales)).repeat_interleave(self._repeats, output_size=self._total)
+
+    def _covering(self) -> Tensor:
+        """The scales at which no weight saturates, (S,)."""
+        each = zip(self._layers, self._quantizers, strict=True)
+        largest = torch.cat([largest_magnitude(layer.weight, quantizer.scheme) for layer, quantizer in each])
+        chosen = covering_scale(largest, self._schemes[0][0])
+        for scheme, mask in self._schemes[1:]:
+            chosen = torch.where(mask, covering_scale(largest, scheme), chosen)
+        return chosen
+
+    def _largest_biases(self) -> Tensor:
+        """(S,)."""
+        each = zip(self._layers, self._sizes, strict=True)
+        return torch.cat([layer.bias.detach().abs().reshape(size, -1).amax(1) for layer, size in each])
+
+
+def _where(
+    schemes: Sequence[WeightScheme], sizes: Sequence[int], device: torch.device
+) -> list[tuple[WeightScheme, Tensor]]:
+    """Each scheme that occurs, and where: a mask (S,)."""
+    return [(scheme, _spread([one == scheme for one in schemes], sizes, device)) for scheme in dict.fromkeys(schemes)]
+
+
+def _spread(values: Sequence[bool], sizes: Sequence[int], device: torch.device) -> Tensor:
+    """Each value, repeated as often as its size says."""
+    return torch.tensor(values, device=device).repeat_interleave(torch.tensor(sizes, device=device))
+
+
+def scales_of(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Every scale with the name of the tensor it belongs to: activations first, weights follow them."""
+    for site in network.sites():
+        yield f"{site.name} (activations)", quantizer_of(site).scale
+    for layer in network.layers():
+        quantizer = weight_quantizer_of(layer)
+        yield f"{layer.name}.weight", quantizer.scale
+        yield f"{layer.name}.bias", quantizer.bias_scale
+
+
