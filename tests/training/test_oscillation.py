@@ -36,9 +36,7 @@ def learning(scope: str) -> tuple[Network, torch.optim.Optimizer]:
     return network, build_optimizer(parameters, params.qat["dw"], params.qat_training)
 
 
-def train(
-    scope: str, epochs: int, counting: bool, state: TrainingState | None = None
-) -> tuple[Network, list[Row]]:
+def train(scope: str, epochs: int, counting: bool, state: TrainingState | None = None) -> tuple[Network, list[Row]]:
     network, optimizer = learning(scope)
     hooks = OscillationCounter(network, epochs) if counting else Hooks()
     going = dataclasses.replace(plan(network, DATASET, epochs=epochs, lr=0.003), hooks=hooks)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from selectq.drift.measure import Reference, RelativeError, sum_of_squares
 from selectq.quantization.network import (
-    Identity,
     FloatActivation,
+    Identity,
     LookupNode,
     Network,
     Site,
@@ -24,6 +24,7 @@ CAUSES = ("inherited", "changed weights", "weight rounding", "clipping", "activa
 TOTAL = "total"
 
 CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
+
 
 @torch.no_grad()
 def measure_causes(parent: Network, quantized: Network, batches: Iterable[Tensor]) -> pd.DataFrame:
@@ -137,7 +138,10 @@ def _clip(site: Site, x: Tensor) -> Tensor:
     if not isinstance(site.activation, ActivationQuantizer):
         return x
     quantizer, grid = site.activation, site.activation.grid()
-    ends = (grid.quant_min - quantizer.zero_point) * quantizer.scale, (grid.quant_max - quantizer.zero_point) * quantizer.scale
+    ends = (
+        (grid.quant_min - quantizer.zero_point) * quantizer.scale,
+        (grid.quant_max - quantizer.zero_point) * quantizer.scale,
+    )
     return x.clamp(*ends)
 
 

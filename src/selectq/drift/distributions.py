@@ -82,9 +82,7 @@ def weight_levels(layer: ConvNode) -> Tensor:
     return weight_quantizer_of(layer).codes(layer.weight, layer.bias)[0]
 
 
-def _count_stored(
-    network: Network, layers: list[ConvNode], batches: Iterable[Tensor]
-) -> dict[nn.Module, Tensor]:
+def _count_stored(network: Network, layers: list[ConvNode], batches: Iterable[Tensor]) -> dict[nn.Module, Tensor]:
     """How often each layer stores each integer."""
     counts: dict[nn.Module, Tensor] = {}
 

@@ -66,7 +66,9 @@ def capture(model: nn.Module) -> Graph:
     try:
         traced = _Tracer(autowrap_functions=(channel_shuffle, stochastic_depth)).trace(model)
     except Exception as error:  # fx raises many types on control flow that depends on values
-        raise UserError(f"model.network: torch.fx cannot follow {type(model).__name__} ({_first_line(error)})") from None
+        raise UserError(
+            f"model.network: torch.fx cannot follow {type(model).__name__} ({_first_line(error)})"
+        ) from None
     finally:
         model.train(was_training)
     builder = _Builder(model, traced)
@@ -186,7 +188,9 @@ class _Builder:
             return
         stores = isinstance(source.operation, Conv | Linear | Add | Mul)
         if not stores or source.bounds != UNBOUNDED or not self._fusible(node, source) or bounds.low not in (0.0, -3.0):
-            raise self._refusal(node, "an activation function that is not behind a layer, a sum or a product of its own")
+            raise self._refusal(
+                node, "an activation function that is not behind a layer, a sum or a product of its own"
+            )
         self._replace(node, source.with_(bounds=bounds))
 
     def _hard_sigmoid(self, node: fx.Node) -> None:
@@ -359,5 +363,3 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-

@@ -1,7 +1,7 @@
 """The kind of each layer, told from the graph alone, so that a scope means the same in every network."""
 
 from selectq.graph.bounds import UNBOUNDED
-from selectq.graph.nodes import Add, AveragePool, Conv, Graph, Linear, Lookup, Mul, Node, PIXELS, Input, MOVES
+from selectq.graph.nodes import MOVES, PIXELS, Add, AveragePool, Conv, Graph, Input, Linear, Lookup, Mul, Node
 
 
 def with_kinds(graph: Graph) -> Graph:

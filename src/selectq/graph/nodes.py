@@ -155,9 +155,7 @@ class Graph:
     @cached_property
     def readers(self) -> dict[str, tuple[Node, ...]]:
         """Node name -> the nodes that read it."""
-        return {
-            node.name: tuple(reader for reader in self.nodes if node.name in reader.inputs) for node in self.nodes
-        }
+        return {node.name: tuple(reader for reader in self.nodes if node.name in reader.inputs) for node in self.nodes}
 
     def layers(self) -> Iterator[Node]:
         """The nodes with weights, in order."""

@@ -4,10 +4,10 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from selectq.kernels.batch_normed import NormalisedLayer, NormalisedPair, NormalisedRows
-from selectq.kernels.convolutions import convolve, has_kernel
 from selectq.graph.bounds import UNBOUNDED, Bounds
 from selectq.graph.capture import CLAMPS
+from selectq.kernels.batch_normed import NormalisedLayer, NormalisedPair, NormalisedRows
+from selectq.kernels.convolutions import convolve, has_kernel
 
 
 class FloatStep:

@@ -46,9 +46,7 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
     return split.sample(config.images, seed)
 
 
-def quantize(
-    parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
-) -> Network:
+def quantize(parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int) -> Network:
     """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
     network = fold_parent(parent, dataset.train.device)
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))

@@ -70,7 +70,9 @@ class _ActivationScales:
         self._sites = list(network.sites())
         self._quantizers = [quantizer_of(site) for site in self._sites]
         shared, sums = shared_scales(network.graph), sum_groups(network.graph)
-        self._shared = {site.name: (site.name,) for site in self._sites} | {name: each for each in shared for name in each}
+        self._shared = {site.name: (site.name,) for site in self._sites} | {
+            name: each for each in shared for name in each
+        }
         self._sums = {name: group for group in sums for name in group}
         self._seen: list[int] = []
         self._ranges = self._read_ranges()
@@ -233,5 +235,3 @@ def scales_of(network: Network) -> Iterator[tuple[str, Tensor]]:
         quantizer = weight_quantizer_of(layer)
         yield f"{layer.name}.weight", quantizer.scale
         yield f"{layer.name}.bias", quantizer.bias_scale
-
-

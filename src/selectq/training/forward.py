@@ -43,9 +43,7 @@ def training_forward(
     return kernel_forward(network, kernels, device)
 
 
-def kernel_forward(
-    network: Network, kernels: Kernels[Network, Step], device: torch.device
-) -> Network | Step:
+def kernel_forward(network: Network, kernels: Kernels[Network, Step], device: torch.device) -> Network | Step:
     """As `training_forward`, for batches of any shape: a GPU records nothing."""
     if device.type == "cuda":
         return network
