@@ -28,7 +28,7 @@ CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
 
 @torch.no_grad()
 def measure_causes(parent: Network, quantized: Network, batches: Iterable[Tensor]) -> pd.DataFrame:
-    """Split the error of every site and of the logits, in the network that is quantized as a whole, into causes that add up to it.
+    """Split the error of every site and of the logits, in a wholly quantized network, into causes that add up.
 
     With x what the unit reads in the float parent and x' in the quantized network; W the parent's parameters, V those
     of the quantized network in float and V' as it rounds them; act the activation function, clip the clamp to what the
@@ -138,11 +138,8 @@ def _clip(site: Site, x: Tensor) -> Tensor:
     if not isinstance(site.activation, ActivationQuantizer):
         return x
     quantizer, grid = site.activation, site.activation.grid()
-    ends = (
-        (grid.quant_min - quantizer.zero_point) * quantizer.scale,
-        (grid.quant_max - quantizer.zero_point) * quantizer.scale,
-    )
-    return x.clamp(*ends)
+    low, high = ((code - quantizer.zero_point) * quantizer.scale for code in (grid.quant_min, grid.quant_max))
+    return x.clamp(low, high)
 
 
 def _add_batch(parent: Network, quantized: Network, splits: dict[str, Split], batch: Tensor) -> None:

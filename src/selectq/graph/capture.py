@@ -1,4 +1,4 @@
-"""From a PyTorch network to its graph: torch.fx's nodes become typed nodes, batch norms and clamps join their layers."""
+"""From a PyTorch network to its graph: torch.fx's nodes become typed, batch norms and clamps join their layers."""
 
 import operator
 from collections.abc import Iterable
@@ -230,7 +230,7 @@ class _Builder:
 
     def _split(self, node: fx.Node) -> None:
         source = self._source(node, node.args[0])
-        size, dimension = node.args[1], node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)
+        size, dimension = _argument(node, 1, "chunks"), _argument(node, 2, "dim", 0)
         if dimension != 1:
             raise self._refusal(node, "a split of another dimension than the channels")
         channels = self._channels[source]
@@ -242,13 +242,12 @@ class _Builder:
         self._name_of[node] = source
 
     def _part(self, node: fx.Node) -> None:
-        split, index = node.args
+        split, index = _argument(node, 0, "split"), _argument(node, 1, "index")
         start, stop = self._splits[split][index]
         self._append(node, self._path(node), Slice(start, stop), (self._name_of[split],), stop - start)
 
     def _concat(self, node: fx.Node) -> None:
-        parts = node.args[0] if node.args else node.kwargs["tensors"]
-        dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        parts, dimension = _argument(node, 0, "tensors"), _argument(node, 1, "dim", 0)
         if dimension != 1:
             raise self._refusal(node, "a concatenation of another dimension than the channels")
         names = tuple(self._source(node, part) for part in parts)
@@ -261,7 +260,7 @@ class _Builder:
         if what in FLATTENINGS or (what == "view" and _keeps_first(node)) or (what == "reshape" and _keeps_first(node)):
             self._append(node, self._path(node), Flatten(), (source,))
         elif what is channel_shuffle or isinstance(module, nn.ChannelShuffle):
-            groups = module.groups if isinstance(module, nn.ChannelShuffle) else node.args[1]
+            groups = module.groups if isinstance(module, nn.ChannelShuffle) else _argument(node, 1, "groups")
             self._append(node, self._path(node), Shuffle(groups), (source,))
         elif _is_global_average(node, module, what):
             self._append(node, self._path(node), AveragePool(None, None), (source,))
@@ -325,14 +324,18 @@ class _Builder:
 def _limits(node: fx.Node, module: nn.Module | None) -> Bounds:
     if isinstance(module, nn.Hardtanh):
         return Bounds(module.min_val, module.max_val)
-    low = node.kwargs.get("min", node.args[1] if len(node.args) > 1 else None)
-    high = node.kwargs.get("max", node.args[2] if len(node.args) > 2 else None)
+    low, high = _argument(node, 1, "min"), _argument(node, 2, "max")
     return Bounds(UNBOUNDED.low if low is None else float(low), UNBOUNDED.high if high is None else float(high))
+
+
+def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
+    """An argument of an fx node, given by position or by name."""
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
 def _keeps_first(node: fx.Node) -> bool:
     """Whether a view is (N, everything else)."""
-    return len(node.args) == 3 and node.args[2] == -1
+    return len(node.args) == 3 and bool(node.args[2] == -1)
 
 
 def _is_global_average(node: fx.Node, module: nn.Module | None, what: Any) -> bool:
@@ -341,9 +344,9 @@ def _is_global_average(node: fx.Node, module: nn.Module | None, what: Any) -> bo
     if getattr(module, "pool_type", None) == "avg":  # timm's
         return True
     if what is F.adaptive_avg_pool2d:
-        return _pair(node.args[1]) == (1, 1)
+        return _pair(_argument(node, 1, "output_size")) == (1, 1)
     if what in (torch.mean, "mean"):
-        dimensions = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else ())
+        dimensions = _argument(node, 1, "dim")
         return isinstance(dimensions, list | tuple) and tuple(dimensions) in SPATIAL
     return False
 
@@ -351,8 +354,7 @@ def _is_global_average(node: fx.Node, module: nn.Module | None, what: Any) -> bo
 def _flattens(node: fx.Node, module: nn.Module | None, what: Any) -> bool:
     """Whether a global average leaves out the positions altogether: (N, C)."""
     if what in (torch.mean, "mean"):
-        kept = node.kwargs.get("keepdim", node.args[2] if len(node.args) > 2 else False)
-        return not kept
+        return not _argument(node, 2, "keepdim", False)
     return isinstance(getattr(module, "flatten", None), nn.Flatten)
 
 

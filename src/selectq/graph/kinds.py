@@ -26,22 +26,17 @@ def _kind(graph: Graph, node: Node) -> str:
 
 
 def _layer_kind(graph: Graph, node: Node) -> str:
-    """See `selectq.params.configs.LAYER_KINDS`."""
-    operation, layers = node.operation, list(graph.layers())
-    if node is layers[-1]:
-        return "classifier"
-    if graph.origins(node.inputs[0]) == (PIXELS,):
-        return "stem"
-    if _is_gate(graph, node):
-        return "squeeze_excite"
-    if isinstance(operation, Linear) or _only_pool_follows(graph, node):
-        return "head"
-    assert isinstance(operation, Conv)
-    if operation.depthwise:
-        return "depthwise"
-    if not operation.pointwise:
-        return "dense"
-    return _pointwise_kind(graph, node)
+    """See `selectq.params.configs.LAYER_KINDS`; the first that holds."""
+    operation = node.operation
+    kinds = {
+        "classifier": node is [*graph.layers()][-1],
+        "stem": graph.origins(node.inputs[0]) == (PIXELS,),
+        "squeeze_excite": _is_gate(graph, node),
+        "head": isinstance(operation, Linear) or _only_pool_follows(graph, node),
+        "depthwise": isinstance(operation, Conv) and operation.depthwise,
+        "dense": isinstance(operation, Conv) and not operation.pointwise,
+    }
+    return next((kind for kind, holds in kinds.items() if holds), "") or _pointwise_kind(graph, node)
 
 
 def _pointwise_kind(graph: Graph, node: Node) -> str:

@@ -38,25 +38,32 @@ def fold(model: nn.Module, graph: Graph | None = None) -> Network:
 
 
 def _module(graph: Graph, node: Node, modules: dict[str, nn.Module]) -> NodeModule:
-    operation = node.operation
-    if isinstance(operation, graph_nodes.Conv):
-        return _convolution(node, operation, modules)
-    if isinstance(operation, graph_nodes.Linear):
-        linear = modules[operation.module]
-        assert isinstance(linear, nn.Linear)
-        layer = LinearNode(node, linear, stored=node is not graph.output)
-        if operation.gate:
-            _make_gate(layer)
-        return layer
-    if isinstance(operation, graph_nodes.Add):
-        return AddNode(node)
-    if isinstance(operation, graph_nodes.Mul):
-        return MulNode(node)
-    if isinstance(operation, graph_nodes.AveragePool):
-        return PoolNode(node, operation)
-    if isinstance(operation, graph_nodes.Lookup):
-        return LookupNode(node, operation)
-    return MoveNode(node)
+    """What computes a node."""
+    match node.operation:
+        case graph_nodes.Conv():
+            module: NodeModule = _convolution(node, node.operation, modules)
+        case graph_nodes.Linear():
+            module = _linear(node, node.operation, modules, stored=node is not graph.output)
+        case graph_nodes.Add():
+            module = AddNode(node)
+        case graph_nodes.Mul():
+            module = MulNode(node)
+        case graph_nodes.AveragePool():
+            module = PoolNode(node, node.operation)
+        case graph_nodes.Lookup():
+            module = LookupNode(node, node.operation)
+        case _:
+            module = MoveNode(node)
+    return module
+
+
+def _linear(node: Node, operation: graph_nodes.Linear, modules: dict[str, nn.Module], stored: bool) -> LinearNode:
+    linear = modules[operation.module]
+    assert isinstance(linear, nn.Linear)
+    layer = LinearNode(node, linear, stored)
+    if operation.gate:
+        _make_gate(layer)
+    return layer
 
 
 def _convolution(node: Node, operation: graph_nodes.Conv, modules: dict[str, nn.Module]) -> ConvNode:
