@@ -18,6 +18,7 @@ from selectq.audit.flaws import FLAWS
 from selectq.audit.forms import Granularity, Unfused
 from selectq.audit.measure import GRANULARITIES
 from selectq.audit.setup import Setup, sound_setup
+from selectq.graph.nodes import PIXELS
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.post_training import quantize
 from selectq.quantization.scales import weight_scale
@@ -36,7 +37,7 @@ def test_fused_is_the_pipeline_s_own_quantization(granularity: Granularity) -> N
     network = quantize(trained(), DATASET, calibration(), scheme(granularity=granularity), seed=0)
     head, logits = setup().simulation().quantized(granularity)(IMAGES)
     assert torch.allclose(logits, network(IMAGES), rtol=0, atol=1e-5)
-    assert torch.allclose(head, network.features(IMAGES), rtol=0, atol=1e-5)
+    assert torch.allclose(head, network.compute("features.18.0", {PIXELS: IMAGES}), rtol=0, atol=1e-5)
 
 
 def test_unfused_computes_the_same_in_float() -> None:

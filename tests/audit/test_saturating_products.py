@@ -8,6 +8,7 @@ from small_networks import float_images, quantized, scheme
 from selectq.audit.saturation import lost_by_saturation, saturate_products
 from selectq.quantization.network import ConvNode
 from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+from selectq.quantization.scale_assignment import ScaleAssignment
 
 
 def test_lost_is_what_16_bits_do_not_hold() -> None:
@@ -39,16 +40,15 @@ def test_layer_loses_what_its_pairs_lose() -> None:
     layer.bias.data.zero_()
     x = torch.full((1, layer.weight.shape[1], 2, 2), stored.high.item())
     output.high.fill_(1.2 * (x[0, 0, 0, 0] * layer.weight.sum((1, 2, 3))).max().item())  # nothing is clamped
+    ScaleAssignment(network).assign()
     exact = layer(x)
     saturate_products(network)
-    scale, zero_point = stored.scale_and_zero_point()
-    lost = lost_by_saturation(
-        (x / scale).round() + zero_point, parameters.levels(layer.weight, layer.bias)[0].flatten(1)
-    )
-    expected = exact - lost * parameters.scales(layer.weight, layer.bias)[1].view(1, -1, 1, 1)
+    codes = (x / stored.scale).round() + stored.zero_point
+    lost = lost_by_saturation(codes, parameters.codes(layer.weight, layer.bias)[0].flatten(1))
+    expected = exact - lost * parameters.bias_scale.view(1, -1, 1, 1)
     assert lost.max() > 0
-    assert torch.allclose(layer(x), expected, rtol=0, atol=1.01 * output.scale().item()), "up to rounding"
-    assert not torch.allclose(exact, expected, rtol=0, atol=3 * output.scale().item())
+    assert torch.allclose(layer(x), expected, rtol=0, atol=1.01 * output.scale.item()), "up to rounding"
+    assert not torch.allclose(exact, expected, rtol=0, atol=3 * output.scale.item())
 
 
 def test_nothing_changes_where_nothing_saturates() -> None:

@@ -6,14 +6,14 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 import torch
-from networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
+from small_networks import calibration, coloured_dataset, float_images, quantized, same_tensors, scheme, trained
 from torch import Tensor, nn
 
 from selectq.drift.causes import CAUSE_COLUMNS, CAUSES, TOTAL, Split, measure_causes
 from selectq.drift.measure import Reference, measure_drift
-from selectq.graph.bounds import Bounds
+from selectq.graph.nodes import AveragePool, Node
 from selectq.quantization.folding import fold
-from selectq.quantization.network import Identity, FloatActivation, ConvNode, Network, FusedPool
+from selectq.quantization.network import ConvNode, FloatActivation, Identity, Network, PoolNode
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
@@ -98,7 +98,7 @@ def test_causes_add_up_to_the_difference(chosen: Scheme) -> None:
 def _stored(network: Network) -> dict[str, Tensor]:
     """What every place and the classifier put out, in a pass of the network by itself."""
     found: dict[str, Tensor] = {}
-    units = [*network.sites(), network.classifier]
+    units = [*network.sites(), network.classifier()]
     handles = [unit.register_forward_hook(lambda unit, _, output: found.update({unit.name: output})) for unit in units]
     network(float_images(4, seed=3))
     for handle in handles:
@@ -181,10 +181,11 @@ def _layer_of(network: Network) -> ConvNode:
 
 def test_clipped_range_is_clipping_alone() -> None:
     """Values on the grid, some of them beyond its end: of the pool, which only averages one position."""
-    unit = FusedPool("pool", "pool", Bounds(-float("inf"), float("inf")))
+    node = Node("pool", AveragePool(None, None), ("head",))
+    unit = PoolNode(node, AveragePool(None, None))
     ends = torch.tensor(0.0), torch.tensor(255.0)
     unit.activation = ActivationQuantizer(scheme().activations, unit.bounds, *ends)  # a level is worth 1
-    float_form = FusedPool("pool", "pool", unit.bounds)
+    float_form = PoolNode(node, AveragePool(None, None))
     split = Split([float_form] * 3, unit)
     x = torch.tensor([3.0, 254.0, 258.0, 12.0]).view(1, 4, 1, 1)
     split.add(Reference(x), (x,), unit(x))
@@ -209,7 +210,7 @@ def test_activation_rounding_is_within_half_a_step(chosen: Scheme, activation: s
     for place in network.sites():
         assert isinstance(place.activation, ActivationQuantizer)
         unclipped, clamped, stored = outputs[place.name][-3:]
-        half = 0.5 * place.activation.scale().item()
+        half = 0.5 * place.activation.scale.item()
         assert (stored - clamped).abs().max().item() <= half * 1.001
         beyond = (unclipped != clamped) & ((unclipped - clamped).abs() > 0.001 * half)
         assert torch.allclose(stored[beyond], clamped[beyond], rtol=1e-5), "the end of the range is a level"

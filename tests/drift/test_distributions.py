@@ -52,8 +52,8 @@ def test_histograms_by_brute_force(config: str) -> None:
     assert set(table.layer) == set(LAYERS)
     for name in LAYERS:
         rows = table[(table.layer == name) & (table.tensor == "activation")]
-        scale, zero_point = find_convolution(network, name).activation.scale_and_zero_point()
-        levels = (stored(network, name, images) / scale + zero_point).round().long().flatten()
+        quantizer = find_convolution(network, name).activation
+        levels = (stored(network, name, images) / quantizer.scale + quantizer.zero_point).round().long().flatten()
         counts = torch.bincount(levels)
         assert dict(zip(rows.level, rows.share, strict=True)) == pytest.approx(
             {level: count / len(levels) for level, count in enumerate(counts.tolist()) if count}
@@ -88,7 +88,7 @@ def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
         assert torch.equal(levels, levels.round())
         last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind) - 1) - 1
         finest = layer.weight.abs().flatten(1).amax(1) / last_level
-        scale = layer.weight_quantizer.scales(layer.weight, layer.bias)[0]
+        scale = layer.weight_quantizer.scale
         assert (scale >= 0.9999 * (finest.amax() if config == "tensor" else finest)).all()
         assert torch.equal(levels * scale[:, None, None, None], layer.weight_quantizer(layer.weight, layer.bias)[0])
 

@@ -104,8 +104,8 @@ def test_block_without_a_residual_sum_drifts_as_its_last_layer() -> None:
 
 def test_residual_sum_has_a_drift_of_its_own() -> None:
     network = float_network()
-    block = network.features[BLOCK]
-    block.activation = ScaledActivation(block.activation, 1.1)
+    total = network[f"features.{BLOCK}"]
+    total.activation = ScaledActivation(total.activation, 1.1)
     table = drift_of(network, [float_images(4, seed=3)])
     assert blocks(table, "isolated")[BLOCK] == pytest.approx(0.1, rel=1e-5)
     assert (layers(table, "isolated") == 0.0).all()
@@ -134,8 +134,9 @@ def test_isolated_drift_by_brute_force() -> None:
     table = measure_drift(float_form, network, [images])
     with torch.no_grad():
         x = images
-        for index, (block, quantized_block) in enumerate(zip(float_form.features, network.features, strict=True)):
-            expected, found = block(x), quantized_block(x)
+        for index, block in enumerate(each for each in network.blocks() if each.name.startswith("features")):
+            (read,) = block.inputs
+            expected, found = (each.compute(block.output, {read: x}) for each in (float_form, network))
             drift = ((expected - found).norm() / expected.norm()).item()
             assert blocks(table, "isolated")[index] == pytest.approx(drift, rel=1e-4), index
             x = expected

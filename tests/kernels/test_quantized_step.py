@@ -23,6 +23,7 @@ from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import follow
+from selectq.quantization.scale_assignment import ScaleAssignment
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.forward import Forward
 
@@ -91,13 +92,14 @@ def test_step_sees_what_the_quantizers_see() -> None:
 def test_step_keeps_up_with_moving_ranges_and_weights() -> None:
     """What is kept from step to step is computed again wherever something was written to, and only there."""
     network = quantized(scheme()).train()
-    fast = QuantizedStep(network)
+    fast, assignment = QuantizedStep(network), ScaleAssignment(network)
     learning = freeze_outside(network, parameters_in_scope(trained().model, ["depthwise", "classifier"]))
     optimizer = torch.optim.Adam(learning, lr=0.001, fused=True)
     for round_index in range(3):
         followed = quantizers(network)[round_index * 7]
         followed.seen = torch.tensor(0.0), torch.tensor(9.0)
         follow([followed], 0.5)
+        assignment.assign()
         assert_same_step(network, fast, images())
         optimizer.step()
     network.load_state_dict(copy.deepcopy(quantized(scheme()).state_dict()))
@@ -117,12 +119,12 @@ def test_evaluation_sees_the_last_step() -> None:
 
 
 def test_a_stale_scale_would_show() -> None:
-    """Negative control: a range that moves without being written to in place goes unnoticed."""
+    """Negative control: a scale that moves without being written to in place goes unnoticed."""
     network = quantized(scheme()).train()
     fast = QuantizedStep(network)
     fast(images())
     quantizer = quantizers(network)[5]
-    quantizer.high.data = quantizer.high * 4  # of the same version as before
+    quantizer.scale.data = quantizer.scale * 4  # of the same version as before
     assert not torch.equal(fast(images()), network(images()))
 
 
@@ -156,7 +158,6 @@ def test_parameters_equal_the_quantizers_to_the_bit(bits: int, granularity: str)
             layer.weight.normal_(generator=generator)
             layer.weight[0], layer.weight[1] = 0.0, 1e-7
             layer.weight[2] = torch.randint(-254, 255, layer.weight[2].shape, generator=generator) / 2
-        scales = layer.weight_quantizer.neighbour_scales()
-        into, out = (None if scale is None else scale.item() for scale in scales)
+        ScaleAssignment(network).assign()
         own = layer.weight_quantizer(layer.weight, layer.bias)
-        assert all(map(torch.equal, fake_quantized_parameters(layer, into, out), own)), layer.name
+        assert all(map(torch.equal, fake_quantized_parameters(layer), own)), layer.name

@@ -78,7 +78,7 @@ def test_layer_that_puts_out_nothing_has_an_ordinary_scale() -> None:
         parent.model.features[8].conv[0][1].bias[:] = -100
     network = quantize(parent, coloured_dataset(), calibration(), scheme(), seed=0)
     (place,) = (place for place in network.sites() if place.name == "features.8.conv.0.0")
-    assert place.activation.scale().item() == pytest.approx(1 / 255)
+    assert place.activation.scale.item() == pytest.approx(1 / 255)
     x = float_images(8, seed=9)
     with torch.no_grad():
         expected = parent.model(x)

@@ -57,7 +57,7 @@ def test_single_kinds_have_their_own_width() -> None:
     assert wide == {"features.0.0", "classifier.1"}
     narrow = {place.kind for place in network.sites() if place.activation.scheme.bits == 4}
     assert narrow == {"depthwise", "expansion", "head"}
-    levels = {layer.name: layer.weight_quantizer.levels(layer.weight, layer.bias)[0] for layer in network.layers()}
+    levels = {layer.name: layer.weight_quantizer.codes(layer.weight, layer.bias)[0] for layer in network.layers()}
     assert {name for name, found in levels.items() if found.abs().max() == 127} == wide
     assert {name for name, found in levels.items() if found.abs().max() == 7} == levels.keys() - wide
 
@@ -69,8 +69,7 @@ def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     largest = {place.name: 2 ** width_of(chosen.activations.bits, place.kind) - 1 for place in network.sites()}
 
     def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        scale, zero_point = place.activation.scale_and_zero_point()
-        levels[place.name] = output / scale + zero_point
+        levels[place.name] = output / place.activation.scale + place.activation.zero_point
 
     for place in network.sites():
         place.register_forward_hook(keep)

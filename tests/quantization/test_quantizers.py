@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from networks import quantized, scheme
+from small_networks import quantized, scheme
 from torch import Tensor
 
 from selectq.graph.bounds import Bounds
@@ -12,6 +12,8 @@ from selectq.params.configs import ActivationScheme
 from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
 from selectq.quantization.network import FloatActivation
 from selectq.quantization.quantizers import ActivationQuantizer, follow, per_output
+from selectq.quantization.scale_assignment import ScaleAssignment
+from selectq.quantization.scales import activation_scale, activation_zero_point
 
 BOUNDS = {
     "relu": Bounds(0.0, math.inf),
@@ -24,7 +26,10 @@ def activation_quantizer(
     bounds: str, low: float, high: float, bits: int = 8, symmetric: bool = False
 ) -> ActivationQuantizer:
     scheme = ActivationScheme(bits, symmetric)
-    return ActivationQuantizer(scheme, BOUNDS[bounds], torch.tensor(low), torch.tensor(high))
+    quantizer = ActivationQuantizer(scheme, BOUNDS[bounds], torch.tensor(float(low)), torch.tensor(float(high)))
+    quantizer.scale.copy_(activation_scale(quantizer.low, quantizer.high, scheme))
+    quantizer.zero_point.copy_(activation_zero_point(quantizer.low, quantizer.scale, scheme))
+    return quantizer
 
 
 def raw_values() -> Tensor:
@@ -36,9 +41,8 @@ def raw_values() -> Tensor:
 @pytest.mark.parametrize(("bounds", "low", "high"), [("relu", 0, 7.3), ("relu6", 0, 6.0), ("linear", -3.1, 7.3)])
 def test_activation_function_is_fused_exactly(bounds: str, low: float, high: float, symmetric: bool, bits: int) -> None:
     quantizer = activation_quantizer(bounds, low, high, bits, symmetric)
-    scale, zero_point = quantizer.scale_and_zero_point()
     activated = FloatActivation(BOUNDS[bounds])(raw_values())
-    unfused = fake_quantize(activated, scale, zero_point, activation_grid(quantizer.scheme))
+    unfused = fake_quantize(activated, quantizer.scale, quantizer.zero_point, activation_grid(quantizer.scheme))
     assert torch.equal(quantizer(raw_values()), unfused)
 
 
@@ -61,13 +65,16 @@ def test_symmetric_range_after_relu_uses_the_upper_half_of_the_grid() -> None:
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("name", ["features.3.conv.1.0", "classifier.1"])
-def test_layer_quantizer_follows_the_parameters(name: str, granularity: str) -> None:
+def test_assigned_scales_follow_the_parameters(name: str, granularity: str) -> None:
     network = quantized(scheme(4, granularity))
     layer = next(layer for layer in network.layers() if layer.name == name)
-    quantizer = layer.weight_quantizer
-    for factor in (1.0, 3.0):
-        weight, bias = factor * layer.weight.detach(), factor * layer.bias.detach()
-        scale, bias_scale = quantizer.scales(weight, bias)
+    quantizer, assignment = layer.weight_quantizer, ScaleAssignment(network)
+    for _ in range(2):
+        layer.weight.data.mul_(3)
+        layer.bias.data.mul_(3)
+        assignment.assign()
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        scale, bias_scale = quantizer.scale, quantizer.bias_scale
         found, found_bias = quantizer(weight, bias)
         assert len(scale) == (len(bias) if granularity == "channel" else 1)
         scale = per_output(scale, weight)
@@ -77,12 +84,11 @@ def test_layer_quantizer_follows_the_parameters(name: str, granularity: str) -> 
         assert ((found_bias - bias).abs() <= 0.501 * bias_scale).all()
 
 
-def test_layer_quantizer_gives_what_its_levels_stand_for() -> None:
+def test_weight_quantizer_gives_what_its_codes_stand_for() -> None:
     layer = next(quantized(scheme()).layers())
     quantizer = layer.weight_quantizer
-    (weight, bias), (scale, bias_scale) = (
-        parameters(layer.weight, layer.bias) for parameters in (quantizer.levels, quantizer.scales)
-    )
+    weight, bias = quantizer.codes(layer.weight, layer.bias)
+    scale, bias_scale = quantizer.scale, quantizer.bias_scale
     assert torch.equal(weight, weight.round()) and weight.abs().amax() == 127
     assert torch.equal(bias, bias.round())
     found = quantizer(layer.weight, layer.bias)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from networks import (
+from small_networks import (
     IMAGE_SIZE,
     batches_of,
     calibration,

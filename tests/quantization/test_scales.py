@@ -10,6 +10,7 @@ from selectq.data.augment import normalise
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import BIAS_GRID, Grid, activation_grid, fake_quantize, weight_grid
 from selectq.quantization.quantizers import WeightQuantizer
+from selectq.quantization.scale_groups import sum_groups
 from selectq.quantization.scales import (
     LARGEST_TIE_FREE_DENOMINATOR,
     TIE_FREE_RESOLUTION,
@@ -185,7 +186,7 @@ def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
         assert isinstance(layer.weight_quantizer, WeightQuantizer)
         weight, bias = layer.weight_quantizer(layer.weight.double(), layer.bias.double())
         raw = torch.conv2d(arguments[0].double(), weight, bias, layer.stride, layer.padding, groups=layer.groups)
-        levels = raw / layer.activation.scale_and_zero_point()[0].double()
+        levels = raw / layer.activation.scale.double()
         nearest[layer.name] = ((levels - levels.floor()) - 0.5).abs().min().item()
 
     for layer in network.layers():
@@ -227,10 +228,11 @@ def test_no_sum_is_near_a_tie() -> None:
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_every_sum_of_a_network_has_an_odd_multiple_of_its_summands_unit(symmetric: bool) -> None:
     network = quantized(scheme(8, "channel", 8, symmetric))
-    meetings = list(network.sums())
-    assert [len(meeting) for meeting in meetings] == [3, 5, 7, 5, 5]
-    for meeting in meetings:
-        (unit,) = {place.activation.unit.item() for place in meeting}
-        counts = {place.name: place.activation.scale().item() / unit for place in meeting}
+    groups = sum_groups(network.graph)
+    assert [len(group) for group in groups] == [3, 5, 7, 5, 5]
+    for group in groups:
+        scales = {name: network[name].activation.scale.item() for name in group}
+        unit = common_unit(torch.tensor(scale) for scale in scales.values())
+        counts = {name: scale / unit for name, scale in scales.items()}
         assert all(count == round(count) for count in counts.values())
-        assert all(counts[place.name] % 2 == 1 for place in meeting if place.kind == "block")
+        assert all(counts[name] % 2 == 1 for name in group if network[name].kind == "block")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from selectq.data.augment import normalise
 from selectq.errors import UserError
+from selectq.graph.nodes import PIXELS
 from selectq.params.configs import AugmentConfig, QatConfig
 from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
@@ -79,7 +80,7 @@ def frozen(symmetric: bool) -> Network:
     network: Network = quantized(scheme(symmetric=symmetric))
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    for parameter in network.classifier.parameters():
+    for parameter in network.classifier().parameters():
         parameter.requires_grad_(True)
     return network
 
@@ -87,23 +88,24 @@ def frozen(symmetric: bool) -> Network:
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_features_are_the_networks_own_to_the_bit(symmetric: bool) -> None:
     network = frozen(symmetric)
-    features = ClassifierFeatures(network, views())
+    features, read = ClassifierFeatures(network, network.classifier(), views()), network.classifier().node.inputs[0]
     for epoch in range(3):
         pairs = zip(features.epoch(epoch, generator(epoch)), views().epoch(epoch, generator(epoch)), strict=True)
         for (found, labels), (images, expected_labels) in pairs:
-            assert torch.equal(found, network.pooled(images)) and torch.equal(labels, expected_labels)
+            assert torch.equal(found, network.compute(read, {PIXELS: images}))
+            assert torch.equal(labels, expected_labels)
 
 
 def test_each_view_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, calls = frozen(False), list[int]()
-    pooled = network.pooled
+    compute = network.compute
 
-    def counted(images: Tensor) -> Tensor:
-        calls.append(len(images))
-        return pooled(images)
+    def counted(name: str, given: dict[str, Tensor]) -> Tensor:
+        calls.append(len(given[PIXELS]))
+        return compute(name, given)
 
-    monkeypatch.setattr(network, "pooled", counted)
-    features = ClassifierFeatures(network, views())
+    monkeypatch.setattr(network, "compute", counted)
+    features = ClassifierFeatures(network, network.classifier(), views())
     for epoch in range(6):
         list(features.epoch(epoch, generator(epoch)))
     assert sum(calls) == 2 * len(DATASET.train)
@@ -128,7 +130,7 @@ def config() -> QatConfig:
 def train(network: Network, cached: bool) -> list[dict[str, object]]:
     training = dataclasses.replace(committed_params().qat_training, batch_size=BATCH, feature_views=2)
     batches, forward = batches_and_forward(network, DATASET.train, config(), training, seed=0)
-    assert isinstance(batches, ClassifierFeatures) and forward is network.classifier
+    assert isinstance(batches, ClassifierFeatures) and forward is network.classifier()
     if not cached:
         batches, forward = FixedViews(DATASET.train, BATCH, training.augment, 2, 0), network
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -140,9 +142,9 @@ def test_training_on_features_gives_the_same_bits_as_training_the_network() -> N
     cached, plain = frozen(True), frozen(True)
     histories = train(cached, cached=True), train(plain, cached=False)
     assert histories[0] == histories[1]
-    assert torch.equal(cached.classifier.weight, plain.classifier.weight)
-    assert torch.equal(cached.classifier.bias, plain.classifier.bias)
-    assert not torch.equal(cached.classifier.weight, frozen(True).classifier.weight), "it did learn"
+    assert torch.equal(cached.classifier().weight, plain.classifier().weight)
+    assert torch.equal(cached.classifier().bias, plain.classifier().bias)
+    assert not torch.equal(cached.classifier().weight, frozen(True).classifier().weight), "it did learn"
 
 
 @pytest.mark.parametrize(

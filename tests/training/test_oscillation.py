@@ -19,6 +19,7 @@ from small_networks import (
 )
 
 from selectq.quantization.network import Network
+from selectq.quantization.scale_assignment import ScaleAssignment
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.loop import Hooks, fit
 from selectq.training.oscillation import OSCILLATION_COLUMNS, Flips, OscillationCounter, oscillation_table
@@ -67,19 +68,20 @@ def test_flips_by_hand(levels: list[int], flipped: bool, oscillating: bool) -> N
 
 def test_last_epoch_alone_is_counted() -> None:
     network, _ = learning("depthwise")
-    counter = OscillationCounter(network, epochs=2)
+    counter, assignment = OscillationCounter(network, epochs=2), ScaleAssignment(network)
     (layer,) = (layer for layer in network.layers() if layer.name == LAYER)
-    levels = layer.weight_quantizer.levels(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
+    levels = layer.weight_quantizer.codes(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
     kept = levels.abs().amax(1) != levels.abs().amin(1)
     channel = int(kept.nonzero()[0])
     weak = int(levels[channel].abs().argmin())  # it does not set the channel's scale
-    step = layer.weight_quantizer.scales(layer.weight, layer.bias)[0][channel].item()  # type: ignore[operator]
+    step = layer.weight_quantizer.scale[channel].item()
 
     moves = {0.0: step, 0.5: -step, 1.0: step, 1.25: 0.0, 1.5: step, 1.75: 0.0}
     for epoch, move in moves.items():
         counter.before_step(epoch)
         with torch.no_grad():
             layer.weight.flatten(1)[channel, weak] += move
+        assignment.assign()
         counter.after_step(epoch)
         if epoch == 0.5:
             assert counter.after_epoch(0) == {}
