@@ -2,25 +2,25 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2
-from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.audit.saturation import saturate_products
 from selectq.drift.measure import Simulation
 from selectq.graph.bounds import UNBOUNDED
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Add, Conv, Graph
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.quantizers import ActivationQuantizer
-from selectq.quantization.range_estimation import ESTIMATORS, RangeEstimator, estimate_ranges
-from selectq.quantization.scales import weight_scale
+from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
+from selectq.quantization.scales import activation_scale, activation_zero_point, weight_scale
 from selectq.training.simulation import quantized_forward
 
 Granularity = Literal["tensor", "channel"]
@@ -37,7 +37,7 @@ class Form(ABC):
 
     def __init__(
         self,
-        model: MobileNetV2,
+        model: nn.Module,
         batches: list[Tensor],
         calibration: CalibrationConfig,
         activations: ActivationScheme,
@@ -62,7 +62,7 @@ class Fused(Form):
 
     def __init__(
         self,
-        model: MobileNetV2,
+        model: nn.Module,
         batches: list[Tensor],
         calibration: CalibrationConfig,
         activations: ActivationScheme,
@@ -114,7 +114,8 @@ def _with_head(network: Network, simulation: Simulation) -> Forward:
 
 
 class Unfused(Form):
-    """torchvision's own modules: every convolution, batch norm and residual sum stores its output as integers.
+    """The user's own modules: every convolution, batch norm and sum stores its output as integers, and the classifier's
+    input is stored.
 
     The batch norm's affine map is computed in float, and its output is stored before the activation function clamps
     it. A batch norm in training mode uses the statistics of the batch, here and in calibration.
@@ -122,7 +123,7 @@ class Unfused(Form):
 
     def __init__(
         self,
-        model: MobileNetV2,
+        model: nn.Module,
         batches: list[Tensor],
         calibration: CalibrationConfig,
         activations: ActivationScheme,
@@ -130,11 +131,12 @@ class Unfused(Form):
     ) -> None:
         super().__init__(model, batches, calibration, activations, weight_bits)
         self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+        self.graph = capture(model)
         self.ranges = self._calibrate(batches, calibration)
 
     def floating(self) -> Forward:
         """See the base."""
-        return _plainly(self.model)
+        return _plainly(self.model, self.graph)
 
     @torch.no_grad()
     def quantized(self, granularity: Granularity) -> Forward:
@@ -144,18 +146,21 @@ class Unfused(Form):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 scale = weight_scale(layer.weight, scheme)
                 layer.weight.copy_(fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(scheme)))
-        for place, (low, high) in zip(_stored(model), self.ranges, strict=True):
-            _pass_through(place, ActivationQuantizer(self.activations, UNBOUNDED, low, high))
-        return _plainly(model)
+        quantizers = []
+        for low, high in self.ranges:
+            quantizers.append(ActivationQuantizer(self.activations, UNBOUNDED, low, high))
+            quantizers[-1].scale.copy_(activation_scale(low, high, self.activations))
+            quantizers[-1].zero_point.copy_(activation_zero_point(low, quantizers[-1].scale, self.activations))
+        self._store(model, quantizers)
+        return _plainly(model, self.graph)
 
     @torch.no_grad()
     def _calibrate(self, batches: Iterable[Tensor], calibration: CalibrationConfig) -> list[Range]:
-        """The range of every place, in order."""
+        """The range of everything stored."""
         model, estimator_type = copy.deepcopy(self.model), ESTIMATORS[calibration.estimator]
-        estimators: list[RangeEstimator] = []
-        for place in _stored(model):
-            estimators.append(estimator_type(UNBOUNDED, calibration, self.activations))
-            _pass_through(place, estimators[-1])
+        count = len(self._stored(model)) + 1
+        estimators = [estimator_type(UNBOUNDED, calibration, self.activations) for _ in range(count)]
+        self._store(model, estimators)
         for index in range(estimator_type.passes):
             for estimator in estimators:
                 estimator.pass_index = index
@@ -163,26 +168,31 @@ class Unfused(Form):
                 model(batch)
         return [estimator.estimate() for estimator in estimators]
 
+    def _stored(self, model: nn.Module) -> list[nn.Module]:
+        """The modules whose output is stored as integers: convolutions, batch norms, and blocks that end in a sum."""
+        sums = {node.name for node in self.graph.nodes if isinstance(node.operation, Add)}
+        named = model.named_modules()
+        return [module for name, module in named if isinstance(module, nn.Conv2d | nn.BatchNorm2d) or name in sums]
 
-def _stored(model: MobileNetV2) -> list[nn.Module]:
-    """The modules whose output is stored as integers; the classifier's dropout stands for the pooled average."""
-    places = [
-        module
-        for module in model.features.modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
-        or (isinstance(module, InvertedResidual) and module.use_res_connect)
-    ]
-    return [*places, model.classifier[0]]
-
-
-def _pass_through(place: nn.Module, change: nn.Module) -> None:
-    """Have `change` applied to everything that `place` puts out."""
-    place.register_forward_hook(lambda module, inputs, output: change(output))
+    def _store(self, model: nn.Module, changes: Sequence[nn.Module]) -> None:
+        """Have a change applied to everything that is stored, that of the classifier's input last."""
+        *of_outputs, of_input = changes
+        for module, change in zip(self._stored(model), of_outputs, strict=True):
+            module.register_forward_hook(lambda module, inputs, output, change=change: change(output))
+        *_, classifier = (node.name for node in self.graph.layers())
+        model.get_submodule(classifier).register_forward_pre_hook(lambda module, inputs: (of_input(inputs[0]),))
 
 
-def _plainly(model: MobileNetV2) -> Forward:
+def _plainly(model: nn.Module, graph: Graph) -> Forward:
+    """The model itself; the head is the module around the last convolution but the classifier."""
+    *_, head = (node.block for node in graph.layers() if isinstance(node.operation, Conv))
+    module = model.get_submodule(head)
+
     def forward(images: Tensor) -> Outputs:
-        head = model.features(images)
-        return head, model.classifier(head.mean((2, 3)))
+        heads: list[Tensor] = []
+        handle = module.register_forward_hook(lambda module, inputs, output: heads.append(output))
+        logits = model(images)
+        handle.remove()
+        return heads[0], logits
 
     return forward

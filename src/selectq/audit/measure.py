@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
-from torchvision.models import MobileNetV2
+from torch import Tensor, nn
 
 from selectq.audit.flaws import FLAWS
 from selectq.audit.forms import Forward, Granularity
@@ -38,7 +37,7 @@ def list_trials(config: AuditConfig) -> list[Trial]:
     return [{}, *alone, *config.combined]
 
 
-def audit(model: MobileNetV2, dataset: Dataset, config: AuditConfig, seed: int) -> pd.DataFrame:
+def audit(model: nn.Module, dataset: Dataset, config: AuditConfig, seed: int) -> pd.DataFrame:
     """Try every flaw.
 
     Args:

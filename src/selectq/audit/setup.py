@@ -4,8 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-from torchvision.models import MobileNetV2
+from torch import Tensor, nn
 
 from selectq.audit.forms import Form, Fused
 from selectq.data.augment import normalise
@@ -32,8 +31,8 @@ class Setup:
         form: how the network is put together and simulated.
     """
 
-    original: MobileNetV2
-    model: MobileNetV2
+    original: nn.Module
+    model: nn.Module
     training: Split
     calibration: CalibrationConfig
     activations: ActivationScheme
@@ -53,7 +52,7 @@ class Setup:
         return self.form(self.model, self.calibration_batches(), self.calibration, self.activations, self.weight_bits)
 
 
-def sound_setup(model: MobileNetV2, training: Split, config: AuditConfig, seed: int) -> Setup:
+def sound_setup(model: nn.Module, training: Split, config: AuditConfig, seed: int) -> Setup:
     """The experiment without a flaw. Nothing of `model`, which is in evaluation mode, is changed."""
     silenced = copy.deepcopy(model)
     zero_dead_channels(silenced)
