@@ -68,7 +68,7 @@ class QuantizedStep:
         if isinstance(module, AddNode) and inputs[0].ndim == 4:
             return self._stored(module, inputs[0] + inputs[1])
         if isinstance(module, PoolNode):
-            return self._stored(module, _rows(module.average(_images(inputs[0]))))
+            return self._stored(module, _rows(module.raw(_images(inputs[0]))))
         return _rows(module(*map(_images, inputs)))
 
     def _convolution(self, layer: ConvNode, x: Tensor) -> Tensor:

@@ -139,23 +139,35 @@ class LinearNode(Site):
 Layer = ConvNode | LinearNode
 
 
-class AddNode(Site):
+class Computation(Site):
+    """Base of the sites without weights: `raw` computes, the activation stores."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The inputs of `raw` -> its output, stored."""
+        return self.activation(self.raw(*inputs))
+
+    def raw(self, *inputs: Tensor) -> Tensor:
+        """The values before they are stored."""
+        raise NotImplementedError
+
+
+class AddNode(Computation):
     """The sum of two tensors of one shape."""
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def raw(self, *inputs: Tensor) -> Tensor:
         """Any shape, twice, to the same shape."""
-        return self.activation(x + y)
+        return inputs[0] + inputs[1]
 
 
-class MulNode(Site):
-    """The product of two tensors; `y` may be one number for each channel."""
+class MulNode(Computation):
+    """The product of two tensors; the second may be one number for each channel."""
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def raw(self, *inputs: Tensor) -> Tensor:
         """(N, C, H, W) and (N, C, 1, 1) or (N, C, H, W) -> (N, C, H, W)."""
-        return self.activation(x * y)
+        return inputs[0] * inputs[1]
 
 
-class PoolNode(Site):
+class PoolNode(Computation):
     """The average over all positions or over windows. `area` is the number of values of an average, once it ran."""
 
     def __init__(self, node: Node, operation: graph_nodes.AveragePool) -> None:
@@ -163,12 +175,9 @@ class PoolNode(Site):
         self.operation = operation
         self.area = 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def raw(self, *inputs: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H', W')."""
-        return self.activation(self.average(x))
-
-    def average(self, x: Tensor) -> Tensor:
-        """The averages alone."""
+        (x,) = inputs
         kernel = self.operation.kernel or (x.shape[2], x.shape[3])
         self.area = kernel[0] * kernel[1]
         return F.avg_pool2d(x, kernel, self.operation.stride)
@@ -182,7 +191,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """What a lookup computes, or the gate that its input is multiplied by."""
 
 
-class LookupNode(Site):
+class LookupNode(Computation):
     """An elementwise function; `hard_swish` and `silu` multiply their input by a `gate`, which is quantized, too."""
 
     def __init__(self, node: Node, operation: graph_nodes.Lookup) -> None:
@@ -191,10 +200,11 @@ class LookupNode(Site):
         self.multiplies = operation.function != "sigmoid"
         self.gate: nn.Module = nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def raw(self, *inputs: Tensor) -> Tensor:
         """Any shape to the same shape."""
+        (x,) = inputs
         y = FUNCTIONS[self.function](x)
-        return self.activation(x * self.gate(y) if self.multiplies else y)
+        return x * self.gate(y) if self.multiplies else y
 
 
 class MoveNode(NodeModule):
