@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 from workload import Workload
 
-from selectq.networks.mobilenetv2 import parameter_kinds
+from selectq.graph.parameters import parameter_kinds
 
 FLOAT_BYTES = 4
 MATRIX = 2048

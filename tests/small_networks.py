@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
@@ -110,18 +111,30 @@ def random_network(config: ModelConfig, seed: int) -> MobileNetV2:
     """A float64 network in evaluation mode whose batch norms are random, but keep the signal alive to the end."""
     torch.manual_seed(seed)
     model = build_mobilenetv2(config, len(CLASSES)).double()
+    randomise_norms(model, IMAGE_SIZE)
+    return model.eval()
+
+
+def random_torchvision(name: str, seed: int = 0) -> nn.Module:
+    """The same of any network of torchvision's, for images of 64 pixels."""
+    torch.manual_seed(seed)
+    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=len(CLASSES)).double()
+    randomise_norms(model, 64)
+    return model.eval()
+
+
+def randomise_norms(model: nn.Module, size: int) -> None:
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.5, 2.0)
         nn.init.normal_(norm.bias)
         norm.momentum = 1.0
-    model.train()(torch.randn(8, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.double))  # sets the running statistics
+    model.train()(torch.randn(8, 3, size, size, dtype=torch.double))  # sets the running statistics
     for norm in norms:
         assert norm.running_mean is not None and norm.running_var is not None
         norm.momentum = 0.1
         norm.running_mean += 0.3 * torch.randn_like(norm.running_mean) * norm.running_var.sqrt()
         norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2.0)
-    return model.eval()
 
 
 def perturbed(model: MobileNetV2, name: str) -> MobileNetV2:

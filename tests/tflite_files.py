@@ -9,8 +9,9 @@ import tflite
 from numpy.typing import ArrayLike, NDArray
 from small_networks import model_config
 
+from selectq.graph.capture import capture
+from selectq.networks.layers import normalised_convolutions
 from selectq.networks.mobilenetv2 import build_mobilenetv2
-from selectq.quantization.repairs.layers import normalised_convolutions
 
 FILE_CLASSES = 1001
 ZERO_POINT = 120
@@ -51,7 +52,8 @@ PIXELS = Pixels(1 / 128, 128)
 def random_levels(empty: int) -> list[Levels]:
     """MobileNetV2's convolutions and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
     generator = np.random.default_rng(0)
-    convolutions = [conv for conv, _ in normalised_convolutions(build_mobilenetv2(model_config(), 1))]
+    model = build_mobilenetv2(model_config(), 1)
+    convolutions = [conv for conv, _ in normalised_convolutions(model, capture(model))]
     shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in convolutions]
     made = []
     for shape, depthwise in [*shapes, ((FILE_CLASSES, 1280, 1, 1), False)]:

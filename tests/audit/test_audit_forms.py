@@ -18,6 +18,7 @@ from selectq.audit.flaws import FLAWS
 from selectq.audit.forms import Granularity, Unfused
 from selectq.audit.measure import GRANULARITIES
 from selectq.audit.setup import Setup, sound_setup
+from selectq.graph.capture import capture
 from selectq.graph.nodes import PIXELS
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.post_training import quantize
@@ -29,7 +30,8 @@ IMAGES = float_images(8, 3)
 
 
 def setup() -> Setup:
-    return sound_setup(trained().model, DATASET.train, CONFIG, seed=0)
+    model = trained().model
+    return sound_setup(model, capture(model), DATASET.train, CONFIG, seed=0)
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)

@@ -12,12 +12,15 @@ from torchvision.models import MobileNetV2
 
 from selectq.audit.flaws import FLAWS
 from selectq.audit.setup import Setup, sound_setup
+from selectq.errors import UserError
+from selectq.graph.capture import capture
 from selectq.params.configs import AuditFlaws
 
 AUDIT = committed_params().audit
 CONFIG = dataclasses.replace(AUDIT, calibration=dataclasses.replace(AUDIT.calibration, images=8))
 TRAINING = coloured_noise(1000, 0)
 IMAGES = coloured_noise(6, 3).images
+GRAPH = capture(trained().model)
 
 
 SETTINGS: dict[str, Any] = {
@@ -39,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def setup() -> Setup:
-    return sound_setup(trained().model, TRAINING, CONFIG, seed=0)
+    return sound_setup(trained().model, GRAPH, TRAINING, CONFIG, seed=0)
 
 
 def with_flaw(name: str, setting: Any) -> Setup:
@@ -59,7 +62,7 @@ def test_every_flaw_of_the_parameters_has_its_function() -> None:
 @pytest.mark.parametrize("name", FLAWS)
 def test_network_that_is_audited_stays_as_it_is(name: str) -> None:
     model = trained().model
-    FLAWS[name](sound_setup(model, TRAINING, CONFIG, seed=0), SETTINGS[name])
+    FLAWS[name](sound_setup(model, GRAPH, TRAINING, CONFIG, seed=0), SETTINGS[name])
     assert same_tensors(model, trained().model)
     assert str(model) == str(trained().model) and not any(module.training for module in model.modules())
 
@@ -91,7 +94,7 @@ def test_few_calibration_images_and_few_bits() -> None:
 
 def alive() -> Setup:
     """The sound experiment with a random network, of which every channel counts."""
-    return sound_setup(random_network(model_config(), 0), TRAINING, CONFIG, seed=0)
+    return sound_setup(random_network(model_config(), 0), GRAPH, TRAINING, CONFIG, seed=0)
 
 
 @pytest.mark.parametrize(("name", "setting"), [("range_skew", 1.0), ("outlier_channel", 100)])
@@ -118,7 +121,7 @@ def test_dead_channels_are_silenced_unless_they_are_kept() -> None:
     model = trained().model
     conv, norm, _ = model.features[1].conv[0]
     norm.running_var[0] = 0
-    sound = sound_setup(model, TRAINING, CONFIG, seed=0)
+    sound = sound_setup(model, GRAPH, TRAINING, CONFIG, seed=0)
     kept = FLAWS["dead_channels"](sound, "kept")
     assert (sound.model.features[1].conv[0][0].weight[0] == 0).all()
     assert torch.equal(kept.model.features[1].conv[0][0].weight, conv.weight)
@@ -145,3 +148,10 @@ def test_raw_pixels() -> None:
 def test_activation_is_exchanged_everywhere() -> None:
     kinds = {type(module) for module in with_flaw("activation_function", "relu6").model.modules()}
     assert nn.ReLU6 in kinds and nn.ReLU not in kinds
+
+
+@pytest.mark.parametrize("name", ["outlier_channel", "outlier_weight", "range_skew"])
+def test_flaw_that_needs_a_free_scale_is_refused_without_one(name: str) -> None:
+    clipped = trained("relu6").model
+    with pytest.raises(UserError, match=name.replace("weight", "channel")):
+        FLAWS[name](sound_setup(clipped, capture(clipped), TRAINING, CONFIG, seed=0), 2)

@@ -678,8 +678,8 @@ _MEASUREMENTS = [
         "audit/test_audit_measure.py",
         (
             "the audit calibrates on test images",
-            "_try(flawed(sound_setup(model, dataset.train,",
-            "_try(flawed(sound_setup(model, dataset.test,",
+            "flawed(sound_setup(model, graph, dataset.train,",
+            "flawed(sound_setup(model, graph, dataset.test,",
         ),
         (
             "the audit's images are of few classes",

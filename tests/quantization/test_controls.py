@@ -5,7 +5,9 @@ from small_networks import committed_params, model_config
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
-from selectq.networks.mobilenetv2 import build_mobilenetv2, parameter_kinds
+from selectq.graph.capture import capture
+from selectq.graph.parameters import parameter_kinds
+from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.quantization.controls import TOLERANCE, convolution_sizes, random_scopes
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 
@@ -18,7 +20,7 @@ def model() -> MobileNetV2:
 
 
 def test_sizes_are_of_all_convolutions(model: MobileNetV2) -> None:
-    sizes = convolution_sizes(model)
+    sizes = convolution_sizes(model, capture(model))
     assert len(sizes) == 52
     assert sizes["features.0.0"] == 864 and sizes["features.18.0"] == 409_600 and sizes["features.2.conv.1.0"] == 864
 
@@ -36,7 +38,7 @@ def test_controls_are_as_large_as_the_original(name: str, model: MobileNetV2) ->
 
 
 def convolution_total(model: MobileNetV2, scope: tuple[str, ...]) -> int:
-    return sum(convolution_sizes(model)[name] for name in scope[:-1])
+    return sum(convolution_sizes(model, capture(model))[name] for name in scope[:-1])
 
 
 def test_layers_are_of_every_kind(model: MobileNetV2) -> None:

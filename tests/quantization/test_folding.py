@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_networks import model_config, perturbed, random_network, trained
 
-from selectq.networks.mobilenetv2 import parameter_kinds
+from selectq.graph.parameters import parameter_kinds
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.post_training import fold_parent

@@ -1,11 +1,13 @@
 """Scopes: what they count, what they name, and that training leaves everything else as it was, bit for bit."""
 
+import contextlib
 import copy
 import dataclasses
-import re
+from typing import Any
 
 import pytest
 import torch
+import torchvision
 from small_networks import (
     IMAGE_SIZE,
     Unsaved,
@@ -22,18 +24,28 @@ from torch import Tensor
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph
 from selectq.networks.mobilenetv2 import build_mobilenetv2
-from selectq.params.configs import LAYER_KINDS, MODULE_NAMES, QatTrainingConfig
+from selectq.params.configs import ActivationScheme, BitWidths, QatTrainingConfig, WeightScheme
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
-from selectq.quantization.scopes import count_parameters, freeze_outside, parameters_in_scope, quantizers_in_scope
+from selectq.quantization.scopes import (
+    check_network,
+    count_parameters,
+    freeze_outside,
+    parameters_in_scope,
+    quantizers_in_scope,
+    require_kinds,
+)
 from selectq.training.loop import fit
 from selectq.training.qat import RangeFollower, batches_and_forward, build_optimizer
 
 PAPER = {"full": 2_236_682, "clf": 12_810, "dw": 77_034, "dwpw": 1_040_234, "dwpw_asym": 1_040_234}
 COMMITTED = committed_params()
+CONVOLUTIONS = "stem, expansion, depthwise, projection, head"
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +62,13 @@ def test_committed_scopes_hold_the_paper_s_counts(name: str, expected: int, mode
     assert count(model, *COMMITTED.qat[name].scope) == expected
 
 
+def graph_kinds(graph: Graph) -> set[str]:
+    return {layer.kind for layer in graph.layers()} | {"batchnorm"}
+
+
 def test_kinds_divide_the_network(model: MobileNetV2) -> None:
-    scopes = [parameters_in_scope(model, [kind]) for kind in LAYER_KINDS]
+    graph = capture(model)
+    scopes = [parameters_in_scope(model, [kind], graph) for kind in graph_kinds(graph)]
     assert frozenset().union(*scopes) == parameters_in_scope(model, ["all"])
     assert sum(map(len, scopes)) == len(parameters_in_scope(model, ["all"]))
 
@@ -81,8 +98,86 @@ def test_unknown_entry_is_refused(entry: str, model: MobileNetV2) -> None:
     with pytest.raises(UserError) as refusal:
         parameters_in_scope(model, ["classifier", entry])
     message = str(refusal.value)
-    assert message.startswith(f"scope: {entry!r} names no layer; allowed: all, stem, ")
-    assert all(kind in message for kind in LAYER_KINDS) and "\n" not in message
+    has = "stem, expansion, depthwise, projection, head, classifier, batchnorm"
+    assert message.startswith(f"scope: {entry!r} names no layer of MobileNetV2; it has: {has}")
+    closest = message.partition("; closest: ")[2].split(", ")
+    assert closest[0] == {"features.19": "features.9", "depth": "depthwise", "": ""}.get(entry, closest[0])
+    assert "\n" not in message
+
+
+def test_kind_that_a_network_has_not_is_refused() -> None:
+    network = torchvision.models.resnet18()
+    with pytest.raises(UserError) as refusal:
+        parameters_in_scope(network, ["depthwise"])
+    has = "stem, projection, dense, classifier, batchnorm"
+    assert str(refusal.value) == f"scope: 'depthwise' names no layer of ResNet; it has: {has}"
+
+
+@pytest.mark.parametrize(
+    ("weights", "activations", "message"),
+    [
+        (
+            {"all": 4, "dense": 8},
+            8,
+            f"weights.bits: 'dense' names no layer of this network; it has: {CONVOLUTIONS}, cla",
+        ),
+        (
+            8,
+            {"all": 4, "lookup": 8},
+            f"activations.bits: 'lookup' names no layer of this network; it has: {CONVOLUTIONS}",
+        ),
+        ({"all": 4, "stem": 8}, {"all": 4, "block": 8, "pool": 8}, None),
+    ],
+)
+def test_bits_of_a_kind_that_a_network_has_not_are_refused(
+    weights: BitWidths, activations: BitWidths, message: str | None, model: MobileNetV2
+) -> None:
+    chosen = Scheme(WeightScheme(weights, "channel"), ActivationScheme(activations, symmetric=False))
+    with pytest.raises(UserError, match=f"^{message}") if message else contextlib.nullcontext():
+        require_kinds(capture(model), chosen)
+
+
+def test_committed_parameters_fit_the_network(model: MobileNetV2) -> None:
+    check_network(model, COMMITTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"drift": {"inspect": ("features.14.conv.1",)}},
+            r"drift\.inspect: 'features\.14\.conv\.1' is no convolution;",
+        ),
+        (
+            {"qat": {"dw": {"scope": ("features.99",)}}},
+            r"qat\.dw\.scope: 'features\.99' names no layer of MobileNetV2;",
+        ),
+        (
+            {"ptq": {"channel": {"weights": WeightScheme({"all": 8, "dense": 8}, "channel")}}},
+            r"ptq\.channel\.weights\.bits",
+        ),
+    ],
+)
+def test_names_are_checked_before_any_work(changes: dict[str, Any], message: str, model: MobileNetV2) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        check_network(model, changed_params(COMMITTED, changes))
+
+
+def test_skew_of_a_network_that_bounds_everything_is_refused() -> None:
+    skewed = dataclasses.replace(COMMITTED, range_skew=1.0)
+    with pytest.raises(UserError, match=r"^range_skew: 1 needs"):
+        check_network(build_mobilenetv2(model_config("relu6"), 10), skewed)
+
+
+def changed_params(config: Any, changes: dict[str, Any]) -> Any:
+    """A config with some values changed, as deep as the changes go."""
+    if isinstance(config, dict):
+        return config | {name: changed_params(config[name], each) for name, each in changes.items()}
+    nested = {
+        name: changed_params(getattr(config, name), each) if isinstance(each, dict) else each
+        for name, each in changes.items()
+    }
+    return dataclasses.replace(config, **nested)
 
 
 def learning_names(network: Network) -> set[str]:
@@ -191,12 +286,3 @@ def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, opt
     assert changed(ranges, ranges_after) == expected_ranges
     assert not changed(parent_state, dict(parent.model.state_dict())), "the parent is not trained along"
     assert bool(expected_ranges) == (name != "clf")
-
-
-def test_parameters_allow_exactly_the_modules_that_hold_parameters() -> None:
-    """`MODULE_NAMES` refuses a typo before any work; here it is held against the network itself."""
-    model = build_mobilenetv2(model_config(), classes=10)
-    modules = {name: module for name, module in model.named_modules() if name not in ("", "features")}
-    allowed = {name for name in modules if re.fullmatch(MODULE_NAMES, name)}
-    assert allowed == {name for name, module in modules.items() if any(True for _ in module.parameters())}
-    assert not re.fullmatch(MODULE_NAMES, "features.99")

@@ -13,8 +13,9 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
 from selectq.errors import UserError
+from selectq.graph.capture import capture
+from selectq.networks.layers import normalised_convolutions, running_statistics
 from selectq.networks.mobilenetv2 import build_mobilenetv2
-from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.tflite_weights import Folded, read_folded, unfold
 
 EMPTY = 3
@@ -53,7 +54,7 @@ def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
     """What the head of the file's network puts out, before it is bounded."""
     model = network().double().eval()
     with torch.no_grad():
-        for (conv, norm), layer in zip(normalised_convolutions(model), folded[:-1], strict=True):
+        for (conv, norm), layer in zip(normalised_convolutions(model, capture(model)), folded[:-1], strict=True):
             conv.weight.copy_(layer.weight)
             running_statistics(norm)[1].fill_(1 - norm.eps)
             norm.bias.copy_(layer.bias)
@@ -116,7 +117,7 @@ def test_unfolded_network_computes_what_the_file_does(unfolded: MobileNetV2, fil
 
 
 def test_heads_factors_are_as_large_as_a_fresh_networks(unfolded: MobileNetV2) -> None:
-    _, norm = list(normalised_convolutions(unfolded))[-1]
+    _, norm = list(normalised_convolutions(unfolded, capture(unfolded)))[-1]
     torch.testing.assert_close(norm.weight.square().mean(), torch.tensor(1.0))
 
 
@@ -130,7 +131,7 @@ def test_batch_statistics_are_those_kept(unfolded: MobileNetV2, images: Tensor) 
 
 
 def test_filters_are_as_long_as_each_other(unfolded: MobileNetV2) -> None:
-    for number, (conv, _) in enumerate(normalised_convolutions(unfolded)):
+    for number, (conv, _) in enumerate(normalised_convolutions(unfolded, capture(unfolded))):
         lengths = conv.weight.flatten(1).norm(dim=1)
         expected = torch.ones(len(lengths))
         expected[EMPTY] = 0.0 if number == 0 else 1.0

@@ -6,7 +6,7 @@ import made_up
 import pandas as pd
 import pytest
 
-from selectq.params.configs import LAYER_KINDS
+from selectq.params.configs import STORING_KINDS, WEIGHT_KINDS
 from selectq.tables import error_charts, outcome_charts
 from selectq.tables.audit import audit_points, compare_with_paper
 from selectq.tables.charts import Chart
@@ -117,7 +117,7 @@ def test_drift_grows_upwards() -> None:
 
 
 def test_every_kind_of_layer_has_causes() -> None:
-    assert sorted(error_charts.CAUSE_KINDS) == sorted({*LAYER_KINDS, "block", "pool"} - {"batchnorm"})
+    assert sorted(error_charts.CAUSE_KINDS) == sorted({*WEIGHT_KINDS, *STORING_KINDS})
 
 
 def test_causes_leave_out_what_is_inherited_and_what_is_small() -> None:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from selectq.audit.forms import Saturating, Unfused
 from selectq.audit.setup import CALIBRATION_BATCH, Setup
 from selectq.data.augment import normalise
+from selectq.errors import UserError
+from selectq.graph.chains import chains
+from selectq.networks.layers import FloatLayer, float_layer, rescale_channels
 from selectq.networks.range_skew import skew_ranges
 
 Flaw = Callable[[Setup, Any], Setup]
@@ -97,38 +100,46 @@ def _batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-OUTLIER_BLOCK = 2
-"""The block whose depthwise convolution gets an outlier: the first with an expansion."""
-
-
 @torch.no_grad()
 def enlarge_channel(setup: Setup, factor: int) -> Setup:
-    """Multiply one depthwise channel by `factor` and divide what reads it: the function is kept, if with ReLU."""
-    _, (_, norm, _), projection, _ = setup.model.features[OUTLIER_BLOCK].conv
-    channel = _weightiest_channel(norm, projection)
-    norm.weight[channel] *= factor
-    norm.bias[channel] *= factor
-    projection.weight[:, channel] /= factor
+    """Multiply one channel by `factor` and divide what reads it: the function is kept."""
+    layer, following = _outlier_layers(setup)
+    factors = torch.ones(len(layer.module.weight))
+    factors[_weightiest_channel(layer, following)] = factor
+    rescale_channels(layer, following, factors)
     return setup
 
 
 @torch.no_grad()
 def enlarge_weight(setup: Setup, factor: int) -> Setup:
     """Multiply the largest weight of the same channel by `factor`, and nothing else: the function changes."""
-    _, (conv, norm, _), projection, _ = setup.model.features[OUTLIER_BLOCK].conv
-    weights = conv.weight[_weightiest_channel(norm, projection)].view(-1)
+    layer, following = _outlier_layers(setup)
+    weights = layer.module.weight[_weightiest_channel(layer, following)].view(-1)
     weights[weights.abs().argmax()] *= factor
     return setup
 
 
-def _weightiest_channel(norm: nn.BatchNorm2d, projection: nn.Conv2d) -> int:
-    """The channel of a depthwise convolution that the block's output depends on most."""
-    return int((norm.weight.abs() * projection.weight.flatten(1).norm(dim=0)).argmax())
+def _outlier_layers(setup: Setup) -> tuple[FloatLayer, FloatLayer]:
+    """The layer that gets an outlier, and the one that reads it: the first longest chain's last two.
+
+    In MobileNetV2 they are the depthwise convolution and the projection of the first block with an expansion.
+    """
+    found = chains(setup.graph)
+    if not found:
+        raise UserError("audit.flaws.outlier_channel: this network has no channel whose scale is free; allowed: []")
+    layer, following = max(found, key=len)[-2:]
+    return float_layer(setup.model, layer), float_layer(setup.model, following)
+
+
+def _weightiest_channel(layer: FloatLayer, following: FloatLayer) -> int:
+    """The channel of a layer that what follows depends on most."""
+    gain = layer.module.weight.flatten(1).norm(dim=1) if layer.norm is None else layer.norm.weight.abs()
+    return int((gain * following.input_norms()).argmax())
 
 
 def skew(setup: Setup, sigma: float) -> Setup:
     """Make channel ranges unequal, by factors whose logarithms have the standard deviation `sigma`."""
-    skew_ranges(setup.model, sigma, setup.seed)
+    skew_ranges(setup.model, setup.graph, sigma, setup.seed)
     return setup
 
 

@@ -15,6 +15,7 @@ from selectq.data.augment import EVALUATION_BATCH
 from selectq.data.packed import Dataset, Split
 from selectq.drift.measure import Reference, RelativeError
 from selectq.errors import UserError
+from selectq.graph.capture import capture
 from selectq.params.configs import AuditConfig
 from selectq.progress import progress
 from selectq.training.evaluate import top1
@@ -55,13 +56,16 @@ def audit(model: nn.Module, dataset: Dataset, config: AuditConfig, seed: int) ->
         UserError: more images are asked for than there are.
     """
     test = spread_and_mixed(dataset.test, config.images, seed)
-    sound = sound_setup(model, dataset.train, config, seed)
+    graph = capture(model)
+    sound = sound_setup(model, graph, dataset.train, config, seed)
     heads = _heads(sound, test)
     trials = list_trials(config)
     rows = [
         (*_label(trial), granularity, len(test), len(dataset.classes), *found)
         for trial in progress(trials, len(trials), "audit")
-        for granularity, *found in _try(flawed(sound_setup(model, dataset.train, config, seed), trial), test, heads)
+        for granularity, *found in _try(
+            flawed(sound_setup(model, graph, dataset.train, config, seed), trial), test, heads
+        )
     ]
     columns = ["flaw", "setting", "granularity", "images", "classes", "float_top1", "int8_top1", "drift_last"]
     return pd.DataFrame(rows, columns=columns)

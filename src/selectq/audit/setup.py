@@ -10,6 +10,7 @@ from selectq.audit.forms import Form, Fused
 from selectq.data.augment import normalise
 from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
+from selectq.graph.nodes import Graph
 from selectq.params.configs import ActivationScheme, AuditConfig, CalibrationConfig
 from selectq.quantization.repairs.dead_channels import zero_dead_channels
 
@@ -24,6 +25,7 @@ class Setup:
     Attributes:
         original: the FP32 network as it was trained; not to be changed.
         model: a copy of it that flaws may change, in evaluation mode, its dead channels silenced.
+        graph: of `original`, whatever flaws put into its copy.
         training: the images that calibration takes its own from.
         calibration: which of them, and how ranges are estimated.
         activations: how activations become integers.
@@ -33,6 +35,7 @@ class Setup:
 
     original: nn.Module
     model: nn.Module
+    graph: Graph
     training: Split
     calibration: CalibrationConfig
     activations: ActivationScheme
@@ -52,13 +55,14 @@ class Setup:
         return self.form(self.model, self.calibration_batches(), self.calibration, self.activations, self.weight_bits)
 
 
-def sound_setup(model: nn.Module, training: Split, config: AuditConfig, seed: int) -> Setup:
+def sound_setup(model: nn.Module, graph: Graph, training: Split, config: AuditConfig, seed: int) -> Setup:
     """The experiment without a flaw. Nothing of `model`, which is in evaluation mode, is changed."""
     silenced = copy.deepcopy(model)
-    zero_dead_channels(silenced)
+    zero_dead_channels(silenced, graph)
     return Setup(
         original=model,
         model=silenced,
+        graph=graph,
         training=training,
         calibration=config.calibration,
         activations=config.activations,

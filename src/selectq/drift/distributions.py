@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from selectq.errors import UserError
+from selectq.errors import UserError, with_closest
 from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
@@ -18,11 +18,11 @@ def find_convolution(network: Network, name: str) -> ConvNode:
     """The convolution with the FP32 module name `name`.
 
     Raises:
-        UserError: there is none; says which there are.
+        UserError: there is none; says which are called alike.
     """
     found = {layer.name: layer for layer in network.layers() if isinstance(layer, ConvNode)}
     if name not in found:
-        raise UserError(f"drift.inspect: {name!r} is no convolution; allowed: {', '.join(found)}")
+        raise UserError(f"drift.inspect: {name!r} is no convolution{with_closest(name, found)}")
     return found[name]
 
 

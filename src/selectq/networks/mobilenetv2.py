@@ -1,8 +1,7 @@
-"""torchvision's MobileNetV2 with a chosen input geometry, and the kind of each of its parameters."""
+"""torchvision's MobileNetV2 with a chosen input geometry."""
 
 from torch import nn
 from torchvision.models import MobileNetV2
-from torchvision.models.mobilenetv2 import InvertedResidual
 
 from selectq.params.configs import ModelConfig
 
@@ -29,26 +28,3 @@ def _replace_relu6(module: nn.Module) -> None:
             setattr(module, name, nn.ReLU(inplace=True))
         else:
             _replace_relu6(child)
-
-
-def parameter_kinds(model: MobileNetV2) -> dict[str, str]:
-    """Parameter name -> layer kind (one of `selectq.params.configs.LAYER_KINDS`), in network order."""
-    kinds = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
-            for parameter, _ in module.named_parameters():
-                kinds[f"{name}.{parameter}"] = _module_kind(model, name, module)
-    return kinds
-
-
-def _module_kind(model: MobileNetV2, name: str, module: nn.Module) -> str:
-    if isinstance(module, nn.BatchNorm2d):
-        return "batchnorm"
-    if isinstance(module, nn.Linear):
-        return "classifier"
-    block = model.features[int(name.split(".")[1])]
-    if not isinstance(block, InvertedResidual):
-        return "stem" if block is model.features[0] else "head"
-    if isinstance(module, nn.Conv2d) and module.groups > 1:
-        return "depthwise"
-    return "projection" if module is block.conv[-2] else "expansion"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint, read_fp32
 from selectq.networks.range_skew import skew_ranges
 
@@ -9,5 +10,6 @@ from selectq.networks.range_skew import skew_ranges
 def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
     """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
     checkpoint = read_fp32(path)
-    skew_ranges(checkpoint.model, range_skew, seed)
+    if range_skew:
+        skew_ranges(checkpoint.model, capture(checkpoint.model), range_skew, seed)
     return checkpoint

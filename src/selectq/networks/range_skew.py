@@ -2,39 +2,52 @@
 
 Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction", eq. 6) scale a
 channel between two layers by s and divide the next layer's inputs by s; ReLU(s x) = s ReLU(x) for s > 0 keeps
-the function. Ranges in networks pretrained on ImageNet are unequal; this gives any parent such ranges.
+the function. Ranges in networks pretrained on ImageNet are unequal; this gives any network such ranges.
 """
 
+from itertools import pairwise
+
 import torch
-from torch import Tensor, nn
-from torchvision.models import MobileNetV2
-from torchvision.models.mobilenetv2 import InvertedResidual
+from torch import nn
+
+from selectq.errors import UserError
+from selectq.graph.chains import Chain, chains
+from selectq.graph.nodes import Graph
+from selectq.networks.layers import float_layer, rescale_channels
 
 
 @torch.no_grad()
-def skew_ranges(model: MobileNetV2, sigma: float, seed: int) -> None:
-    """Multiply every channel between two convolutions of a block by exp(sigma * normal), in place.
+def skew_ranges(model: nn.Module, graph: Graph, sigma: float, seed: int) -> None:
+    """Multiply every channel whose scale is free by exp(sigma * normal), in place.
 
-    The function is unchanged in evaluation mode up to rounding, if the activations are ReLU.
+    The function is unchanged in evaluation mode up to rounding.
 
     Args:
         model: the FP32 network, whose batch norms are not folded.
-        sigma: standard deviation of the logarithm of the factors; 0 leaves the network as it is.
+        graph: of the model.
+        sigma: standard deviation of the logarithm of the factors.
         seed: of the random factors.
+
+    Raises:
+        UserError: the network has no such channels.
     """
     generator = torch.Generator().manual_seed(seed)
-    for block in model.features:
-        if isinstance(block, InvertedResidual) and sigma > 0:
-            *activated, projection, _ = block.conv
-            convolutions = [layer[0] for layer in activated] + [projection]
-            for layer, following in zip(activated, convolutions[1:], strict=True):
-                factors = torch.exp(sigma * torch.randn(layer[1].num_features, generator=generator))
-                rescale_channels(layer[1], following, factors.to(layer[1].weight))
+    for chain in require_chains(graph, sigma):
+        for layer, following in pairwise(float_layer(model, node) for node in chain):
+            normal = torch.randn(len(layer.module.weight), generator=generator)
+            rescale_channels(layer, following, torch.exp(sigma * normal))
 
 
-def rescale_channels(norm: nn.BatchNorm2d, following: nn.Conv2d, factors: Tensor) -> None:
-    """Scale the channels that `norm` puts out by `factors` (C,) and undo it in `following`."""
-    norm.weight.mul_(factors)
-    norm.bias.mul_(factors)
-    # a depthwise filter (C, 1, 3, 3) has one input channel, found on its first axis; others (O, C, 1, 1) on the second
-    following.weight.div_(factors.view(-1, 1, 1, 1) if following.groups > 1 else factors.view(1, -1, 1, 1))
+def require_chains(graph: Graph, sigma: float) -> list[Chain]:
+    """The chains of a network, of which there is one at least.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = chains(graph)
+    if not found:
+        raise UserError(
+            f"range_skew: {sigma:g} needs two layers with nothing but a ReLU between them, which this network has not;"
+            " allowed: 0.0"
+        )
+    return found

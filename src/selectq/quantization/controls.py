@@ -3,10 +3,11 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from torchvision.models import MobileNetV2
+from torch import nn
 
 from selectq.errors import UserError
-from selectq.networks.mobilenetv2 import parameter_kinds
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Conv, Graph
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 
 CLASSIFIER = "classifier"
@@ -17,7 +18,7 @@ ATTEMPTS = 200_000
 """Orders of the layers that are tried for one control; a hit takes some dozens."""
 
 
-def random_scopes(model: MobileNetV2, scope: Iterable[str], count: int, seed: int) -> list[tuple[str, ...]]:
+def random_scopes(model: nn.Module, scope: Iterable[str], count: int, seed: int) -> list[tuple[str, ...]]:
     """Random sets of convolutions that hold as many parameters as a scope does.
 
     All convolutions, whatever their kind, are put in random order, and taken from its beginning; an order is dropped
@@ -36,10 +37,11 @@ def random_scopes(model: MobileNetV2, scope: Iterable[str], count: int, seed: in
     Raises:
         UserError: the scope names no layer, or there are not so many sets of its size.
     """
-    entries = tuple(scope)
-    sizes = convolution_sizes(model)
-    classifier = parameters_in_scope(model, [CLASSIFIER])
-    own = parameters_in_scope(model, entries) - classifier
+    entries, graph = tuple(scope), capture(model)
+    sizes = convolution_sizes(model, graph)
+    classifier = parameters_in_scope(model, [CLASSIFIER], graph)
+    in_scope = parameters_in_scope(model, entries, graph)
+    own = in_scope - classifier
     wanted = count_parameters(model, own)
     generator, found = random.Random(seed), dict[tuple[str, ...], None]()
     for _ in range(ATTEMPTS):
@@ -53,15 +55,16 @@ def random_scopes(model: MobileNetV2, scope: Iterable[str], count: int, seed: in
             f"scope: {list(entries)} holds {wanted:,} parameters beside the classifier; too few random sets"
             f" of convolutions come within {TOLERANCE:.0%} of that"
         )
-    last = (CLASSIFIER,) if parameters_in_scope(model, entries) & classifier else ()
+    last = (CLASSIFIER,) if in_scope & classifier else ()
     return [(*names, *last) for names in found]
 
 
-def convolution_sizes(model: MobileNetV2) -> dict[str, int]:
-    """Module name -> number of weights, of every convolution in network order."""
-    parameters = dict(model.named_parameters())
-    kinds = {name: kind for name, kind in parameter_kinds(model).items() if kind not in ("batchnorm", CLASSIFIER)}
-    return {name.removesuffix(".weight"): parameters[name].numel() for name in kinds}
+def convolution_sizes(model: nn.Module, graph: Graph) -> dict[str, int]:
+    """Module name -> number of weights, of every convolution but the classifier in network order."""
+    names = [
+        node.operation.module for node in graph.layers() if isinstance(node.operation, Conv) and node.kind != CLASSIFIER
+    ]
+    return {name: model.get_submodule(name).get_parameter("weight").numel() for name in names}
 
 
 def _fill(sizes: Mapping[str, int], wanted: int, generator: random.Random) -> set[str]:

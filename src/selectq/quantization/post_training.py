@@ -1,10 +1,13 @@
 """Post-training quantization: fold, calibrate, insert quantizers."""
 
 import torch
+from torch import nn
 
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import CalibrationConfig
 from selectq.quantization.fake_quantize import Range
@@ -16,7 +19,12 @@ from selectq.quantization.range_estimation import estimate_ranges
 
 def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> Network:
     """The FP32 network with batch norms folded, on `device`, channels last."""
-    return fold(parent.model).to(device).to(memory_format=torch.channels_last)
+    return fold_model(parent.model, capture(parent.model), device)
+
+
+def fold_model(model: nn.Module, graph: Graph, device: torch.device) -> Network:
+    """The same of a model and its graph."""
+    return fold(model, graph).to(device).to(memory_format=torch.channels_last)
 
 
 def calibrate(
@@ -48,6 +56,12 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
 
 def quantize(parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int) -> Network:
     """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
-    network = fold_parent(parent, dataset.train.device)
+    return quantize_network(fold_parent(parent, dataset.train.device), dataset, config, scheme, seed)
+
+
+def quantize_network(
+    network: Network, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int
+) -> Network:
+    """The float network, quantized in place, in evaluation mode."""
     insert_quantizers(network, scheme, calibrate(network, dataset, config, scheme, seed))
     return network.eval()

@@ -1,42 +1,102 @@
 """Scopes: which parameters of the FP32 network may learn, and what that means for its fused form."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import nn
-from torchvision.models import MobileNetV2
 
-from selectq.errors import UserError
-from selectq.graph.nodes import Add
-from selectq.networks.mobilenetv2 import parameter_kinds
-from selectq.params.configs import LAYER_KINDS
+from selectq.errors import UserError, with_closest
+from selectq.graph.capture import capture
+from selectq.graph.nodes import MOVES, Add, Conv, Graph, Input
+from selectq.graph.parameters import parameter_kinds
+from selectq.networks.range_skew import require_chains
+from selectq.params.configs import LAYER_KINDS, STORING_KINDS, Params, PtqConfig, QatConfig
 from selectq.quantization.network import Network, NodeModule, Site
+from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.scale_assignment import quantizer_of
 
 
-def parameters_in_scope(model: MobileNetV2, scope: Iterable[str]) -> frozenset[str]:
+def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | None = None) -> frozenset[str]:
     """The names of the FP32 parameters that a scope lets learn.
 
     An entry is a layer kind, `all`, or a module name: the parameters below it. A convolution's kind does not take in
     its batch norm; that is the kind `batchnorm`, part of `all`. This gives the paper's shares (its Table 1).
 
+    Args:
+        model: the FP32 network.
+        scope: the entries.
+        graph: of the model, where it is at hand.
+
     Raises:
-        UserError: an entry names no layer kind and no module with parameters.
+        UserError: an entry names no layer kind and no module with parameters that the network has.
     """
-    kinds = parameter_kinds(model)
+    kinds = parameter_kinds(model, graph)
     chosen: set[str] = set()
     for entry in scope:
         wanted = LAYER_KINDS if entry == "all" else (entry,)
         found = {name for name, kind in kinds.items() if kind in wanted or name.startswith(f"{entry}.")}
         if not found:
+            has = _in_order(kinds.values())
+            alike = "" if entry in LAYER_KINDS else with_closest(entry, [*has, *_modules(kinds)])
             raise UserError(
-                f"scope: {entry!r} names no layer; allowed: all, {', '.join(LAYER_KINDS)}, or a module name"
+                f"scope: {entry!r} names no layer of {type(model).__name__}; it has: {', '.join(has)}{alike}"
             )
         chosen |= found
     return frozenset(chosen)
 
 
-def count_parameters(model: MobileNetV2, names: frozenset[str]) -> int:
+def check_network(model: nn.Module, params: Params) -> None:
+    """Refuse parameters that name layers which a network has not, before anything is trained.
+
+    Raises:
+        UserError: the first such key.
+    """
+    graph = capture(model)
+    if params.range_skew:
+        require_chains(graph, params.range_skew)
+    configs: dict[str, PtqConfig | QatConfig] = {f"ptq.{name}": config for name, config in params.ptq.items()}
+    configs |= {f"qat.{name}": config for name, config in params.qat.items()}
+    for key, config in configs.items():
+        try:
+            require_kinds(graph, Scheme(config.weights, config.activations))
+            parameters_in_scope(model, config.scope if isinstance(config, QatConfig) else (), graph)
+        except UserError as error:
+            raise UserError(f"{key}.{error}") from None
+    convolutions = [layer.name for layer in graph.layers() if isinstance(layer.operation, Conv)]
+    for name in params.drift.inspect:
+        if name not in convolutions:
+            raise UserError(f"drift.inspect: {name!r} is no convolution{with_closest(name, convolutions)}")
+
+
+def require_kinds(graph: Graph, scheme: Scheme) -> None:
+    """Refuse a bit width for a kind that a network has not.
+
+    Raises:
+        UserError: names it, and the kinds that there are.
+    """
+    storing = [node.kind for node in graph.nodes[:-1] if not isinstance(node.operation, (Input, *MOVES))]
+    for part, bits, kinds in (
+        ("weights", scheme.weights.bits, [node.kind for node in graph.layers()]),
+        ("activations", scheme.activations.bits, storing),
+    ):
+        for kind in bits if isinstance(bits, dict) else ():
+            if kind not in ("all", *kinds):
+                raise UserError(
+                    f"{part}.bits: {kind!r} names no layer of this network; it has: {', '.join(_in_order(kinds))}"
+                )
+
+
+def _in_order(kinds: Collection[str]) -> list[str]:
+    return [kind for kind in dict.fromkeys([*LAYER_KINDS, *STORING_KINDS]) if kind in kinds]
+
+
+def _modules(parameters: Iterable[str]) -> list[str]:
+    """The names of all modules that hold some of the parameters, themselves or in a module below."""
+    parts = [name.split(".")[:-1] for name in parameters]
+    return list(dict.fromkeys(".".join(each[:end]) for each in parts for end in range(1, len(each) + 1)))
+
+
+def count_parameters(model: nn.Module, names: frozenset[str]) -> int:
     """How many numbers the named parameters hold, before batch-norm folding."""
     return sum(parameter.numel() for name, parameter in model.named_parameters() if name in names)
 

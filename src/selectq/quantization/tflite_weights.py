@@ -21,7 +21,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT, normalise
 from selectq.errors import UserError
-from selectq.quantization.repairs.layers import NormalisedConv, normalised_convolutions, running_statistics
+from selectq.graph.capture import capture
+from selectq.networks.layers import NormalisedConv, normalised_convolutions, running_statistics
 
 BATCH = 128
 MAGIC = b"TFL3"
@@ -119,14 +120,15 @@ def unfold(network: MobileNetV2, folded: Sequence[Folded], images: Tensor) -> di
         UserError: the file is not of this network.
     """
     network.double().eval()
-    pairs = list(normalised_convolutions(network))
+    pairs = list(normalised_convolutions(network, capture(network)))
     _check_shapes(folded, pairs)
     *layers, classifier = folded
     with torch.no_grad():
         for (conv, norm), layer in zip(pairs, layers, strict=True):
             conv.weight.copy_(layer.weight)
             _set_norm(norm, torch.zeros_like(layer.bias), torch.ones_like(layer.bias), 1.0, layer.bias)
-        for (conv, norm), layer, (mean, variance) in zip(pairs, layers, _statistics(network, images), strict=True):
+        measured = _statistics(network, [conv for conv, _ in pairs], images)
+        for (conv, norm), layer, (mean, variance) in zip(pairs, layers, measured, strict=True):
             size = _size(layer.weight)
             conv.weight.copy_(layer.weight / size.view(-1, 1, 1, 1))
             _set_norm(norm, mean / size, variance / size**2, size, layer.bias + mean)
@@ -146,9 +148,8 @@ def _check_shapes(folded: Sequence[Folded], pairs: Sequence[NormalisedConv]) -> 
             raise UserError(f"not MobileNetV2 of width 1.0: convolution {number} has the shape {found}, not {wanted}")
 
 
-def _statistics(network: MobileNetV2, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _statistics(network: nn.Module, convs: Sequence[nn.Conv2d], images: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Mean and variance (O,) of each convolution's outputs, in network order."""
-    convs = [conv for conv, _ in normalised_convolutions(network)]
     sums = {conv: torch.zeros(2, conv.out_channels, dtype=torch.float64) for conv in convs}
     counts = dict.fromkeys(convs, 0)
 

@@ -1,13 +1,11 @@
 """The configurations of a run in the order of its tables, and how their scopes are written."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from selectq.params.configs import (
     LAYER_KINDS,
-    MODULE_NAMES,
     PtqConfig,
     QatConfig,
     Repair,
@@ -105,11 +103,13 @@ MOST_MODULES = 3
 
 def shorten_scope(text: str) -> str:
     """A scope, as `write_scope` writes it, with many module names as their number: `12 layers + classifier`."""
-    entries = text.split(" + ")
-    names = [entry for entry in entries if re.fullmatch(MODULE_NAMES, entry) and entry not in LAYER_KINDS]
+    scope, semicolon, algorithms = text.partition("; ")
+    entries = scope.split(" + ")
+    names = [entry for entry in entries if entry not in ("all", "none", *LAYER_KINDS)]
     if len(names) <= MOST_MODULES:
         return text
-    return " + ".join([f"{len(names)} layers", *(entry for entry in entries if entry not in names)])
+    others = [entry for entry in entries if entry not in names]
+    return " + ".join([f"{len(names)} layers", *others]) + semicolon + algorithms
 
 
 def _experiment(scope: tuple[str, ...], repairs: Iterable[Repair], config: PtqConfig | QatConfig) -> Experiment:

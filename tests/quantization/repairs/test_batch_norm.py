@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise
+from selectq.graph.capture import capture
+from selectq.networks.layers import FloatLayer, normalised_convolutions, running_statistics
 from selectq.params.configs import BitWidths, WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.repairs.batch_norm import reestimate_batch_norm, rounded_weight
-from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 from selectq.quantization.scales import weight_scale
 
 IMAGES = normalise(coloured_noise(96, 3).images)
@@ -41,7 +42,7 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
     with torch.no_grad():
         network(IMAGES)
     means, deviations = [], []
-    for (_, norm), raw in zip(normalised_convolutions(model), outputs.values(), strict=True):
+    for (_, norm), raw in zip(normalised_convolutions(model, capture(model)), outputs.values(), strict=True):
         means.append(((raw.mean((0, 2, 3)) - norm.bias) / norm.weight).abs())
         deviations.append((raw.std((0, 2, 3)) / norm.weight.abs() - 1).abs())
     return torch.cat(means).mean().item(), torch.cat(deviations).mean().item()
@@ -52,7 +53,7 @@ def test_statistics_are_restored_behind_coarse_weights(bits: BitWidths) -> None:
     model, chosen = trained().model, WeightScheme(bits, "channel")
     means, deviations = statistics_off(model, chosen)
     assert means > 0.2 and deviations > 0.2
-    reestimate_batch_norm(model, chosen, [IMAGES])
+    reestimate_batch_norm(model, capture(model), chosen, [IMAGES])
     means, deviations = statistics_off(model, chosen)
     assert means < 0.02 and deviations < 0.05
 
@@ -60,7 +61,7 @@ def test_statistics_are_restored_behind_coarse_weights(bits: BitWidths) -> None:
 def test_nothing_but_the_statistics_changes() -> None:
     model = trained().model
     before = copy.deepcopy(model.state_dict())
-    reestimate_batch_norm(model, scheme(3, "channel").weights, IMAGES.split(32))
+    reestimate_batch_norm(model, capture(model), scheme(3, "channel").weights, IMAGES.split(32))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if name.endswith(("running_mean", "running_var"))}
     assert not any(module.training for module in model.modules())
@@ -72,7 +73,7 @@ def test_channel_that_is_constant_on_these_images_keeps_its_statistics() -> None
     with torch.no_grad():
         expansion.weight[3], expansion.bias[3] = 0, -1
     mean, variance = (statistic.clone() for statistic in running_statistics(depthwise))
-    reestimate_batch_norm(model, scheme(8, "channel").weights, [IMAGES])
+    reestimate_batch_norm(model, capture(model), scheme(8, "channel").weights, [IMAGES])
     new_mean, new_variance = running_statistics(depthwise)
     assert (new_mean[3], new_variance[3]) == (mean[3], variance[3])
     assert new_mean[4] != mean[4] and new_variance[4] != variance[4]
@@ -81,7 +82,7 @@ def test_channel_that_is_constant_on_these_images_keeps_its_statistics() -> None
 def test_one_scale_per_tensor_keeps_the_variances() -> None:
     model = trained().model
     before = copy.deepcopy(model.state_dict())
-    reestimate_batch_norm(model, scheme(8, "tensor").weights, [IMAGES])
+    reestimate_batch_norm(model, capture(model), scheme(8, "tensor").weights, [IMAGES])
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) != name.endswith("running_mean"), name
 
@@ -93,7 +94,7 @@ def test_every_image_counts_the_same() -> None:
     means = []
     for batches in ([odd], [odd[:-2], odd[-2:]], [odd[:-2]]):
         model = trained().model
-        reestimate_batch_norm(model, scheme(8, "channel").weights, batches)
+        reestimate_batch_norm(model, capture(model), scheme(8, "channel").weights, batches)
         means.append(running_statistics(model.features[0][1])[0])
     assert torch.allclose(means[0], means[1], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(means[0], means[2], rtol=1e-2), "negative control"
@@ -101,8 +102,8 @@ def test_every_image_counts_the_same() -> None:
 
 def test_variance_is_the_unbiased_one_that_batch_norms_keep() -> None:
     model, stem, chosen = trained().model, trained().model.features[0], scheme(8, "channel").weights
-    reestimate_batch_norm(model, chosen, [IMAGES[:2]])
-    stem[0].weight.data = rounded_weight(stem[0], stem[1], chosen).detach()
+    reestimate_batch_norm(model, capture(model), chosen, [IMAGES[:2]])
+    stem[0].weight.data = rounded_weight(FloatLayer(stem[0], stem[1]), chosen).detach()
     stem[1].momentum = 1.0
     stem.train()(IMAGES[:2])  # of 128 positions: the biased variance is a 128th smaller
     assert torch.allclose(model.features[0][1].running_var, stem[1].running_var, rtol=1e-3)
@@ -111,5 +112,5 @@ def test_variance_is_the_unbiased_one_that_batch_norms_keep() -> None:
 def test_last_batch_of_one_image_is_no_trouble() -> None:
     """Behind the last stride its feature maps are single values, which have no variance."""
     model = trained().model
-    reestimate_batch_norm(model, scheme(8, "channel").weights, IMAGES[:33].split(32))
+    reestimate_batch_norm(model, capture(model), scheme(8, "channel").weights, IMAGES[:33].split(32))
     assert all(statistic.isfinite().all() for statistic in model.state_dict().values())

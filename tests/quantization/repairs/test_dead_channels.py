@@ -6,10 +6,11 @@ from small_networks import IMAGE_SIZE, model_config, random_network, same_tensor
 from torch import nn
 from torchvision.models import MobileNetV2
 
+from selectq.graph.capture import capture
+from selectq.networks.layers import normalised_convolutions, running_statistics
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.repairs.dead_channels import constant_channels, dead_channels, zero_dead_channels
-from selectq.quantization.repairs.layers import normalised_convolutions, running_statistics
 
 BLOCK, CHANNEL = 3, 5
 LAYER = f"features.{BLOCK}.conv.1.0"
@@ -18,7 +19,7 @@ LAYER = f"features.{BLOCK}.conv.1.0"
 def living() -> MobileNetV2:
     """A random network in which every channel varies."""
     model = random_network(model_config(), seed=1)
-    for _, norm in normalised_convolutions(model):
+    for _, norm in normalised_convolutions(model, capture(model)):
         running_statistics(norm)[1].clamp_(min=0.01)
     return model
 
@@ -46,7 +47,7 @@ def test_huge_weight_goes_and_the_function_stays() -> None:
     assert largest[CHANNEL] > 10 * largest.median()
     with torch.no_grad():
         before = model(x)
-        zero_dead_channels(model)
+        zero_dead_channels(model, capture(model))
         assert torch.allclose(model(x), before, rtol=1e-7)
     layer = folded(model)
     assert not layer.weight[CHANNEL].any()
@@ -55,7 +56,7 @@ def test_huge_weight_goes_and_the_function_stays() -> None:
 
 def test_network_without_dead_channels_keeps_every_bit() -> None:
     model = living()
-    zero_dead_channels(model)
+    zero_dead_channels(model, capture(model))
     assert same_tensors(model, living())
 
 

@@ -22,6 +22,7 @@ from selectq.data.packed import Split
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
+from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import skew_ranges
 from selectq.params.configs import PtqConfig, Repair
@@ -39,7 +40,7 @@ REPAIRS: tuple[Repair, ...] = get_args(Repair)
 def skewed() -> Fp32Checkpoint:
     """The trained network with ranges that one scale per tensor cannot serve."""
     parent = trained()
-    skew_ranges(parent.model, 1.5, seed=3)
+    skew_ranges(parent.model, capture(parent.model), 1.5, seed=3)
     return parent
 
 

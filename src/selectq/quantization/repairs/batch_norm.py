@@ -15,54 +15,48 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2
 
-from selectq.networks.mobilenetv2 import parameter_kinds
+from selectq.graph.nodes import Graph
+from selectq.networks.layers import FloatLayer, float_layer, normalised_convolutions, running_statistics
 from selectq.params.configs import WeightScheme
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.repairs.dead_channels import constant_channels
-from selectq.quantization.repairs.layers import (
-    folded_weight,
-    folding_factor,
-    normalised_convolutions,
-    running_statistics,
-)
 from selectq.quantization.scales import weight_scale
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: MobileNetV2, scheme: WeightScheme, batches: Iterable[Tensor]) -> None:
+def reestimate_batch_norm(model: nn.Module, graph: Graph, scheme: WeightScheme, batches: Iterable[Tensor]) -> None:
     """Replace every batch norm's running statistics, in place, by the mean over batches of what its layer puts out.
 
     A channel that puts out a constant for these images keeps its statistics: they say nothing about others.
 
     Args:
         model: the FP32 network, in evaluation mode. Its weights stay: it is to be folded and rounded.
+        graph: of the model.
         scheme: of the rounding, of the whole network.
         batches: float (B, 3, H, W); each weighs as much as it has images.
     """
-    norms = []
     rounded = copy.deepcopy(model)
-    kinds = {rounded.get_parameter(name): kind for name, kind in parameter_kinds(rounded).items()}
-    for convolution, norm in normalised_convolutions(rounded):
-        convolution.weight.copy_(rounded_weight(convolution, norm, scheme.of(kinds[convolution.weight])))
-        norms.append(norm)
+    for node in graph.layers():
+        layer = float_layer(rounded, node)
+        layer.module.weight.copy_(rounded_weight(layer, scheme.of(node.kind)))
+    norms = [norm for _, norm in normalised_convolutions(rounded, graph)]
     measured = [Measured(norm, scheme.granularity == "channel") for norm in norms]
     handles = [norm.register_forward_hook(each) for norm, each in zip(norms, measured, strict=True)]
     for batch in batches:
         rounded(batch)
     for handle in handles:
         handle.remove()
-    for (_, norm), each in zip(normalised_convolutions(model), measured, strict=True):
+    for (_, norm), each in zip(normalised_convolutions(model, graph), measured, strict=True):
         each.put_into(norm)
 
 
-def rounded_weight(convolution: nn.Conv2d, norm: nn.BatchNorm2d, scheme: WeightScheme) -> Tensor:
-    """The convolution's weight, rounded as it is when the batch norm is folded into it; same shape."""
-    factor, folded = folding_factor(norm)[:, None, None, None], folded_weight(convolution, norm)
+def rounded_weight(layer: FloatLayer, scheme: WeightScheme) -> Tensor:
+    """The layer's weight, rounded as it is when the batch norm is folded into it; same shape."""
+    folded = layer.folded_weight()
     scale = weight_scale(folded, scheme)
     levels = fake_quantize(folded, scale, torch.zeros_like(scale), weight_grid(scheme))
-    return torch.where(factor == 0, 0.0, levels / factor).to(convolution.weight)
+    return layer.unfolded(levels).to(layer.module.weight)
 
 
 class Measured:
@@ -81,7 +75,9 @@ class Measured:
         statistics = (mean, variance if self._with_variance else self._running[1])
         self._batches.append(statistics)
         self._sizes.append(len(inputs[0]))
-        return F.batch_norm(inputs[0], *statistics, norm.weight, norm.bias, eps=norm.eps)
+        normalised = F.batch_norm(inputs[0], *statistics, norm.weight, norm.bias, eps=norm.eps)
+        activation = getattr(norm, "act", None)  # timm's batch norm holds its activation function
+        return normalised if activation is None else activation(normalised)
 
     def put_into(self, norm: nn.BatchNorm2d) -> None:
         """Replace the running statistics of the channels that vary, (C,) each, by the mean over the images' batches."""

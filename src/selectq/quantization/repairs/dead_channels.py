@@ -7,9 +7,9 @@ gamma goes to 0, and its bias is all that it puts out.
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2
 
-from selectq.quantization.repairs.layers import normalised_convolutions, output_spread, running_statistics
+from selectq.graph.nodes import Graph
+from selectq.networks.layers import normalised_convolutions, output_spread, running_statistics
 
 SMALLEST_SPREAD = 2.0**-8
 """The smallest standard deviation of a living channel's output, in gammas: one step if 8 bits covered one gamma."""
@@ -19,12 +19,12 @@ NORMAL_WIDTH = 6
 
 
 @torch.no_grad()
-def zero_dead_channels(model: MobileNetV2) -> None:
+def zero_dead_channels(model: nn.Module, graph: Graph) -> None:
     """Have every dead channel put out its constant, the batch norm's beta, by its bias alone; in place.
 
     The folded weight becomes 0. The function changes by less than what 8 bits can show.
     """
-    for convolution, norm in normalised_convolutions(model):
+    for convolution, norm in normalised_convolutions(model, graph):
         mean, _ = running_statistics(norm)
         dead = dead_channels(norm)
         convolution.weight[dead] = 0

@@ -1,7 +1,8 @@
-"""Cross-layer equalisation: the channels between the convolutions of a block scaled so that their ranges are equal.
+"""Cross-layer equalisation: the channels between the layers of a chain scaled so that their weight ranges are equal.
 
 Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction", eq. 6 to 11); `range_skew`
-is the same run backwards. ReLU(s x) = s ReLU(x) for s > 0 keeps the function.
+is the same run backwards. ReLU(s x) = s ReLU(x) for s > 0 keeps the function; a network's chains are those of
+`selectq.graph.chains`.
 
 Their absorption of high biases (section 4.1.3) is left out: it keeps the function only up to three standard deviations,
 and before a depthwise convolution not at all, whose padding is of zeros and not of the absorbed constant.
@@ -12,12 +13,11 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torchvision.models import MobileNetV2
-from torchvision.models.mobilenetv2 import InvertedResidual
+from torch import Tensor, nn
 
-from selectq.networks.range_skew import rescale_channels
-from selectq.quantization.repairs.layers import NormalisedConv, folded_weight, output_spread
+from selectq.graph.chains import chains
+from selectq.graph.nodes import Graph
+from selectq.networks.layers import FloatLayer, float_layer, output_spread, rescale_channels
 
 LARGEST_OUTPUT = 8
 """The limit of a channel's output, in outputs of the median channel; in trained networks all stay below 3."""
@@ -25,24 +25,39 @@ LARGEST_OUTPUT = 8
 STEPS = 30
 """Steps of the iteration; each reduces the error of a limited channel's factors to a quarter."""
 
+SWEEPS = 20
+"""How often all chains are equalized at most; once is enough where no two share a layer."""
+
+SETTLED = 1e-3
+"""A chain is left as it is if none of its factors differs from 1 by as much."""
+
 
 @torch.no_grad()
-def equalize(model: MobileNetV2) -> None:
-    """Give each channel inside a block the same weight range in all the layers it passes through, in place.
+def equalize(model: nn.Module, graph: Graph) -> None:
+    """Give each channel of a chain the same weight range in all the layers it passes through, in place.
 
     Where that would blow up what the channel puts out, its ranges come as near to each other as they may. The function
-    is unchanged in evaluation mode up to rounding, if the activations are ReLU.
+    is unchanged in evaluation mode up to rounding. Where chains share a layer, each unsettles the other: then all are
+    equalized in turns.
     """
-    for block in model.features:
-        if isinstance(block, InvertedResidual):
-            *activated, projection, norm = block.conv
-            layers = [*((layer[0], layer[1]) for layer in activated), (projection, norm)]
-            for (layer, following), factors in zip(pairwise(layers), equalizing_factors(layers), strict=True):
-                rescale_channels(layer[1], following[0], factors.to(layer[1].weight))
+    found = [[float_layer(model, node) for node in chain] for chain in chains(graph)]
+    for _ in range(SWEEPS):
+        if not any([_equalize(chain) for chain in found]):
+            break
 
 
-def equalizing_factors(layers: Sequence[NormalisedConv]) -> list[Tensor]:
-    """By what to multiply the C channels behind each layer of a block but the last: (C,) each.
+def _equalize(chain: Sequence[FloatLayer]) -> bool:
+    """Whether the chain had not settled."""
+    factors = equalizing_factors(chain)
+    if all(((each - 1).abs() < SETTLED).all() for each in factors):
+        return False
+    for (layer, following), each in zip(pairwise(chain), factors, strict=True):
+        rescale_channels(layer, following, each)
+    return True
+
+
+def equalizing_factors(layers: Sequence[FloatLayer]) -> list[Tensor]:
+    """By what to multiply the C channels behind each layer of a chain but the last: (C,) each.
 
     Equation 11, repeated over the pairs of layers until nothing changes, ends here at once: a depthwise convolution has
     one filter for each channel, so no channel's ranges depend on another's, and a channel's ranges end at their
@@ -50,7 +65,8 @@ def equalizing_factors(layers: Sequence[NormalisedConv]) -> list[Tensor]:
 
     A channel with a bias and next to no weights would get a factor of thousands, its bias too, and the layer's
     activations, which have one scale, would be left with a few integers for all other channels. So no factor makes a
-    channel put out more than `LARGEST_OUTPUT` times what the layer's median channel does.
+    channel put out more than `LARGEST_OUTPUT` times what the layer's median channel does. Without a
+    batch norm a channel's output is known to be at least its bias: there the limit hinders no factor below 1.
     """
     ranges, outputs = channel_ranges(layers), channel_outputs(layers[:-1])  # (L, C), (L - 1, C)
     alive = ranges.amin(0) > 0  # (C,)
@@ -58,10 +74,17 @@ def equalizing_factors(layers: Sequence[NormalisedConv]) -> list[Tensor]:
     free = torch.where(alive, (common / ranges).cumprod(0), 1.0)[:-1]
     if not alive.any():
         return list(free)
-    median = (free * outputs)[:, alive].median(1, keepdim=True).values  # (L - 1, 1)
-    limits = LARGEST_OUTPUT * median / outputs
+    limits = _limits(layers, free, outputs, alive)
     limited = (free > limits).any(0)  # (C,)
     return list(torch.where(limited, _within(limits, free, ranges), free))
+
+
+def _limits(layers: Sequence[FloatLayer], free: Tensor, outputs: Tensor, alive: Tensor) -> Tensor:
+    """The largest factors of the channels behind each layer but the last, (L - 1, C) as `free` and `outputs`."""
+    median = (free * outputs)[:, alive].median(1, keepdim=True).values  # (L - 1, 1)
+    limits = torch.where(outputs > 0, LARGEST_OUTPUT * median / outputs, torch.inf)
+    biases_alone = torch.tensor([layer.norm is None for layer in layers[:-1]], device=limits.device)[:, None]
+    return torch.where(biases_alone, limits.clamp(min=1.0), limits)
 
 
 def _within(limits: Tensor, factors: Tensor, ranges: Tensor) -> Tensor:
@@ -77,18 +100,24 @@ def _within(limits: Tensor, factors: Tensor, ranges: Tensor) -> Tensor:
     return padded[1:-1]
 
 
-def channel_outputs(layers: Sequence[NormalisedConv]) -> Tensor:
+def channel_outputs(layers: Sequence[FloatLayer]) -> Tensor:
     """The largest magnitude that each of C channels puts out before the activation function, in each layer: (L, C).
 
-    By the batch norms: bias and three standard deviations.
+    By the batch norms: bias and three standard deviations. Without one, only the bias is known.
     """
-    return torch.stack([norm.bias.detach().double().abs() + 3 * output_spread(norm) for _, norm in layers])
+    return torch.stack([_outputs(layer) for layer in layers])
 
 
-def channel_ranges(layers: Sequence[NormalisedConv]) -> Tensor:
-    """The largest folded weight, by magnitude, of each of a block's C inner channels in each of its L layers: (L, C).
+def _outputs(layer: FloatLayer) -> Tensor:
+    if layer.norm is not None:
+        return layer.norm.bias.detach().double().abs() + 3 * output_spread(layer.norm)
+    weight, bias = layer.module.weight, layer.module.bias
+    return weight.new_zeros(len(weight), dtype=torch.double) if bias is None else bias.detach().double().abs()
+
+
+def channel_ranges(layers: Sequence[FloatLayer]) -> Tensor:
+    """The largest folded weight, by magnitude, of each of a chain's C channels in each of its L layers: (L, C).
 
     The last layer reads the channels; the others put them out.
     """
-    weights = [folded_weight(*layer).abs() for layer in layers]  # (C, ...) each, the last (O, C, 1, 1)
-    return torch.stack([*(weight.flatten(1).amax(1) for weight in weights[:-1]), weights[-1].amax((0, 2, 3))])
+    return torch.stack([*(layer.output_ranges() for layer in layers[:-1]), layers[-1].input_ranges()])

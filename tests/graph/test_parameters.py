@@ -1,0 +1,61 @@
+"""Every parameter has one kind, told from the graph; of MobileNetV2 they hold the paper's counts."""
+
+from collections import Counter
+
+import pytest
+import torchvision
+from small_networks import model_config
+from torch import nn
+
+from selectq.graph.parameters import parameter_kinds
+from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.params.configs import LAYER_KINDS
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return build_mobilenetv2(model_config(), 10)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+def test_every_parameter_has_one_kind(name: str) -> None:
+    network = torchvision.models.get_model(name, weights=None)
+    kinds = parameter_kinds(network)
+    assert list(kinds) == [name for name, _ in network.named_parameters()]
+    assert set(kinds.values()) <= set(LAYER_KINDS)
+
+
+def test_kinds_hold_the_paper_s_parameter_counts(model: nn.Module) -> None:
+    sizes: Counter[str] = Counter()
+    kinds = parameter_kinds(model)
+    for name, parameter in model.named_parameters():
+        sizes[kinds[name]] += parameter.numel()
+    assert sum(sizes.values()) == 2_236_682
+    assert (sizes["depthwise"], sizes["projection"], sizes["classifier"]) == (64_224, 963_200, 12_810)
+    assert (sizes["stem"], sizes["head"]) == (864, 409_600)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("features.0.0.weight", "stem"),
+        ("features.0.1.bias", "batchnorm"),
+        ("features.1.conv.0.0.weight", "depthwise"),
+        ("features.1.conv.1.weight", "projection"),
+        ("features.1.conv.2.weight", "batchnorm"),
+        ("features.14.conv.0.0.weight", "expansion"),
+        ("features.14.conv.1.0.weight", "depthwise"),
+        ("features.14.conv.2.weight", "projection"),
+        ("features.14.conv.3.bias", "batchnorm"),
+        ("features.18.0.weight", "head"),
+        ("classifier.1.bias", "classifier"),
+    ],
+)
+def test_kind_of(name: str, kind: str, model: nn.Module) -> None:
+    assert parameter_kinds(model)[name] == kind
+
+
+def test_what_the_logits_do_not_depend_on_has_no_kind() -> None:
+    network = torchvision.models.get_model("googlenet", weights=None, init_weights=False)
+    assert not any(name.startswith("aux") for name in parameter_kinds(network))
+    assert any(name.startswith("aux") for name, _ in network.named_parameters())
