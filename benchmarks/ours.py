@@ -23,7 +23,8 @@ from selectq.training.batches import FixedViews
 from selectq.training.features import ClassifierFeatures
 from selectq.training.finetune import FLOAT_KERNELS, finetune_optimizer
 from selectq.training.forward import Forward, training_forward
-from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.training.loop import HookSequence
+from selectq.training.qat import RangeFollower, ScaleUpdate, build_optimizer
 from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
 
 Way = Callable[..., Forward]
@@ -49,7 +50,8 @@ def qat(workload: Workload, name: str, way: Way = training_forward) -> Trainer:
     follower = RangeFollower(quantizers_in_scope(network), training)
     forward = way(network.train(), QUANTIZED_KERNELS, workload.device)
     batches = prepared_batches(workload, torch.channels_last)
-    return Trainer(forward, build_optimizer(learning, config, training), batches, follower)
+    hooks = HookSequence(follower, ScaleUpdate(network))
+    return Trainer(forward, build_optimizer(learning, config, training), batches, hooks)
 
 
 def classifier(workload: Workload, name: str) -> Trainer:
@@ -58,9 +60,11 @@ def classifier(workload: Workload, name: str) -> Trainer:
     network, parent = quantized(workload, config)
     learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
     views = FixedViews(workload.dataset.train, training.batch_size, training.augment, training.feature_views, seed=0)
-    features, epochs = ClassifierFeatures(network, views), count()
+    layer = network.train().classifier()
+    assert layer is not None
+    features, epochs = ClassifierFeatures(network, layer, views), count()
     batches = endless(lambda: features.epoch(next(epochs), torch.Generator().manual_seed(0)))
-    return Trainer(network.train().classifier, build_optimizer(learning, config, training), batches)
+    return Trainer(layer, build_optimizer(learning, config, training), batches)
 
 
 def quantized(workload: Workload, config: QatConfig) -> tuple[Network, Fp32Checkpoint]:
