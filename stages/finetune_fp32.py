@@ -12,8 +12,8 @@ from selectq.data.counts import load_checked_params
 from selectq.data.fetch import data_folders
 from selectq.data.packed import read_dataset
 from selectq.files import write_csv, write_json, write_tensors
+from selectq.networks.build import build_network, check_logits
 from selectq.networks.checkpoint import Fp32Checkpoint, write_fp32
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.networks.weights import load_weights
 from selectq.stage import run
 from selectq.training.batches import AugmentedImages
@@ -40,7 +40,8 @@ def main() -> None:
     with training_workers(device) as workers, workers.only_writer(CHECKPOINT):
         dataset = read_dataset(IMAGES).to(device)
         torch.manual_seed(params.seed)
-        model = build_mobilenetv2(params.model, len(dataset.classes))
+        model = build_network(params.model, len(dataset.classes))
+        check_logits(model, params.model, dataset.train.images.shape[-1], len(dataset.classes))
         load_weights(model, params.model, data_folders())
         model.to(device, memory_format=torch.channels_last)
         optimizer = finetune_optimizer(model, config)

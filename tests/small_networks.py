@@ -4,6 +4,7 @@ import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +40,16 @@ NO_AUGMENT = AugmentConfig(flip=False, crop_padding=0, cutout=0)
 
 
 def model_config(
-    activation: str = "relu", stem_stride: int = 2, stage_strides: tuple[int, ...] = (1, 2, 2, 1, 1, 2, 1)
+    activation: str = "relu", strides_removed: int = 1, network: str = "mobilenet_v2", **arguments: Any
 ) -> ModelConfig:
     return ModelConfig(
-        stem_stride=stem_stride,
-        stage_strides=stage_strides,
+        network=network,
+        network_sha256=None,
+        arguments=arguments,
+        strides_removed=strides_removed,
         activation=activation,  # type: ignore[arg-type]  # the callers' literal
         weights="none",
         weights_sha256=None,
-        dropout=0.2,
     )
 
 
@@ -162,7 +164,7 @@ def _trained(activation: str) -> Fp32Checkpoint:
     model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     dataset = coloured_dataset(train=96)
-    fit(model, optimizer, dataset, plan(model, dataset, epochs=4), Unsaved())
+    fit(model, optimizer, dataset, plan(model, dataset, epochs=6), Unsaved())
     return Fp32Checkpoint(model.eval(), config, CLASSES)
 
 

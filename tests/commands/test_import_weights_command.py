@@ -73,7 +73,7 @@ def test_profiles_images_and_geometry_are_taken(imagenet: Path, selectq: Command
     write_dataset(
         imagenet / "others.safetensors", Dataset(*(coloured_noise(12, seed) for seed in (5, 6, 7)), CLASSES, {})
     )
-    profile = {"model": {"stem_stride": 1}}
+    profile = {"model": {"strides_removed": 1}}
     write_checkout(
         imagenet,
         {

@@ -22,7 +22,7 @@ EMPTY = 3
 
 
 def network(classes: int = 1000) -> MobileNetV2:
-    return build_mobilenetv2(model_config(activation="relu6"), classes)
+    return build_mobilenetv2(model_config(activation="as_is"), classes)
 
 
 @pytest.fixture(scope="module")

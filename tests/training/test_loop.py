@@ -40,7 +40,7 @@ def one_batch(labels: torch.Tensor) -> Dataset:
 
 def test_fp32_overfits_one_batch() -> None:
     torch.manual_seed(0)
-    config = dataclasses.replace(model_config(), dropout=0.0)
+    config = model_config(dropout=0.0)
     model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     labels = torch.tensor([0, 0, 1, 2, 2, 1, 0, 1])  # they have nothing to do with the images

@@ -37,7 +37,7 @@ def run_import_weights(checkout: Path, profile: str | None, source: Path, out: P
         raise UserError("import-weights needs the reader of TFLite files; install selectq[weights]") from None
     folded = read_folded(source)
     with _inputs(checkout, profile) as folder:
-        model = dataclasses.replace(load_params(folder / PARAMS_FILE).model, activation="relu6")
+        model = dataclasses.replace(load_params(folder / PARAMS_FILE).model, activation="as_is")
         images = read_dataset(folder / IMAGES).train.images[:STATISTICS_IMAGES]
         state = unfold(build_mobilenetv2(model, 1), folded, images)
     write_tensors(out, state, {"source": source.name, "source_sha256": sha256(source)})

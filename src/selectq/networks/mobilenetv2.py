@@ -1,34 +1,32 @@
-"""torchvision's MobileNetV2 with a chosen input geometry, and the kind of each of its parameters."""
+"""torchvision's MobileNetV2, which is what can be quantized so far, and the kind of each of its parameters."""
 
 from torch import nn
 from torchvision.models import MobileNetV2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from selectq.errors import UserError
+from selectq.networks.build import build_network
 from selectq.params.configs import ModelConfig
-
-# expansion factor, output channels and repeats of the seven stages (Sandler et al. 2018, table 2)
-STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 
 
 def build_mobilenetv2(config: ModelConfig, classes: int) -> MobileNetV2:
     """A freshly initialised network: float (N, 3, H, W) -> logits (N, classes).
 
-    Strides of 1 keep a useful feature map on 32x32 images; parameters and their names do not depend on them.
+    Raises:
+        UserError: as `build_network`, or it is another network.
     """
-    setting = [[*stage, stride] for stage, stride in zip(STAGES, config.stage_strides, strict=True)]
-    model = MobileNetV2(num_classes=classes, inverted_residual_setting=setting, dropout=config.dropout)
-    model.features[0][0].stride = (config.stem_stride, config.stem_stride)
-    if config.activation == "relu":
-        _replace_relu6(model)
-    return model
+    return require_mobilenetv2(build_network(config, classes), config)
 
 
-def _replace_relu6(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, nn.ReLU6):
-            setattr(module, name, nn.ReLU(inplace=True))
-        else:
-            _replace_relu6(child)
+def require_mobilenetv2(network: nn.Module, config: ModelConfig) -> MobileNetV2:
+    """`network`, if it is one.
+
+    Raises:
+        UserError: it is another.
+    """
+    if not isinstance(network, MobileNetV2):
+        raise UserError(f"model.network: {config.network} cannot be quantized yet; allowed: mobilenet_v2")
+    return network
 
 
 def parameter_kinds(model: MobileNetV2) -> dict[str, str]:

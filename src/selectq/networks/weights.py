@@ -7,16 +7,16 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from torchvision.models import MobileNet_V2_Weights, MobileNetV2
+from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights
 
 from selectq.data.fetch import Checksum, fetch, file_name
 from selectq.errors import UserError
-from selectq.files import sha256
+from selectq.networks.own_files import own_file
 from selectq.params.configs import ModelConfig
 
 
-def load_weights(model: MobileNetV2, config: ModelConfig, folders: Sequence[Path]) -> None:
+def load_weights(model: nn.Module, config: ModelConfig, folders: Sequence[Path]) -> None:
     """Fill `model` with the weights of the parameters; `none` keeps its random initialisation.
 
     A classifier for another number of classes stays freshly initialised.
@@ -31,7 +31,10 @@ def load_weights(model: MobileNetV2, config: ModelConfig, folders: Sequence[Path
     """
     if config.weights == "none":
         return
-    path = _pretrained(folders) if config.weights == "IMAGENET1K_V1" else _own(config, folders)
+    if config.weights == "IMAGENET1K_V1":
+        path = _pretrained(folders)
+    else:
+        path = own_file("model.weights", config.weights, config.weights_sha256, folders)
     state = _read(path)
     for name, tensor in state.items():
         _check(path, name, tensor)
@@ -43,7 +46,7 @@ def load_weights(model: MobileNetV2, config: ModelConfig, folders: Sequence[Path
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"model.weights: {path} does not fit MobileNetV2 ({reason})") from None
+        raise UserError(f"model.weights: {path} does not fit {config.title} ({reason})") from None
 
 
 def _pretrained(folders: Sequence[Path]) -> Path:
@@ -51,16 +54,6 @@ def _pretrained(folders: Sequence[Path]) -> Path:
     url = MobileNet_V2_Weights.IMAGENET1K_V1.url
     name = file_name(url)
     return fetch(name, folders, [url], Checksum("sha256", name.rpartition("-")[2].removesuffix(".pth")))
-
-
-def _own(config: ModelConfig, folders: Sequence[Path]) -> Path:
-    checksum = Checksum("sha256", config.weights_sha256) if config.weights_sha256 else None
-    path = fetch(config.weights, [Path(), *folders], [], checksum)
-    if checksum is None:
-        raise UserError(
-            f"model.weights: no hash to hold {path} to; if you trust it, set model.weights_sha256: {sha256(path)}"
-        )
-    return path
 
 
 def _check(path: Path, name: str, tensor: object) -> None:
