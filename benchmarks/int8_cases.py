@@ -62,6 +62,9 @@ class Case:
             activation="relu",
             weights="none",
             weights_sha256=None,
+            trained=None,
+            trained_sha256=None,
+            new_classifier=False,
         )
 
     def goal(self, peer: str, setting: Setting) -> float | None:

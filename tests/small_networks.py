@@ -50,6 +50,9 @@ def model_config(
         activation=activation,  # type: ignore[arg-type]  # the callers' literal
         weights="none",
         weights_sha256=None,
+        trained=None,
+        trained_sha256=None,
+        new_classifier=False,
     )
 
 
@@ -164,7 +167,7 @@ def _trained(activation: str) -> Fp32Checkpoint:
     model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     dataset = coloured_dataset(train=96)
-    fit(model, optimizer, dataset, plan(model, dataset, epochs=6), Unsaved())
+    fit(model, optimizer, dataset, plan(model, dataset, epochs=8, lr=0.01), Unsaved())
     return Fp32Checkpoint(model.eval(), config, CLASSES)
 
 

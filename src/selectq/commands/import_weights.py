@@ -41,7 +41,7 @@ def run_import_weights(checkout: Path, profile: str | None, source: Path, out: P
         images = read_dataset(folder / IMAGES).train.images[:STATISTICS_IMAGES]
         state = unfold(build_mobilenetv2(model, 1), folded, images)
     write_tensors(out, state, {"source": source.name, "source_sha256": sha256(source)})
-    print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}")
+    print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}\n  new_classifier: true")
 
 
 @contextmanager

@@ -100,8 +100,9 @@ class ModelConfig(Config):
 
     `network` is a name of torchvision's, `timm:NAME` or `FILE.py:FUNCTION`; `arguments` are its own. Of its strided
     layers, in order of execution, the first `strides_removed` get stride 1; `relu` stands in for every ReLU6.
-    `weights`, from which training starts, is `none`, the name of torchvision's or a checkpoint's path. Files need their
-    hashes; where that is null, the error that reading the file ends with says what to write.
+    `weights`, from which training starts, is `none`, the name of torchvision's or a checkpoint's path; `trained` is a
+    checkpoint that needs no training. With `new_classifier` its last layer is left out, and trained anew. Files need
+    their hashes; where that is null, the error that reading the file ends with says what to write.
     """
 
     network: str
@@ -111,16 +112,30 @@ class ModelConfig(Config):
     activation: Literal["as_is", "relu"]
     weights: str
     weights_sha256: str | None
+    trained: str | None
+    trained_sha256: str | None
+    new_classifier: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(NETWORKS, self.network):
             allowed = "a name of torchvision's, timm:NAME or FILE.py:FUNCTION"
             raise UserError(f"network: {self.network!r} names no network; allowed: {allowed}")
-        for key in ("network_sha256", "weights_sha256"):
+        for key in ("network_sha256", "weights_sha256", "trained_sha256"):
             digest = getattr(self, key)
             if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
                 raise UserError(f"{key}: {digest!r} is not the sha256 (64 hex digits) of a file")
+        if self.trained is not None and self.weights != "none":
+            raise UserError(
+                f"trained: {self.trained!r} does not go with weights: {self.weights!r}; allowed: one of them"
+            )
+        if self.new_classifier and self.trained is None and self.weights == "none":
+            raise UserError("new_classifier: true has no weights to leave the classifier out of; allowed: false")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weights are taken as they are, without training."""
+        return self.trained is not None and not self.new_classifier
 
     @property
     def title(self) -> str:

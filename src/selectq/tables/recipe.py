@@ -89,11 +89,14 @@ def _validation(held_out: int | None) -> str:
 
 
 def _fp32(model: ModelConfig, finetune: FinetuneConfig) -> str:
-    origin = "from scratch" if model.weights == "none" else f"from the weights {model.weights}"
+    network = f"`{model.title}`, {_strides(model.strides_removed)}, {ACTIVATIONS[model.activation]}"
+    if model.is_trained:
+        return f"{network}; taken as trained from {model.trained} (sha256 {model.trained_sha256})"
+    source = model.trained or model.weights
+    origin = "from scratch" if source == "none" else f"from the weights {source}"
     return (
-        f"`{model.title}`, {_strides(model.strides_removed)}, {ACTIVATIONS[model.activation]}; trained {origin} for"
-        f" {_epochs(finetune.epochs)} of SGD, batch {finetune.batch_size}, learning rate {finetune.lr:g},"
-        f" {finetune.schedule}"
+        f"{network}; trained {origin} for {_epochs(finetune.epochs)} of SGD, batch {finetune.batch_size}, learning rate"
+        f" {finetune.lr:g}, {finetune.schedule}"
     )
 
 
