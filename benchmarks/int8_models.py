@@ -18,8 +18,8 @@ from selectq.export.executorch_program import write_pte
 from selectq.export.onnx_program import OPSET, write_onnx
 from selectq.export.reference import to_reference
 from selectq.latency.quiet import quiet
+from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.quantization.post_training import quantize
@@ -47,7 +47,7 @@ class Models:
         self.pixels: NDArray[np.uint8] = dataset.train.images[: max(BATCHES)].numpy()
         self.images: NDArray[np.float32] = calibration_images[: max(BATCHES)].contiguous().numpy()
         torch.manual_seed(SEED)
-        self.network = build_mobilenetv2(case.config, CLASSES).to(memory_format=torch.channels_last)
+        self.network = build_network(case.config, CLASSES).to(memory_format=torch.channels_last)
         settle_batch_norms(self.network, calibration_images)
 
     @cached_property

@@ -22,7 +22,7 @@ from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
 from selectq.data.packed import Split
 from selectq.latency.quiet import quiet
-from selectq.networks.mobilenetv2 import STAGES
+from selectq.networks.strides import remove_strides
 from selectq.params.configs import AugmentConfig, ModelConfig
 from selectq.training.forward import Forward
 
@@ -157,9 +157,8 @@ def adam(network: nn.Module, workload: Workload) -> torch.optim.Optimizer:
 
 def _torch_ao_network(config: ModelConfig) -> nn.Module:
     """torchvision's quantizable MobileNetV2 (its activations are always ReLU), prepared for training."""
-    setting = [[*stage, stride] for stage, stride in zip(STAGES, config.stage_strides, strict=True)]
-    network = mobilenet_v2(num_classes=CLASSES, inverted_residual_setting=setting, dropout=config.dropout).train()
-    network.features[0][0].stride = (config.stem_stride, config.stem_stride)
+    network = mobilenet_v2(num_classes=CLASSES, **config.arguments).train()
+    remove_strides(network, config.strides_removed)
     network.fuse_model(is_qat=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.ao as a whole

@@ -14,8 +14,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise, training_batches
 from selectq.data.packed import Dataset, Split
+from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.networks.mobilenetv2 import STAGES, build_mobilenetv2
 from selectq.params.configs import Params, QatConfig
 from selectq.params.load import choose, validate
 from selectq.study import Study, study_parameters
@@ -47,13 +47,7 @@ class Workload:
 
     def network(self) -> MobileNetV2:
         """A freshly initialised network of the parameters."""
-        model = build_mobilenetv2(self.params.model, CLASSES)
-        if self.width == 1.0:
-            return model
-        setting = [[*stage, stride] for stage, stride in zip(STAGES, self.params.model.stage_strides, strict=True)]
-        wide = MobileNetV2(CLASSES, self.width, setting, dropout=self.params.model.dropout)
-        wide.features[0][0].stride = model.features[0][0].stride
-        return wide  # with ReLU6, which takes as long
+        return build_network(dataclasses.replace(self.params.model, arguments={"width_mult": self.width}), CLASSES)
 
     def parent(self) -> Fp32Checkpoint:
         """A network whose batch norms have seen the images, as a checkpoint."""

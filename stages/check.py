@@ -5,7 +5,7 @@ import _src  # noqa: F401
 # isort: split
 from pathlib import Path
 
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.load import load_params, read_yaml
 from selectq.params.registry import require_registered
 from selectq.quantization.scopes import check_network
@@ -20,7 +20,7 @@ CLASSES = 10
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    check_network(build_mobilenetv2(params.model, CLASSES), params)
+    check_network(build_network(params.model, CLASSES), params)
     if PROFILES.is_dir():  # a study's workspace has none, and no registry either
         require_registered(params, read_yaml(PIPELINE).get("artifacts", {}))
 

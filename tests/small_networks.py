@@ -4,6 +4,7 @@ import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -12,8 +13,8 @@ from torchvision.models import MobileNetV2
 
 from selectq.data.augment import image_batches, normalise
 from selectq.data.packed import Dataset, Split
+from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.params.configs import (
     ActivationScheme,
     AugmentConfig,
@@ -40,15 +41,19 @@ NO_AUGMENT = AugmentConfig(flip=False, crop_padding=0, cutout=0)
 
 
 def model_config(
-    activation: str = "relu", stem_stride: int = 2, stage_strides: tuple[int, ...] = (1, 2, 2, 1, 1, 2, 1)
+    activation: str = "relu", strides_removed: int = 1, network: str = "mobilenet_v2", **arguments: Any
 ) -> ModelConfig:
     return ModelConfig(
-        stem_stride=stem_stride,
-        stage_strides=stage_strides,
+        network=network,
+        network_sha256=None,
+        arguments=arguments,
+        strides_removed=strides_removed,
         activation=activation,  # type: ignore[arg-type]  # the callers' literal
         weights="none",
         weights_sha256=None,
-        dropout=0.2,
+        trained=None,
+        trained_sha256=None,
+        new_classifier=False,
     )
 
 
@@ -110,7 +115,7 @@ def float_images(count: int, seed: int) -> Tensor:
 def random_network(config: ModelConfig, seed: int) -> MobileNetV2:
     """A float64 network in evaluation mode whose batch norms are random, but keep the signal alive to the end."""
     torch.manual_seed(seed)
-    model = build_mobilenetv2(config, len(CLASSES)).double()
+    model = build_network(config, len(CLASSES)).double()
     randomise_norms(model, IMAGE_SIZE)
     return model.eval()
 
@@ -172,10 +177,10 @@ class Unsaved(TrainingState):
 def _trained(activation: str) -> Fp32Checkpoint:
     config = model_config(activation)
     torch.manual_seed(0)
-    model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
+    model = build_network(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     dataset = coloured_dataset(train=96)
-    fit(model, optimizer, dataset, plan(model, dataset, epochs=4), Unsaved())
+    fit(model, optimizer, dataset, plan(model, dataset, epochs=8, lr=0.01), Unsaved())
     return Fp32Checkpoint(model.eval(), config, CLASSES)
 
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from small_networks import model_config
 
 from selectq.graph.capture import capture
+from selectq.networks.build import build_network
 from selectq.networks.layers import normalised_convolutions
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 
 FILE_CLASSES = 1001
 ZERO_POINT = 120
@@ -52,7 +52,7 @@ PIXELS = Pixels(1 / 128, 128)
 def random_levels(empty: int) -> list[Levels]:
     """MobileNetV2's convolutions and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
     generator = np.random.default_rng(0)
-    model = build_mobilenetv2(model_config(), 1)
+    model = build_network(model_config(), 1)
     convolutions = [conv for conv, _ in normalised_convolutions(model, capture(model))]
     shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in convolutions]
     made = []

@@ -12,7 +12,7 @@ from small_networks import CLASSES, coloured_noise
 from tflite_files import random_levels, tflite_file
 
 from selectq.data.packed import Dataset, write_dataset
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.networks.weights import load_weights
 from selectq.params.load import overlay, read_yaml, validate
 
@@ -39,7 +39,7 @@ def imagenet(here: Path, checkout: Path) -> Path:
 def test_printed_lines_start_a_training_from_the_file(imagenet: Path, selectq: Command) -> None:
     printed = yaml.safe_load(selectq("import-weights", "imagenet.tflite", "--out", "weights.safetensors").out)
     params = validate(overlay(read_yaml(imagenet / "params.yaml"), printed), "merged")
-    model, fresh = (build_mobilenetv2(params.model, len(CLASSES)) for _ in range(2))
+    model, fresh = (build_network(params.model, len(CLASSES)) for _ in range(2))
     load_weights(model, params.model, [])
     assert model.features[0][1].running_var.ne(1).any()
     assert model.classifier[1].weight.shape == fresh.classifier[1].weight.shape
@@ -73,7 +73,7 @@ def test_profiles_images_and_geometry_are_taken(imagenet: Path, selectq: Command
     write_dataset(
         imagenet / "others.safetensors", Dataset(*(coloured_noise(12, seed) for seed in (5, 6, 7)), CLASSES, {})
     )
-    profile = {"model": {"stem_stride": 1}}
+    profile = {"model": {"strides_removed": 1}}
     write_checkout(
         imagenet,
         {

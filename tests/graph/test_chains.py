@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selectq.graph.capture import capture
 from selectq.graph.chains import chains
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 
 
 def names(model: nn.Module) -> list[tuple[str, ...]]:
@@ -16,7 +16,7 @@ def names(model: nn.Module) -> list[tuple[str, ...]]:
 
 
 def test_chains_of_mobilenetv2_are_its_blocks() -> None:
-    found = names(build_mobilenetv2(model_config(), 10))
+    found = names(build_network(model_config(), 10))
     assert found[:2] == [
         ("features.1.conv.0.0", "features.1.conv.1"),
         ("features.2.conv.0.0", "features.2.conv.1.0", "features.2.conv.2"),

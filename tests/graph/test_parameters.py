@@ -8,13 +8,13 @@ from small_networks import model_config
 from torch import nn
 
 from selectq.graph.parameters import parameter_kinds
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import LAYER_KINDS
 
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    return build_mobilenetv2(model_config(), 10)
+    return build_network(model_config(), 10)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "mobilenet_v3_small", "squeezenet1_1"])

@@ -566,17 +566,23 @@ _ALGORITHMS = [
 _MODELS = [
     *_of(
         "networks",
-        "src/selectq/networks/mobilenetv2.py",
-        "networks/test_mobilenetv2.py",
-        ("dropout is torchvision's", ", dropout=config.dropout)", ")"),
-        ("the stem halves the images", "stride = (config.stem_stride, config.stem_stride)", "stride = (2, 2)"),
+        "src/selectq/networks/build.py",
+        "networks/test_build.py",
+        ("torchvision's arguments are its own", "num_classes=classes, **arguments)", "num_classes=classes)"),
         ("ReLU6 stays", 'if config.activation == "relu":', "if False:"),
     ),
     *_of(
         "networks",
-        "src/selectq/networks/weights.py",
+        "src/selectq/networks/strides.py",
+        "networks/test_strides.py",
+        ("a shortcut counts as a layer of its own", "setdefault(output.shape[-2], [])", "setdefault(len(found), [])"),
+        ("the last strides go first", "layers[:count]", "layers[-count:]"),
+    ),
+    *_of(
+        "networks",
+        "src/selectq/networks/own_files.py",
         "networks/test_weights.py",
-        ("own weights are of any hash", 'Checksum("sha256", config.weights_sha256)', 'Checksum("sha256", "")'),
+        ("own weights are of any hash", 'Checksum("sha256", digest)', 'Checksum("sha256", "")'),
     ),
 ]
 

@@ -14,7 +14,7 @@ from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    checkpoint = trained("relu6")
+    checkpoint = trained("as_is")
     write_fp32(tmp_path / "fp32", checkpoint)
     found = read_fp32(tmp_path / "fp32")
     assert same_tensors(found.model, checkpoint.model)

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from small_networks import CLASSES, model_config, same_tensors, trained
 
 from selectq.errors import UserError
-from selectq.networks import weights
+from selectq.networks.build import build_network
 from selectq.networks.checkpoint import write_fp32
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.networks.weights import load_weights
 from selectq.params.configs import ModelConfig
 
@@ -28,9 +28,13 @@ def starting_from(path: str, digest: str | None) -> ModelConfig:
     return dataclasses.replace(model_config(), weights=path, weights_sha256=digest)
 
 
+def load(model: torch.nn.Module, config: ModelConfig, folders: list[Path], classes: int = len(CLASSES)) -> None:
+    load_weights(model, config, classes, folders)
+
+
 def fresh(classes: int = len(CLASSES)) -> torch.nn.Module:
     torch.manual_seed(5)
-    return build_mobilenetv2(model_config(), classes)
+    return build_network(model_config(), classes)
 
 
 @pytest.fixture
@@ -41,21 +45,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_none_keeps_the_random_initialisation() -> None:
     model = fresh()
-    load_weights(model, model_config(), [])
+    load(model, model_config(), [])
     assert same_tensors(model, fresh())
 
 
 def test_own_checkpoint_is_loaded(here: Path) -> None:
     write_fp32(here / "own.safetensors", trained())
     model = fresh()
-    load_weights(model, starting_from("own.safetensors", sha256(here / "own.safetensors")), [])
+    load(model, starting_from("own.safetensors", sha256(here / "own.safetensors")), [])
     assert same_tensors(model, trained().model)
 
 
 def test_file_is_found_in_the_folders(here: Path) -> None:
     write_fp32(here / "far" / "own.safetensors", trained())
     model = fresh()
-    load_weights(model, starting_from("own.safetensors", sha256(here / "far/own.safetensors")), [here / "far"])
+    load(model, starting_from("own.safetensors", sha256(here / "far/own.safetensors")), [here / "far"])
     assert same_tensors(model, trained().model)
 
 
@@ -63,37 +67,41 @@ def test_absolute_path_is_found(here: Path) -> None:
     write_fp32(here / "far" / "own.safetensors", trained())
     path = here / "far" / "own.safetensors"
     model = fresh()
-    load_weights(model, starting_from(str(path), sha256(path)), [])
+    load(model, starting_from(str(path), sha256(path)), [])
     assert same_tensors(model, trained().model)
 
 
-def test_torch_file_is_loaded_and_another_number_of_classes_starts_fresh(here: Path) -> None:
+def test_new_classifier_stays_fresh_whatever_the_file_holds(here: Path) -> None:
     torch.save(trained().model.state_dict(), here / "own.pth")
-    model = fresh(classes=7)
-    load_weights(model, starting_from("own.pth", sha256(here / "own.pth")), [])
-    assert torch.equal(model.features[0][0].weight, trained().model.features[0][0].weight)
-    assert torch.equal(model.classifier[1].weight, fresh(classes=7).classifier[1].weight)
+    config = starting_from("own.pth", sha256(here / "own.pth"))
+    for classes in (7, len(CLASSES)):
+        model = fresh(classes)
+        drawn = torch.get_rng_state()
+        load(model, dataclasses.replace(config, new_classifier=True), [], classes)
+        assert torch.equal(torch.get_rng_state(), drawn), "finding the classifier draws no random numbers"
+        assert torch.equal(model.features[0][0].weight, trained().model.features[0][0].weight)
+        assert torch.equal(model.classifier[1].weight, fresh(classes).classifier[1].weight)
 
 
 def test_pretrained_file_is_checked_by_the_hash_in_its_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(trained().model.state_dict(), here / "state")
     name = f"mobilenet_v2-{sha256(here / 'state')[:8]}.pth"
     (here / "state").rename(here / name)
-    published = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"file:///nowhere/{name}"))
-    monkeypatch.setattr(weights, "MobileNet_V2_Weights", published)
+    published = [SimpleNamespace(name="IMAGENET1K_V1", url=f"file:///nowhere/{name}")]
+    monkeypatch.setattr(torchvision.models, "get_model_weights", {"mobilenet_v2": published}.get)
     model = fresh()
-    load_weights(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
+    load(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
     assert same_tensors(model, trained().model)
 
     (here / name).write_bytes(b"something else")
     with pytest.raises(UserError, match="sha256"):
-        load_weights(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
+        load(model, dataclasses.replace(model_config(), weights="IMAGENET1K_V1"), [here])
 
 
 def refusal(config: ModelConfig, folders: list[Path]) -> str:
     model = fresh()
     with pytest.raises(UserError) as refused:
-        load_weights(model, config, folders)
+        load(model, config, folders)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -115,8 +123,8 @@ DAMAGES: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor], str]] = {
     "nan": ("features.8.conv.0.0.weight", lambda x: x.where(x != x.flatten()[3], torch.nan), "holds nan, infinity"),
     "infinity": ("classifier.1.bias", lambda x: x + torch.inf, "holds nan, infinity"),
     "too large for float32": ("features.0.0.weight", lambda x: x.double() * 1e300, "more than float32 can"),
-    "integers": ("features.0.0.weight", lambda x: x.to(torch.int8), "is int8; allowed: floating point"),
-    "integer statistics": ("features.0.1.running_mean", lambda x: x.long(), "is int64; allowed: floating point"),
+    "integers": ("features.0.0.weight", lambda x: x.to(torch.int8), "as int8; allowed: floating point"),
+    "integer statistics": ("features.0.1.running_mean", lambda x: x.long(), "as int64; allowed: floating point"),
     "negative variance": ("features.0.1.running_var", lambda x: -x, "holds a negative variance"),
 }
 
@@ -132,7 +140,7 @@ def test_weights_that_could_not_be_trained_are_named(damage: str, ending: str, h
     else:
         save_file({name: each.contiguous() for name, each in state.items()}, "own.safetensors")
     found = refusal(starting_from(f"own.{ending}", sha256(here / f"own.{ending}")), [])
-    assert found.startswith(f"model.weights: own.{ending}: {tensor} ") and message in found
+    assert found.startswith(f"model.weights: own.{ending} holds ") and message in found and tensor in found
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -140,7 +148,7 @@ def test_other_floating_weights_are_loaded(dtype: torch.dtype, here: Path) -> No
     state = {name: x.to(dtype) if x.is_floating_point() else x for name, x in trained().model.state_dict().items()}
     torch.save(state, "own.pth")
     model = fresh()
-    load_weights(model, starting_from("own.pth", sha256(here / "own.pth")), [])
+    load(model, starting_from("own.pth", sha256(here / "own.pth")), [])
     assert torch.equal(model.features[0][0].weight, state["features.0.0.weight"].float())
 
 

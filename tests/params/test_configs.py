@@ -89,12 +89,14 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         ("finetune.lr", float("nan"), "finetune.lr: nan is out of range; allowed: 0 to 10"),
         ("finetune.schedule", "step", "finetune.schedule: 'step' is not allowed; allowed: multistep, cosine"),
         ("data.name", "mnist", "data.name: 'mnist' is not allowed; allowed: cifar10, imagefolder, digits"),
-        ("model.stage_strides", [1, 2], "model.stage_strides: [1, 2] has not 7 entries, one for each stage"),
         (
-            "model.stage_strides",
-            [1, 2, 2, 2, 1, 2, 3],
-            "model.stage_strides[6]: 3 is out of range; allowed: 1 to 2",
+            "model.network",
+            "my net",
+            "model.network: 'my net' names no network; allowed: a name of torchvision's, timm:NAME or FILE.py:FUNCTION",
         ),
+        ("model.arguments", [0.5], "model.arguments: [0.5] is not a mapping of names to configurations"),
+        ("model.strides_removed", -1, "model.strides_removed: -1 is out of range; allowed: 0 to 100"),
+        ("model.activation", "relu6", "model.activation: 'relu6' is not allowed; allowed: as_is, relu"),
         ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),
         ("drift.inspect", [3], "drift.inspect[0]: 3 is not text"),
         ("qat.dw.weights.bits", 9, "qat.dw.weights.bits: 9 is out of range; allowed: 2 to 8"),
@@ -243,15 +245,15 @@ def test_name_that_cannot_be_a_file_name(document: dict[str, Any], name: Any) ->
 
 
 @pytest.mark.parametrize("digest", ["ab12", "g" * 64])
-def test_hash_of_weights_is_one(document: dict[str, Any], digest: str) -> None:
-    document["model"] |= {"weights": "mine.safetensors", "weights_sha256": digest}
-    with pytest.raises(
-        UserError, match=r"model\.weights_sha256: .* is not the sha256 \(64 hex digits\) of the weights$"
-    ):
+@pytest.mark.parametrize("key", ["network", "weights"])
+def test_hash_of_a_file_is_one(document: dict[str, Any], key: str, digest: str) -> None:
+    file = {"network": "mine.py:make", "weights": "mine.safetensors"}[key]
+    document["model"] |= {key: file, f"{key}_sha256": digest}
+    with pytest.raises(UserError, match=rf"model\.{key}_sha256: .* is not the sha256 \(64 hex digits\) of a file$"):
         validate(document, "p")
     for allowed in ("0" * 64, None):
-        document["model"]["weights_sha256"] = allowed
-        assert validate(document, "p").model.weights == "mine.safetensors"
+        document["model"][f"{key}_sha256"] = allowed
+        assert getattr(validate(document, "p").model, key) == file
 
 
 def test_scope_takes_module_names(document: dict[str, Any]) -> None:

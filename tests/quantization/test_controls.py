@@ -7,7 +7,7 @@ from torchvision.models import MobileNetV2
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.parameters import parameter_kinds
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.quantization.controls import TOLERANCE, convolution_sizes, random_scopes
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
 
@@ -16,7 +16,7 @@ QAT = committed_params().qat
 
 @pytest.fixture(scope="module")
 def model() -> MobileNetV2:
-    return build_mobilenetv2(model_config(), 10)
+    return build_network(model_config(), 10)
 
 
 def test_sizes_are_of_all_convolutions(model: MobileNetV2) -> None:

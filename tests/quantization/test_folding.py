@@ -11,13 +11,6 @@ from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.post_training import fold_parent
 
-STRIDES = [
-    (1, (1, 1, 1, 1, 1, 1, 1)),
-    (2, (1, 2, 2, 2, 1, 2, 1)),
-    (2, (2, 2, 2, 2, 2, 2, 2)),
-    (1, (2, 1, 2, 1, 2, 1, 2)),
-]
-
 
 def images(seed: int = 0) -> torch.Tensor:
     return torch.randn(2, 3, 16, 16, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
@@ -27,13 +20,11 @@ def relative_difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return ((one - other).norm() / one.norm()).item()
 
 
-@pytest.mark.parametrize("activation", ["relu", "relu6"])
-@pytest.mark.parametrize(("stem_stride", "stage_strides"), STRIDES)
+@pytest.mark.parametrize("activation", ["relu", "as_is"])
+@pytest.mark.parametrize("strides_removed", [0, 2, 5])
 @torch.no_grad()
-def test_fused_network_equals_the_fp32_network(
-    activation: str, stem_stride: int, stage_strides: tuple[int, ...]
-) -> None:
-    model = random_network(model_config(activation, stem_stride, stage_strides), seed=3)
+def test_fused_network_equals_the_fp32_network(activation: str, strides_removed: int) -> None:
+    model = random_network(model_config(activation, strides_removed), seed=3)
     fused = fold(model)
     expected = model(images())
     assert relative_difference(expected, fused(images())) < 1e-12
@@ -43,7 +34,7 @@ def test_fused_network_equals_the_fp32_network(
 
 @torch.no_grad()
 def test_relu6_clips_in_both() -> None:
-    model = random_network(model_config("relu6"), seed=3)
+    model = random_network(model_config("as_is"), seed=3)
     unclipped = fold(random_network(model_config("relu"), seed=3))
     assert relative_difference(model(images()), unclipped(images())) > 0.01
 
@@ -95,7 +86,7 @@ def test_layers_places_and_blocks_are_those_of_the_architecture() -> None:
 
 
 def test_projections_are_linear_and_the_rest_is_activated() -> None:
-    for activation, ceiling in (("relu", float("inf")), ("relu6", 6.0)):
+    for activation, ceiling in (("relu", float("inf")), ("as_is", 6.0)):
         fused = fold(random_network(model_config(activation), seed=0))
         for layer in fused.layers():
             if isinstance(layer, ConvNode):

@@ -163,7 +163,7 @@ def test_minmax_ranges_are_the_extremes_of_every_place() -> None:
         assert (low.item(), high.item()) == (stored[name].min().item(), stored[name].max().item()), name
 
 
-@pytest.mark.parametrize(("activation", "clipped"), [("relu6", True), ("relu", False)])
+@pytest.mark.parametrize(("activation", "clipped"), [("as_is", True), ("relu", False)])
 def test_ranges_of_relu6_end_at_6(activation: str, clipped: bool) -> None:
     network = fold(random_network(model_config(activation), seed=0).float())
     ranges = estimate_ranges(network, batches_of(coloured_noise(20, 3).images), calibration("minmax"), EIGHT_BITS)

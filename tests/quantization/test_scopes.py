@@ -26,7 +26,7 @@ from torchvision.models import MobileNetV2
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import ActivationScheme, BitWidths, QatTrainingConfig, WeightScheme
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
@@ -50,7 +50,7 @@ CONVOLUTIONS = "stem, expansion, depthwise, projection, head"
 
 @pytest.fixture(scope="module")
 def model() -> MobileNetV2:
-    return build_mobilenetv2(model_config(), 10)
+    return build_network(model_config(), 10)
 
 
 def count(model: MobileNetV2, *scope: str) -> int:
@@ -166,7 +166,7 @@ def test_names_are_checked_before_any_work(changes: dict[str, Any], message: str
 def test_skew_of_a_network_that_bounds_everything_is_refused() -> None:
     skewed = dataclasses.replace(COMMITTED, range_skew=1.0)
     with pytest.raises(UserError, match=r"^range_skew: 1 needs"):
-        check_network(build_mobilenetv2(model_config("relu6"), 10), skewed)
+        check_network(build_network(model_config("relu6"), 10), skewed)
 
 
 def changed_params(config: Any, changes: dict[str, Any]) -> Any:

@@ -14,8 +14,8 @@ from torchvision.models import MobileNetV2
 from selectq.data.augment import normalise
 from selectq.errors import UserError
 from selectq.graph.capture import capture
+from selectq.networks.build import build_network
 from selectq.networks.layers import normalised_convolutions, running_statistics
-from selectq.networks.mobilenetv2 import build_mobilenetv2
 from selectq.quantization.tflite_weights import Folded, read_folded, unfold
 
 EMPTY = 3
@@ -23,7 +23,7 @@ EMPTY = 3
 
 
 def network(classes: int = 1000) -> MobileNetV2:
-    return build_mobilenetv2(model_config(activation="relu6"), classes)
+    return build_network(model_config(activation="as_is"), classes)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
-    "model": {"stem_stride": 2},
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2, "precision": "float32"},
     "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_repaired")},
     "calibration_sweep": {

@@ -208,7 +208,7 @@ def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
     training = params.qat_training
     for words in (
         f"digits & <others>; {params.data.validation_images:,} training images are held out",
-        "stem stride 1, stage strides 1, 2, 2, 2, 1, 2, 1, ReLU; trained from scratch for"
+        "`mobilenet_v2`, the first stride 1, ReLU in place of ReLU6; trained from scratch for"
         f" {params.finetune.epochs} epochs of SGD, batch {params.finetune.batch_size}",
         "`range_skew` 0: no channel rescaled.",
         "weights signed 8 bit, symmetric, one scale per output channel; activations unsigned 8 bit, asymmetric, one"

@@ -20,7 +20,7 @@ from selectq.tables.latency import (
     write_latencies,
 )
 
-FULL_SIZE = Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "asymmetric")
+FULL_SIZE = Workload("mobilenet_v2", 1, "relu", 32, "asymmetric")
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def test_batch_that_one_side_lacks_is_a_dash() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"stem_stride": 2},
-        {"stage_strides": (1, 2, 2, 2, 1, 1, 1)},
-        {"activation": "relu6"},
+        {"network": "resnet18"},
+        {"strides_removed": 0},
+        {"activation": "as_is"},
         {"image_size": 64},
     ],
 )

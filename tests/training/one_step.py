@@ -31,7 +31,7 @@ def gradients(network: nn.Module, forward: Forward, workers: Workers) -> dict[st
 def float_step(workers: Workers) -> dict[str, Tensor]:
     """In double precision, without the kernels, which are in single."""
     config = dataclasses.replace(committed_params().finetune, precision="float32")
-    model = random_network(dataclasses.replace(model_config(), dropout=0.0), seed=0).train()
+    model = random_network(model_config(dropout=0.0), seed=0).train()
     forward = model if workers.count == 1 else finetune_forward(model, CPU, config, workers)
     found = gradients(model, forward, workers)
     return found | {f"buffer.{name}": value for name, value in model.named_buffers()}

@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import committed_params, float_images, trained
-from torch import Tensor
+from small_networks import committed_params, float_images, model_config, trained
+from torch import Tensor, nn
 
+from selectq.kernels.float_step import FloatStep
+from selectq.networks.build import build_network
 from selectq.training.finetune import finetune_forward, finetune_optimizer
 from selectq.training.parallel import ALONE
 
@@ -48,3 +50,13 @@ def test_that_bfloat16_is_slow_on_a_cpu_is_said(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "finetune.precision: bfloat16 on a CPU takes about twice as long as float32\n"
     step("float32")
     assert not capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("kernels")
+def test_kernels_train_the_networks_that_they_know() -> None:
+    config = dataclasses.replace(committed_params().finetune, precision="float32")
+    model = trained().model
+    assert isinstance(finetune_forward(model, CPU, config, ALONE), FloatStep)
+    model.features[3].conv[0][2] = nn.Hardswish()
+    other = build_network(model_config(network="resnet18"), 3)
+    assert finetune_forward(model, CPU, config, ALONE) is model and finetune_forward(other, CPU, config, ALONE) is other

@@ -24,7 +24,7 @@ from torch import nn
 
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.loop import Hooks, HookSequence, fit
@@ -40,8 +40,8 @@ def one_batch(labels: torch.Tensor) -> Dataset:
 
 def test_fp32_overfits_one_batch() -> None:
     torch.manual_seed(0)
-    config = dataclasses.replace(model_config(), dropout=0.0)
-    model = build_mobilenetv2(config, len(CLASSES)).to(memory_format=torch.channels_last)
+    config = model_config(dropout=0.0)
+    model = build_network(config, len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     labels = torch.tensor([0, 0, 1, 2, 2, 1, 0, 1])  # they have nothing to do with the images
     dataset = one_batch(labels)
@@ -79,7 +79,7 @@ def test_history_has_a_row_for_each_epoch_and_split() -> None:
 def run_once(seed: int, augment: AugmentConfig | None = None) -> tuple[nn.Module, list[dict[str, object]]]:
     """A freshly initialised network (always the same one), trained for two epochs."""
     torch.manual_seed(1)
-    model = build_mobilenetv2(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
+    model = build_network(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4)
     dataset = coloured_dataset(train=20)
     chosen = plan(model, dataset, epochs=2, seed=seed, augment=augment or committed_params().finetune.augment)

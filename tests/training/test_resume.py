@@ -20,7 +20,7 @@ from small_networks import (
 )
 from torch import nn
 
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
@@ -49,7 +49,7 @@ class Run:
 
 def fp32_run(momentum: float) -> Run:
     torch.manual_seed(0)
-    model = build_mobilenetv2(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
+    model = build_network(model_config(), len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.02, momentum=momentum, nesterov=momentum > 0, weight_decay=5e-4, fused=True
     )

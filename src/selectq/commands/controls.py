@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.load import PARAMS_FILE, choose, read_yaml, validate
 from selectq.quantization.controls import random_scopes
 
@@ -40,7 +40,7 @@ def control_entries(
     A control called `NAME_random1` differs from its original in its scope alone.
     """
     params = validate(dict(document), origin)
-    model, entries = build_mobilenetv2(params.model, CLASSES), dict[str, Any]()
+    model, entries = build_network(params.model, CLASSES), dict[str, Any]()
     for name in names:
         original = choose(params.qat, name, "qat")
         for number, scope in enumerate(random_scopes(model, original.scope, count, seed), start=1):

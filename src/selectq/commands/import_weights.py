@@ -8,7 +8,7 @@ from pathlib import Path
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
 from selectq.files import sha256, write_tensors
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.study import Study, reproduced
 
@@ -37,11 +37,11 @@ def run_import_weights(checkout: Path, profile: str | None, source: Path, out: P
         raise UserError("import-weights needs the reader of TFLite files; install selectq[weights]") from None
     folded = read_folded(source)
     with _inputs(checkout, profile) as folder:
-        model = dataclasses.replace(load_params(folder / PARAMS_FILE).model, activation="relu6")
+        model = dataclasses.replace(load_params(folder / PARAMS_FILE).model, activation="as_is")
         images = read_dataset(folder / IMAGES).train.images[:STATISTICS_IMAGES]
-        state = unfold(build_mobilenetv2(model, 1), folded, images)
+        state = unfold(build_network(model, 1), folded, images)
     write_tensors(out, state, {"source": source.name, "source_sha256": sha256(source)})
-    print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}")
+    print(f"model:\n  weights: {out.name}\n  weights_sha256: {sha256(out)}\n  new_classifier: true")
 
 
 @contextmanager

@@ -3,41 +3,44 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from torchvision.models import MobileNetV2
+from torch import nn
 
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import ModelConfig
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Fp32Checkpoint:
-    """An FP32 network in evaluation mode, its geometry and its class names."""
+class Fp32Checkpoint(Generic[Network]):
+    """An FP32 network in evaluation mode, what rebuilds it, and its class names."""
 
-    model: MobileNetV2
+    model: Network
     config: ModelConfig
     classes: tuple[str, ...]
 
 
-def write_fp32(path: Path, checkpoint: Fp32Checkpoint) -> None:
+def write_fp32(path: Path, checkpoint: Fp32Checkpoint[Network]) -> None:
     """Write an FP32 checkpoint."""
     metadata = {"model": dataclasses.asdict(checkpoint.config), "classes": checkpoint.classes}
     write_tensors(path, checkpoint.model.state_dict(), metadata)
 
 
-def read_fp32(path: Path) -> Fp32Checkpoint:
+def read_fp32(path: Path) -> Fp32Checkpoint[nn.Module]:
     """Read an FP32 checkpoint.
 
     Raises:
-        UserError: the file is missing, damaged, or holds another network.
+        UserError: the file is missing, damaged, or holds another network; or that cannot be built here.
     """
     tensors, metadata = read_tensors(path)
     try:
         config = ModelConfig.from_mapping(metadata["model"], "model")
         classes = tuple(metadata["classes"])
-        model = build_mobilenetv2(config, len(classes))
+        model = build_network(config, len(classes))
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold the FP32 network it should ({str(error).splitlines()[0]})") from None

@@ -96,26 +96,58 @@ class DataConfig(Config):
     digits: DigitsConfig
 
 
+NETWORKS = r"\w+|timm:[\w.]+|.+\.py:[A-Za-z_]\w*"
+"""How `model.network` names one: torchvision's, timm's, or a function of the user's."""
+
+
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Geometry and origin of MobileNetV2. `weights` is `none`, `IMAGENET1K_V1` or a checkpoint's path.
+    """The FP32 network and where its weights come from.
 
-    A checkpoint needs its hash; where that is null, the error that loading it ends with says what to write.
+    `network` is a name of torchvision's, `timm:NAME` or `FILE.py:FUNCTION`; `arguments` are its own. Of its strided
+    layers, in order of execution, the first `strides_removed` get stride 1; `relu` stands in for every ReLU6.
+    `weights`, from which training starts, is `none`, the name of torchvision's or a checkpoint's path; `trained` is a
+    checkpoint that needs no training. With `new_classifier` its last layer is left out, and trained anew. Files need
+    their hashes; where that is null, the error that reading the file ends with says what to write.
     """
 
-    stem_stride: Annotated[int, Between(1, 2)]
-    stage_strides: tuple[Annotated[int, Between(1, 2)], ...]
-    activation: Literal["relu", "relu6"]
+    network: str
+    network_sha256: str | None
+    arguments: dict[str, Any]
+    strides_removed: Annotated[int, Between(0, 100)]
+    activation: Literal["as_is", "relu"]
     weights: str
     weights_sha256: str | None
-    dropout: Share
+    trained: str | None
+    trained_sha256: str | None
+    new_classifier: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.stage_strides) != 7:
-            raise UserError(f"stage_strides: {list(self.stage_strides)} has not 7 entries, one for each stage")
-        if self.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
-            raise UserError(f"weights_sha256: {self.weights_sha256!r} is not the sha256 (64 hex digits) of the weights")
+        if not re.fullmatch(NETWORKS, self.network):
+            allowed = "a name of torchvision's, timm:NAME or FILE.py:FUNCTION"
+            raise UserError(f"network: {self.network!r} names no network; allowed: {allowed}")
+        for key in ("network_sha256", "weights_sha256", "trained_sha256"):
+            digest = getattr(self, key)
+            if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+                raise UserError(f"{key}: {digest!r} is not the sha256 (64 hex digits) of a file")
+        if self.trained is not None and self.weights != "none":
+            raise UserError(
+                f"trained: {self.trained!r} does not go with weights: {self.weights!r}; allowed: one of them"
+            )
+        if self.new_classifier and self.trained is None and self.weights == "none":
+            raise UserError("new_classifier: true has no weights to leave the classifier out of; allowed: false")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weights are taken as they are, without training."""
+        return self.trained is not None and not self.new_classifier
+
+    @property
+    def title(self) -> str:
+        """The network with its arguments: `mobilenet_v2`, or `mobilenet_v2 (width_mult: 0.5)`."""
+        arguments = ", ".join(f"{name}: {value}" for name, value in sorted(self.arguments.items()))
+        return f"{self.network} ({arguments})" if arguments else self.network
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
-from selectq.networks.mobilenetv2 import build_mobilenetv2
+from selectq.networks.build import build_network
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
@@ -93,7 +93,7 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         activations = ActivationScheme.from_mapping(metadata["scheme"]["activations"], "activations")
         scheme, classes = Scheme(weights, activations), tuple(metadata["classes"])
         repairs = tuple(metadata["repairs"])
-        network = fold(build_mobilenetv2(config, len(classes)))
+        network = fold(build_network(config, len(classes)))
         zero = torch.zeros(())
         put_quantizers(network, scheme, {site.name: (zero, zero) for site in network.sites()})
         network.load_state_dict(tensors)

@@ -29,14 +29,15 @@ class Workload:
     """What a program's speed depends on: not on its weights.
 
     Attributes:
-        stem_stride, stage_strides: of the stem and of the seven stages.
+        network: with its arguments.
+        strides_removed: how many of its first strides are 1.
         activation: the network's.
         image_size: height and width of the images in pixels.
         scheme: of the activations, `asymmetric` or `symmetric`.
     """
 
-    stem_stride: int
-    stage_strides: tuple[int, ...]
+    network: str
+    strides_removed: int
     activation: str
     image_size: int
     scheme: str
@@ -44,13 +45,13 @@ class Workload:
     @classmethod
     def of(cls, model: ModelConfig, image_size: int, scheme: str) -> "Workload":
         """The workload of a network."""
-        return cls(model.stem_stride, model.stage_strides, model.activation, image_size, scheme)
+        return cls(model.title, model.strides_removed, model.activation, image_size, scheme)
 
 
 MEASURED = {
-    Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "asymmetric"): "asymmetric",
-    Workload(1, (1, 2, 2, 2, 1, 2, 1), "relu", 32, "symmetric"): "symmetric",
-    Workload(1, (1, 1, 2, 2, 1, 2, 1), "relu", 32, "asymmetric"): "asymmetric_stride_1",
+    Workload("mobilenet_v2", 1, "relu", 32, "asymmetric"): "asymmetric",
+    Workload("mobilenet_v2", 1, "relu", 32, "symmetric"): "symmetric",
+    Workload("mobilenet_v2", 2, "relu", 32, "asymmetric"): "asymmetric_stride_1",
 }
 """What `benchmarks/bench_int8.py` measures -> its case."""
 

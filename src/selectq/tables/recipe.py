@@ -19,7 +19,7 @@ from selectq.tables.cells import percent
 from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
-ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6"}
+ACTIVATIONS = {"relu": "ReLU in place of ReLU6", "as_is": "its own activation functions"}
 ALGORITHMS: dict[Repair, str] = {
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",
     "equalize": "channel ranges equalized across the layers of each block",
@@ -89,13 +89,19 @@ def _validation(held_out: int | None) -> str:
 
 
 def _fp32(model: ModelConfig, finetune: FinetuneConfig) -> str:
-    strides = ", ".join(map(str, model.stage_strides))
-    origin = "from scratch" if model.weights == "none" else f"from the weights {model.weights}"
+    network = f"`{model.title}`, {_strides(model.strides_removed)}, {ACTIVATIONS[model.activation]}"
+    if model.is_trained:
+        return f"{network}; taken as trained from {model.trained} (sha256 {model.trained_sha256})"
+    source = model.trained or model.weights
+    origin = "from scratch" if source == "none" else f"from the weights {source}"
     return (
-        f"MobileNetV2, stem stride {model.stem_stride}, stage strides {strides}, {ACTIVATIONS[model.activation]};"
-        f" trained {origin} for {_epochs(finetune.epochs)} of SGD, batch {finetune.batch_size}, learning rate"
+        f"{network}; trained {origin} for {_epochs(finetune.epochs)} of SGD, batch {finetune.batch_size}, learning rate"
         f" {finetune.lr:g}, {finetune.schedule}"
     )
+
+
+def _strides(removed: int) -> str:
+    return f"the first {removed} strides 1" if removed > 1 else "the first stride 1" if removed else "all strides kept"
 
 
 def _range_skew(sigma: float) -> str:

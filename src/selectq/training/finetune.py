@@ -1,9 +1,10 @@
 """FP32 training: its optimiser, and how it goes forward."""
 
 import sys
+from typing import TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.kernels.float_step import FloatStep
@@ -12,9 +13,11 @@ from selectq.training.forward import Forward, Kernels, RecordedStep, training_fo
 from selectq.training.parallel import Workers, share_statistics
 
 FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
+KNOWN_LAYERS = {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Linear}
+"""Of a MobileNetV2 that FLOAT_KERNELS compute; the user's own may hold others."""
 
 
-def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.optim.Optimizer:
+def finetune_optimizer(model: nn.Module, config: FinetuneConfig) -> torch.optim.Optimizer:
     """SGD over all parameters."""
     return torch.optim.SGD(
         model.parameters(),
@@ -26,8 +29,10 @@ def finetune_optimizer(model: MobileNetV2, config: FinetuneConfig) -> torch.opti
     )
 
 
-def finetune_forward(model: MobileNetV2, device: torch.device, config: FinetuneConfig, workers: Workers) -> Forward:
-    """What to call on training batches; of several processes, the plain network with shared batch-norm statistics.
+def finetune_forward(model: nn.Module, device: torch.device, config: FinetuneConfig, workers: Workers) -> Forward:
+    """What to call on training batches: kernels or a recording, where there are such for the network, or itself.
+
+    In several processes it is the network itself, with shared batch-norm statistics.
 
     With the precision `bfloat16`, convolutions multiply such numbers; parameters, statistics and loss stay float32. It
     is meant for a GPU: that it is slow on a CPU is said.
@@ -38,11 +43,18 @@ def finetune_forward(model: MobileNetV2, device: torch.device, config: FinetuneC
         if device.type == "cpu":
             print("finetune.precision: bfloat16 on a CPU takes about twice as long as float32", file=sys.stderr)
         forward = _in_bfloat16(model, device)
-        return RecordedStep(model, forward) if device.type == "cuda" and workers.count == 1 else forward
-    return training_forward(model, FLOAT_KERNELS, device) if workers.count == 1 else model
+        alone_on_gpu = device.type == "cuda" and workers.count == 1
+        return RecordedStep(model, forward) if alone_on_gpu and _is_known(model) else forward
+    return training_forward(model, FLOAT_KERNELS, device) if workers.count == 1 and _is_known(model) else model
 
 
-def _in_bfloat16(model: MobileNetV2, device: torch.device) -> Forward:
+def _is_known(model: nn.Module) -> TypeGuard[MobileNetV2]:
+    """Whether there are kernels for the network."""
+    layers = {type(module) for module in model.modules() if not list(module.children())}
+    return type(model) is MobileNetV2 and layers <= KNOWN_LAYERS
+
+
+def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
     def forward(images: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):  # a recording cannot have it
             logits: Tensor = model(images)
