@@ -23,7 +23,7 @@ SHORT: dict[str, Any] = {
     "calibration_sweep": {
         "names": ["tensor"],
         "images": [8, 24],
-        "estimators": ["minmax", "mse"],
+        "estimators": ["minmax", "percentile"],
         "evaluation_images": 12,
     },
     "drift": {"images": 12, "histogram_images": 4, "cause_images": 4},
