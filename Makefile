@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install --quiet --editable
-# A process of one thread for each core, up to as many as 16 GB hold; the tests of a file share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
+# A process of one thread for each core, up to as many as 16 GB hold; the tests of a file share what they set up,
+# and the longest files go first (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 clean

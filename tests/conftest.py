@@ -16,6 +16,17 @@ if importlib.util.find_spec("selectq") is None:
     sys.path.insert(0, str(CHECKOUT / "src"))
 
 
+LONGEST = ("tests/team/", "tests/stages/", "tests/test_reruns.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files go first: begun last, one would keep a single process busy while the others have nothing left.
+
+    With `--no-loadscope-reorder` alone: otherwise the files with the most tests go first, and they are short ones.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The folder of `dvc.yaml`."""

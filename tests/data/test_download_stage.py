@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from stage_process import run_stage
 from stand_ins import Server, image_files, pack_zip
 
 from selectq.data.packed import write_dataset
@@ -36,11 +37,11 @@ def start(checkout: Path, offline: str, folders: str) -> subprocess.Popen[str]:
     )
 
 
-def run(checkout: Path, offline: str, folders: str = "") -> tuple[int, list[str]]:
-    """The exit status and the lines of stderr of a whole run."""
-    with start(checkout, offline, folders) as process:
-        _, errors = process.communicate(timeout=60)
-    return process.returncode, errors.splitlines()
+def refusal(offline: str, folders: str = "") -> list[str]:
+    """The lines of stderr of a run that ends with a user's mistake."""
+    ended = run_stage("download", folder=Path(), SELECTQ_DATA=folders, https_proxy=offline)
+    assert ended.status == 2
+    return ended.err.splitlines()
 
 
 def leftovers() -> list[str]:
@@ -50,13 +51,13 @@ def leftovers() -> list[str]:
 
 def test_output_is_the_same_from_any_process_and_survives_a_failed_run(checkout: Path, here: Path, closed: str) -> None:
     prepare(checkout, DIGITS)
-    assert run(checkout, closed) == (0, [])
+    with start(checkout, closed, "") as process:
+        assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
     write_dataset(here / "expected", load_dataset(load_params().data, []))
     assert OUTPUT.read_bytes() == (here / "expected").read_bytes()
     prepare(checkout, DIGITS | {"validation_images": 5000})
-    status, lines = run(checkout, closed)
-    assert (status, len(lines)) == (2, 1)
-    assert lines[0].startswith("error: data.validation_images: 5000 is out of range; allowed: 10 to 1337, ")
+    (line,) = refusal(closed)
+    assert line.startswith("error: data.validation_images: 5000 is out of range; allowed: 10 to 1337, ")
     assert OUTPUT.read_bytes() == (here / "expected").read_bytes()
 
 
@@ -64,16 +65,14 @@ def test_damaged_archive_is_one_line(checkout: Path, here: Path, closed: str) ->
     archive = pack_zip(here / "bad.zip", image_files())
     archive.write_bytes(archive.read_bytes()[:3000])
     prepare(checkout, {"name": "imagefolder", "imagefolder": {"source": "bad.zip", "archive_sha256": None}})
-    status, lines = run(checkout, closed, str(here))
-    assert (status, len(lines)) == (2, 1)
-    assert lines[0].startswith("error: bad.zip: damaged, or neither a zip nor a tar")
+    (line,) = refusal(closed, str(here))
+    assert line.startswith("error: bad.zip: damaged, or neither a zip nor a tar")
     assert leftovers() == []
 
 
 def test_no_network_is_one_error_after_the_notices(checkout: Path, here: Path, server: Server, closed: str) -> None:
     prepare(checkout, {"name": "cifar10", "cifar10": {"mirrors": [server.url]}})
-    status, lines = run(checkout, closed)
-    assert status == 2
+    lines = refusal(closed)
     assert [line.split(":")[0] for line in lines] == ["notice", "notice", "error"]
     assert lines[2].startswith(
         f"error: cifar-10-python.tar.gz cannot be had: {server.url}/cifar-10-python.tar.gz: HTTP 404"

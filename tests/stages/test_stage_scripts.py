@@ -159,7 +159,7 @@ def test_oscillation_is_of_the_layers_that_learn(chain: Workspace) -> None:
 
 def test_sweep_by_the_configuration_s_own_calibration_ends_where_it_does(chain: Workspace) -> None:
     swept = rows(chain, "calibration/tensor.csv")
-    assert [(row["estimator"], row["images"]) for row in swept] == list(product(("minmax", "mse"), ("8", "24")))
+    assert [(row["estimator"], row["images"]) for row in swept] == list(product(("minmax", "percentile"), ("8", "24")))
     assert float(swept[1]["validation_top1"]) == metrics(chain, "simulated/tensor.json")["validation_top1"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from small_networks import quantized, scheme
 from workspaces import CHECKOUT, Workspace
 
 from selectq.data.packed import Split
@@ -25,17 +26,16 @@ def test_everything_named_is_quantized_and_measured_on_both_splits(
     workspace.write({"calibration_sweep": SWEEP}).run("finetune_fp32")
     tried: list[PtqConfig] = []
     measured: list[int] = []
-    quantize = repaired.quantize_repaired
 
-    def quantize_and_tell(parent: Any, dataset: Any, config: PtqConfig, seed: int) -> Any:
+    def tell(parent: Any, dataset: Any, config: PtqConfig, seed: int) -> Any:
         tried.append(config)
-        return quantize(parent, dataset, config, seed)
+        return quantized(scheme())
 
     def measure(network: Any, split: Split, label: str) -> dict[str, float]:
         measured.append(len(split))
         return {"top1": len(measured) / 100}
 
-    monkeypatch.setattr(repaired, "quantize_repaired", quantize_and_tell)
+    monkeypatch.setattr(repaired, "quantize_repaired", tell)
     monkeypatch.setattr(evaluate, "evaluate", measure)
     monkeypatch.chdir(workspace.folder)
     monkeypatch.setattr(sys, "argv", ["calibration", "--name", "channel"])

@@ -1,23 +1,19 @@
 """A workspace in which stage scripts run as they do under DVC, on a data set of a few made-up images."""
 
 import dataclasses
-import multiprocessing
 import os
-import runpy
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from small_networks import coloured_dataset
+from stage_process import CHECKOUT, run_stage
 
 from selectq.data.packed import Dataset, Split, write_dataset
 from selectq.params.load import overlay, read_yaml
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
@@ -26,7 +22,7 @@ SHORT: dict[str, Any] = {
     "calibration_sweep": {
         "names": ["tensor"],
         "images": [8, 24],
-        "estimators": ["minmax", "mse"],
+        "estimators": ["minmax", "percentile"],
         "evaluation_images": 12,
     },
     "drift": {"images": 12, "histogram_images": 4, "cause_images": 4},
@@ -43,8 +39,6 @@ SHORT: dict[str, Any] = {
     "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
 }
 """Laid over the committed parameters: everything is over in seconds."""
-
-_fork = multiprocessing.get_context("fork")
 
 
 def by_label(split: Split) -> Split:
@@ -99,9 +93,9 @@ class Workspace:
 
     def run(self, stage: str, *arguments: str) -> str:
         """Run a stage to its end, which must be a good one; what it said on stderr."""
-        status, errors = self._run_in_a_copy_of_this_process(stage, *arguments)
-        assert status == 0, errors
-        return errors
+        ended = run_stage(stage, *arguments, folder=self.folder, SELECTQ_DEVICE="cpu")
+        assert ended.status == 0, ended.err
+        return ended.err
 
     def run_anew(self, stage: str, *arguments: str) -> str:
         """The same in a new process, as DVC would."""
@@ -117,37 +111,15 @@ class Workspace:
 
     def failure(self, stage: str, *arguments: str) -> list[str]:
         """What a stage that must end with a user's mistake says, line by line; the last one is the error."""
-        status, errors = self._run_in_a_copy_of_this_process(stage, *arguments)
-        *lines, error = errors.splitlines()
-        assert status == 2 and error.startswith("error: "), errors
+        ended = run_stage(stage, *arguments, folder=self.folder, SELECTQ_DEVICE="cpu")
+        *lines, error = ended.err.splitlines()
+        assert ended.status == 2 and error.startswith("error: "), ended.err
         return [*lines, error.removeprefix("error: ")]
-
-    def _run_in_a_copy_of_this_process(self, stage: str, *arguments: str) -> tuple[int | None, str]:
-        """Exit status, and what was said on stderr. This process has torch loaded: a new one would take seconds to."""
-        errors = self.folder / "stderr"
-        script = CHECKOUT / "stages" / f"{stage}.py"
-        process = _fork.Process(target=_run_script, args=(script, arguments, self.folder, errors))
-        process.start()
-        process.join()
-        return process.exitcode, errors.read_text()
 
     def outputs(self) -> dict[str, bytes]:
         """Every file that stages wrote, by its path."""
         paths = [path for top in ("models", "metrics") for path in (self.folder / top).rglob("*") if path.is_file()]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(paths)}
-
-
-def _run_script(script: Path, arguments: tuple[str, ...], folder: Path, errors: Path) -> None:
-    """Run in the copied process: the script as the main program, in `folder`."""
-    os.chdir(folder)
-    os.environ["SELECTQ_DEVICE"] = "cpu"
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest had put its own there
-    sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.parent))
-    with warnings.catch_warnings(action="ignore"):  # tests make errors of them
-        runpy.run_path(str(script), run_name="__main__")
 
 
 def run_chain(run: Callable[..., str]) -> None:

@@ -1,14 +1,13 @@
 """The stage as a user runs it, on made-up logits: its outputs, and faults in one line."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml
+from stage_process import run_stage
 
 from selectq.data.packed import Dataset, Split, write_dataset
 from selectq.files import write_tensors
@@ -60,20 +59,15 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_stage(checkout: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, checkout / "stages" / "compare.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def compared(checkout: Path, made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def compared(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of results after the stage has run, and what it printed."""
     folder = shutil.copytree(made, tmp_path_factory.mktemp("compared") / "run")
     for name, seed in {"old": {}, "repeats/full-1": {"seed": 1}}.items():
         write_logits(folder / f"models/logits/{name}.safetensors", 0, config="old", **seed)
-    result = run_stage(checkout, folder)
-    assert (result.returncode, result.stderr) == (0, "")
-    return folder / "results", result.stdout
+    ended = run_stage("compare", folder=folder)
+    assert (ended.status, ended.err) == (0, "")
+    return folder / "results", ended.out
 
 
 def test_outputs_are_those_declared(checkout: Path, compared: tuple[Path, str]) -> None:
@@ -122,10 +116,10 @@ def test_seeds_are_gathered(compared: tuple[Path, str]) -> None:
     assert methods.loc["dw", "gap_points"] == -2.5 and methods["ci_low"].isna().to_list() == [True, True, False]
 
 
-def test_fault_is_one_line_and_nothing_is_written(checkout: Path, made: Path, tmp_path: Path) -> None:
+def test_fault_is_one_line_and_nothing_is_written(made: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(made, tmp_path / "run")
     (folder / "models/logits/dw.safetensors").unlink()
-    result = run_stage(checkout, folder)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("error: models/logits/dw.safetensors: ")
+    ended = run_stage("compare", folder=folder)
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1 and ended.err.startswith("error: models/logits/dw.safetensors: ")
     assert not (folder / "metrics").exists() and not (folder / "results").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import made_up
 import pytest
+from stage_process import Ended, run_stage
 
 CARD = "results/cards/channel.md"
 
@@ -20,32 +21,20 @@ def shipped_folder(run_folder: Path) -> Path:
     return run_folder
 
 
-def run_stage(checkout: Path, folder: Path, name: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, checkout / "stages" / "card.py", "--name", name],
-        cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_card_is_written_and_said(checkout: Path, shipped_folder: Path) -> None:
-    result = run_stage(checkout, shipped_folder, "channel")
-    assert (result.returncode, result.stderr, result.stdout) == (0, "", f"wrote {CARD}\n")
+def test_card_is_written_and_said(shipped_folder: Path) -> None:
+    assert run_stage("card", "--name", "channel", folder=shipped_folder) == Ended(0, f"wrote {CARD}\n", "")
     assert [path.name for path in (shipped_folder / "results/cards").iterdir()] == ["channel.md"]
     text = (shipped_folder / CARD).read_text()
     assert text.startswith("# channel: MobileNetV2 W8A8, 32 × 32 pixels\n")
     assert "1.00 ms per image" in text, "the latencies are found"
 
 
-def test_other_configurations_are_not_needed(checkout: Path, shipped_folder: Path) -> None:
+def test_other_configurations_are_not_needed(shipped_folder: Path) -> None:
     for path in (shipped_folder / "metrics").rglob("*"):
         if path.is_file() and path.name.partition(".")[0] not in ("fp32", "channel"):
             path.unlink()
     shutil.rmtree(shipped_folder / "benchmarks")
-    assert run_stage(checkout, shipped_folder, "channel").returncode == 0
+    assert run_stage("card", "--name", "channel", folder=shipped_folder).status == 0
     assert "Not measured." in (shipped_folder / CARD).read_text()
 
 
@@ -53,8 +42,9 @@ def test_same_files_same_bytes(checkout: Path, shipped_folder: Path, tmp_path: P
     again = shutil.copytree(shipped_folder, tmp_path / "again")
     for number, path in enumerate(sorted((again / "benchmarks/results").iterdir())):
         os.utime(path, (1_000_000 * number, 1_000_000 * (9 - number)))
-    for folder, hash_seed in ((shipped_folder, "0"), (again, "1")):
-        assert run_stage(checkout, folder, "channel", hash_seed).returncode == 0
+    assert run_stage("card", "--name", "channel", folder=shipped_folder).status == 0
+    command = [sys.executable, checkout / "stages" / "card.py", "--name", "channel"]
+    subprocess.run(command, cwd=again, env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
     assert (again / CARD).read_bytes() == (shipped_folder / CARD).read_bytes()
 
 
@@ -81,11 +71,11 @@ def test_same_files_same_bytes(checkout: Path, shipped_folder: Path, tmp_path: P
     ids=["not shipped", "no parity", "no file", "damaged latencies"],
 )
 def test_fault_is_one_line_and_nothing_is_written(
-    name: str, spoil: Callable[[Path], object], message: str, checkout: Path, shipped_folder: Path
+    name: str, spoil: Callable[[Path], object], message: str, shipped_folder: Path
 ) -> None:
     spoil(shipped_folder)
-    result = run_stage(checkout, shipped_folder, name)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith(f"error: {message}")
+    ended = run_stage("card", "--name", name, folder=shipped_folder)
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith(f"error: {message}")
     assert not (shipped_folder / "results" / "cards").exists()

@@ -10,21 +10,11 @@ import made_up
 import pandas as pd
 import pytest
 import yaml
+from stage_process import run_stage
 
 from selectq.files import read_json
 
 ROWS = ["fp32", "tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
-
-
-def run_stage(checkout: Path, folder: Path, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, checkout / "stages" / "table.py"],
-        cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def declared_outputs(checkout: Path) -> set[str]:
@@ -46,14 +36,14 @@ LEFTOVERS = (
 
 
 @pytest.fixture(scope="module")
-def tabulated(checkout: Path, made_up_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def tabulated(made_up_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a made-up run after the stage has run there, and what it printed."""
     folder = shutil.copytree(made_up_run, tmp_path_factory.mktemp("tabulated") / "run")
     for name in LEFTOVERS:
         (folder / "metrics" / name).write_text("whatever it holds")
-    result = run_stage(checkout, folder)
-    assert (result.returncode, result.stderr) == (0, "")
-    return folder, result.stdout
+    ended = run_stage("table", folder=folder)
+    assert (ended.status, ended.err) == (0, "")
+    return folder, ended.out
 
 
 def test_outputs_are_those_declared(checkout: Path, tabulated: tuple[Path, str]) -> None:
@@ -121,15 +111,16 @@ def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
 
 def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, str], run_folder: Path) -> None:
     folder, _ = tabulated
-    assert run_stage(checkout, run_folder, hash_seed="1").returncode == 0
+    command = [sys.executable, checkout / "stages" / "table.py"]
+    subprocess.run(command, cwd=run_folder, env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
     for path in declared_outputs(checkout):
         assert (run_folder / path).read_bytes() == (folder / path).read_bytes(), path
 
 
-def test_fault_is_one_line_and_nothing_is_written(checkout: Path, run_folder: Path) -> None:
+def test_fault_is_one_line_and_nothing_is_written(run_folder: Path) -> None:
     (run_folder / "metrics/int8/full.json").unlink()
-    result = run_stage(checkout, run_folder)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: metrics/int8/full.json: cannot be read")
+    ended = run_stage("table", folder=run_folder)
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("error: metrics/int8/full.json: cannot be read")
     assert not (run_folder / "results" / "table1.csv").exists()

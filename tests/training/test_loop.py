@@ -50,15 +50,15 @@ def test_fp32_overfits_one_batch() -> None:
     assert history[-2]["loss"] < 0.01 and history[-2]["top1"] == 100.0
 
 
-@pytest.mark.parametrize(("weight_bits", "bits", "lr"), [(8, 8, 0.001), (4, 4, 0.0005)])
-def test_qat_overfits_one_batch(weight_bits: int, bits: int, lr: float) -> None:
-    params, network = committed_params(), quantized(scheme(weight_bits, bits=bits))
+@pytest.mark.parametrize(("bits", "lr", "epochs"), [(8, 0.001, 15), (4, 0.0005, 30)])
+def test_qat_overfits_one_batch(bits: int, lr: float, epochs: int) -> None:
+    params, network = committed_params(), quantized(scheme(bits, bits=bits))
     parameters = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
     optimizer = build_optimizer(parameters, params.qat["full"], params.qat_training)
-    training = dataclasses.replace(params.qat_training, range_epochs=25.0, range_averaging=0.1)
+    training = dataclasses.replace(params.qat_training, range_epochs=0.8 * epochs, range_averaging=0.1)
     follower = RangeFollower(quantizers_in_scope(network), training)
     dataset = one_batch((torch.arange(BATCH) + 1) % len(CLASSES))  # to be learnt anew: the parent says the class before
-    chosen = dataclasses.replace(plan(network, dataset, epochs=30, lr=lr), hooks=follower)
+    chosen = dataclasses.replace(plan(network, dataset, epochs=epochs, lr=lr), hooks=follower)
     history = fit(network, optimizer, dataset, chosen, Unsaved())
     assert history[0]["loss"] > 5
     assert history[-1]["split"] == "validation"

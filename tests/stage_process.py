@@ -1,0 +1,49 @@
+"""A stage script in a copy of this process, which has its packages loaded: a new process would take seconds to."""
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+_fork = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended."""
+
+    status: int | None
+    out: str
+    err: str
+
+
+def run_stage(stage: str, *arguments: str, folder: Path, **environment: str) -> Ended:
+    """Run a stage in `folder`, which sees only what a process of its own would leave behind."""
+    script = CHECKOUT / "stages" / f"{stage}.py"
+    with tempfile.TemporaryDirectory() as said:
+        out, err = Path(said, "out"), Path(said, "err")
+        process = _fork.Process(target=_run_script, args=(script, arguments, folder, environment, (out, err)))
+        process.start()
+        process.join()
+        return Ended(process.exitcode, out.read_text(), err.read_text())
+
+
+def _run_script(
+    script: Path, arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: tuple[Path, Path]
+) -> None:
+    """Run in the copied process: the script as the main program."""
+    os.chdir(folder)
+    os.environ |= environment
+    for number, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest had put its own there
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.parent))
+    with warnings.catch_warnings(action="ignore"):  # tests make errors of them
+        runpy.run_path(str(script), run_name="__main__")
