@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from selectq.params.configs import ModelConfig
+from selectq.params.configs import ModelConfig, NormalizationConfig
 
 BATCHES = (1, 64)
 
@@ -60,6 +60,7 @@ class Case:
             arguments={},
             strides_removed=self.strides_removed,
             activation="relu",
+            normalization=NormalizationConfig((128 / 255,) * 3, (64 / 255,) * 3),
             weights="none",
             weights_sha256=None,
             trained=None,

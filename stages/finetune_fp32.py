@@ -11,6 +11,7 @@ from torch import nn
 
 from selectq.data.counts import load_checked_params
 from selectq.data.fetch import data_folders
+from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset, read_dataset
 from selectq.files import write_csv, write_json, write_tensors
 from selectq.networks.build import build_network, check_logits
@@ -39,7 +40,7 @@ def main() -> None:
     params = load_checked_params(IMAGES)
     device = choose_device(params.deterministic)
     with training_workers(device) as workers, workers.only_writer(CHECKPOINT):
-        dataset = read_dataset(IMAGES).to(device)
+        dataset = read_dataset(IMAGES).to(device).normalised(Normalization.of(params.model.normalization))
         classes = len(dataset.classes)
         torch.manual_seed(params.seed)
         model = build_network(params.model, classes)

@@ -20,6 +20,7 @@ from selectq.params.configs import (
     AugmentConfig,
     CalibrationConfig,
     ModelConfig,
+    NormalizationConfig,
     Params,
     WeightScheme,
 )
@@ -49,6 +50,7 @@ def model_config(
         arguments=arguments,
         strides_removed=strides_removed,
         activation=activation,  # type: ignore[arg-type]  # the callers' literal
+        normalization=NormalizationConfig((128 / 255,) * 3, (64 / 255,) * 3),
         weights="none",
         weights_sha256=None,
         trained=None,

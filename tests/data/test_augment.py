@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import coloured_dataset
 from torch import Tensor
 
 from selectq.data.augment import (
@@ -18,8 +19,10 @@ from selectq.data.augment import (
     normalise,
     training_batches,
 )
+from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.data.packed import Split
-from selectq.params.configs import AugmentConfig
+from selectq.params.configs import AugmentConfig, NormalizationConfig
+from selectq.training.batches import FixedViews
 
 HEIGHT, WIDTH = 6, 5
 NOTHING = AugmentConfig(flip=False, crop_padding=0, cutout=0)
@@ -104,6 +107,34 @@ def test_normalised_pixels_are_exact() -> None:
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
     assert found[0, 0].flatten().tolist() == [(level - 128) / 64 for level in range(256)]
     assert torch.equal((found / PIXEL_SCALE + PIXEL_ZERO_POINT).to(torch.uint8), pixels), "and come back"
+
+
+def test_committed_normalization_is_the_integer_grid_bit_for_bit() -> None:
+    config = NormalizationConfig((0.5019607843137255,) * 3, (0.25098039215686274,) * 3)
+    assert Normalization.of(config) == INTEGER_GRID
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
+    assert torch.equal(INTEGER_GRID(pixels), normalise(pixels))
+
+
+def test_normalization_is_each_channels_own() -> None:
+    config = NormalizationConfig((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = images(3)
+    found = Normalization.of(config)(pixels)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (config.mean, config.std))
+    torch.testing.assert_close(found, (pixels / 255 - mean) / std)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_are_made_with_the_normalization_of_their_data_set() -> None:
+    plain, other = coloured_dataset(), Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    dataset = plain.normalised(other).to(torch.device("cpu"))
+    for split in (dataset.validation, dataset.test.part(slice(3)), dataset.train.sample(3, seed=0)):
+        assert torch.equal(torch.cat(list(image_batches(split))), other(split.images))
+    views = FixedViews(dataset.train, 8, NOTHING, views=1, seed=0)
+    order = torch.randperm(len(plain.train), generator=seeded())
+    for batches in (training_batches(dataset.train, 8, NOTHING, seeded()), views.epoch(0, seeded())):
+        assert torch.equal(next(iter(batches))[0], other(plain.train.images[order[:8]]))
+    assert plain.train.normalization == INTEGER_GRID
 
 
 def epoch(count: int, batch_size: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:

@@ -1,5 +1,6 @@
 """FP32 checkpoints: what was written is read bit for bit, in the same bytes, and nothing else passes for one."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_other_file_is_refused(kind: str, tmp_path: Path) -> None:
 
 def test_checkpoint_of_other_shapes_is_refused(tmp_path: Path) -> None:
     checkpoint = trained()
-    metadata = {"model": {**vars(checkpoint.config)}, "classes": ["only", "two"]}
+    metadata = {"model": dataclasses.asdict(checkpoint.config), "classes": ["only", "two"]}
     write_tensors(tmp_path / "fp32", checkpoint.model.state_dict(), metadata)
     with pytest.raises(UserError, match="does not hold the FP32 network it should"):
         read_fp32(tmp_path / "fp32")

@@ -95,6 +95,17 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "model.network: 'my net' names no network; allowed: a name of torchvision's, timm:NAME or FILE.py:FUNCTION",
         ),
         ("model.arguments", [0.5], "model.arguments: [0.5] is not a mapping of names to configurations"),
+        (
+            "model.normalization.std",
+            [0.2, 0.2],
+            "model.normalization.std: [0.2, 0.2]; allowed: three numbers, of red, green and blue",
+        ),
+        ("model.normalization.std", [1, 1, 0], "model.normalization.std[2]: 0.0 is out of range; allowed: 0.001 to 10"),
+        (
+            "model.new_classifier",
+            True,
+            "model.new_classifier: true has no weights to leave the classifier out of; allowed: false",
+        ),
         ("model.strides_removed", -1, "model.strides_removed: -1 is out of range; allowed: 0 to 100"),
         ("model.activation", "relu6", "model.activation: 'relu6' is not allowed; allowed: as_is, relu"),
         ("range_skew", 3.5, "range_skew: 3.5 is out of range; allowed: 0 to 3"),

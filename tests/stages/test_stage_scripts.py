@@ -15,12 +15,13 @@ from workspaces import Workspace, packed_images, run_chain
 
 from selectq.data.augment import normalise
 from selectq.drift.distributions import level_histograms
-from selectq.files import read_tensors
+from selectq.files import read_tensors, sha256
 from selectq.parity import forms
 from selectq.quantization.quantized import read_quantized
 
 slow = pytest.mark.slow
 
+EQUALIZE_NOTHING = {name: {"repairs": []} for name in ("tensor_repaired", "channel_repaired")}
 WRITTEN = {
     "metrics/audit.csv",
     "metrics/calibration/tensor.csv",
@@ -217,6 +218,36 @@ def test_another_seed_writes_other_bytes(chain: Workspace, tmp_path: Path) -> No
     other = Workspace(tmp_path).write({"seed": 1})
     other.run("finetune_fp32")
     assert other.outputs()["models/fp32.safetensors"] != chain.outputs()["models/fp32.safetensors"]
+
+
+def test_trained_network_is_taken_as_it_is(chain: Workspace, workspace: Workspace) -> None:
+    state, _ = read_tensors(chain.folder / "models/fp32.safetensors")
+    file = workspace.folder / "trained.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, file)
+    changes = {"model": {"trained": "trained.pth"}}
+    told = workspace.write(changes).refusal("finetune_fp32")
+    assert told.endswith(f"set model.trained_sha256: {sha256(file)}") and workspace.outputs() == {}
+    changes["model"]["trained_sha256"] = sha256(file)
+    workspace.write(changes).run("finetune_fp32")
+    found, _ = read_tensors(workspace.folder / "models/fp32.safetensors")
+    assert all(torch.equal(value, state[name]) for name, value in found.items())
+    for key in ("validation_top1", "test_top1"):
+        assert metrics(workspace, "fp32.json")[key] == metrics(chain, "fp32.json")[key]
+    (row,) = rows(workspace, "learning/fp32.csv")
+    assert (row["epoch"], row["split"]) == ("0", "validation")
+
+
+def test_other_networks_are_trained_and_not_quantized_yet(workspace: Workspace) -> None:
+    model = {"network": "resnet18", "activation": "as_is", "strides_removed": 2}
+    workspace.write({"model": model, "range_skew": 0.0, "ptq": EQUALIZE_NOTHING}).run("finetune_fp32")
+    assert metrics(workspace, "fp32.json")["parameters"] == 11_178_051
+    message = workspace.refusal("ptq", "--name", "tensor")
+    assert message == "model.network: resnet18 cannot be quantized yet; allowed: mobilenet_v2"
+
+
+def test_another_normalization_is_not_quantized_yet(workspace: Workspace) -> None:
+    workspace.write({"model": {"normalization": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}}}).run("finetune_fp32")
+    assert "model.normalization: " in workspace.refusal("ptq", "--name", "tensor")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selectq.data.normalization import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
 from selectq.progress import progress
@@ -14,13 +15,10 @@ from selectq.progress import progress
 EVALUATION_BATCH = 250
 WHOLE = slice(None)
 """The share of a process that trains alone."""
-PIXEL_ZERO_POINT = 128
-PIXEL_SCALE = 1 / 64
-"""A pixel p stands for (p - 128) / 64: uint8 pixels are their own 8-bit quantization, without error."""
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) -> float32 in [-2, 2), channels last."""
+    """uint8 (N, 3, H, W) -> float32 in [-2, 2), channels last: INTEGER_GRID, which is all that can be quantized yet."""
     centred = images.to(torch.float32).sub_(PIXEL_ZERO_POINT).mul_(PIXEL_SCALE)
     return centred.contiguous(memory_format=torch.channels_last)
 
@@ -93,12 +91,12 @@ def training_batches(
     for start in range(0, len(split) - batch_size + 1, batch_size):
         chosen = order[start : start + batch_size][share]
         changes = draw_changes(batch_size, config, generator).of(share)
-        yield normalise(augmented(split.pixels(chosen), changes)), split.labels[chosen]
+        yield split.normalization(augmented(split.pixels(chosen), changes)), split.labels[chosen]
 
 
 def image_batches(split: Split) -> Iterator[Tensor]:
     """All images as float (B, 3, H, W) in order, as they are, at most `EVALUATION_BATCH` at a time."""
-    return (normalise(chunk) for chunk in split.chunks(EVALUATION_BATCH))
+    return (split.normalization(chunk) for chunk in split.chunks(EVALUATION_BATCH))
 
 
 def shown_batches(split: Split, label: str) -> Iterable[Tensor]:

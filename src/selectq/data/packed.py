@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 
@@ -19,10 +20,11 @@ RESIDENT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Split:
-    """Images as uint8 (N, 3, H, W) and their labels as int64 (N,)."""
+    """Images as uint8 (N, 3, H, W), their labels as int64 (N,), and what batches of them are made with."""
 
     images: Tensor
     labels: Tensor
+    normalization: Normalization = INTEGER_GRID
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,11 +37,11 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """The split for computation on `device`: its images too, unless they are too many to stay there."""
         images = self.images.to(device) if self.images.nbytes <= _room(device) else self.images
-        return Split(images, self.labels.to(device))
+        return dataclasses.replace(self, images=images, labels=self.labels.to(device))
 
     def part(self, share: slice) -> "Split":
         """Some of the images; nothing is copied."""
-        return Split(self.images[share], self.labels[share])
+        return dataclasses.replace(self, images=self.images[share], labels=self.labels[share])
 
     def pixels(self, chosen: Tensor) -> Tensor:
         """The images with the indices `chosen`, uint8 (B, 3, H, W), on the device; of a file, no others are read."""
@@ -58,7 +60,7 @@ class Split:
         if count > len(self):
             raise UserError(f"{count} images are asked for; this split holds {len(self)}")
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
-        return Split(self.pixels(chosen), self.labels[chosen.to(self.device)])
+        return dataclasses.replace(self, images=self.pixels(chosen), labels=self.labels[chosen.to(self.device)])
 
 
 def _room(device: torch.device) -> float:
@@ -79,6 +81,11 @@ class Dataset:
     def to(self, device: torch.device) -> "Dataset":
         """The data set for computation on `device`; see `Split.to`."""
         splits = {name: getattr(self, name).to(device) for name in SPLITS}
+        return dataclasses.replace(self, **splits)
+
+    def normalised(self, normalization: Normalization) -> "Dataset":
+        """The data set whose batches are made with `normalization`; the images stay as they are."""
+        splits = {name: dataclasses.replace(getattr(self, name), normalization=normalization) for name in SPLITS}
         return dataclasses.replace(self, **splits)
 
 

@@ -96,6 +96,21 @@ class DataConfig(Config):
     digits: DigitsConfig
 
 
+@dataclass(frozen=True)
+class NormalizationConfig(Config):
+    """What a network was trained with: `mean` is taken from pixels from 0 to 1, and the rest divided by `std`; both of
+    red, green and blue."""
+
+    mean: tuple[Annotated[float, Between(-10, 10)], ...]
+    std: tuple[Annotated[float, Between(0.001, 10)], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != 3:
+                raise UserError(f"{key}: {list(getattr(self, key))}; allowed: three numbers, of red, green and blue")
+
+
 NETWORKS = r"\w+|timm:[\w.]+|.+\.py:[A-Za-z_]\w*"
 """How `model.network` names one: torchvision's, timm's, or a function of the user's."""
 
@@ -116,6 +131,7 @@ class ModelConfig(Config):
     arguments: dict[str, Any]
     strides_removed: Annotated[int, Between(0, 100)]
     activation: Literal["as_is", "relu"]
+    normalization: NormalizationConfig
     weights: str
     weights_sha256: str | None
     trained: str | None

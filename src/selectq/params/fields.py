@@ -72,7 +72,12 @@ def _build(hint: Any, value: Any, key: str) -> Any:
             raise UserError(f"{key}: {value!r} is not a mapping of names to configurations")
         return {name: _build(get_args(hint)[1], item, _join(key, str(name))) for name, item in value.items()}
     if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(value)
+        return tuple(_number(get_args(hint)[0], item) for item in value)
+    return _number(hint, value)
+
+
+def _number(hint: Any, value: Any) -> Any:
+    """YAML's 1 where a float is asked for is 1.0."""
     if _plain(hint) is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value

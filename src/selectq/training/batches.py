@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from selectq.data.augment import EVALUATION_BATCH, augmented, draw_changes, normalise, training_batches
+from selectq.data.augment import EVALUATION_BATCH, augmented, draw_changes, training_batches
 from selectq.data.packed import Split
 from selectq.errors import UserError
 from selectq.params.configs import AugmentConfig
@@ -93,4 +93,4 @@ class FixedViews:
     def epoch(self, index: int, generator: torch.Generator) -> Iterator[Batch]:
         """See `Batches`."""
         images = torch.cat(list(self.view(index)))
-        return ((normalise(images[chosen]), self.labels(chosen)) for chosen in self.chosen(generator))
+        return ((self._split.normalization(images[chosen]), self.labels(chosen)) for chosen in self.chosen(generator))
