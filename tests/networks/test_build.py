@@ -44,6 +44,7 @@ def number(num_classes):
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SELECTQ_DATA", raising=False)
     (tmp_path / "own.py").write_text(OWN)
     return tmp_path / "own.py"
 
