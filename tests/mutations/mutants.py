@@ -568,7 +568,11 @@ _MODELS = [
         "networks",
         "src/selectq/networks/build.py",
         "networks/test_build.py",
-        ("torchvision's arguments are its own", "num_classes=classes, **arguments)", "num_classes=classes)"),
+        (
+            "torchvision's arguments are its own",
+            "weights=None, num_classes=classes, **arguments)",
+            "weights=None, num_classes=classes)",
+        ),
         ("ReLU6 stays", 'if config.activation == "relu":', "if False:"),
     ),
     *_of(
