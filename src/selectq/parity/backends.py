@@ -1,6 +1,6 @@
 """The backends of a network, from the simulation to the program files: each gives logits, most also stored values.
 
-All but the simulation are made of the reference. A watched program is the program with what it stores
+All but the simulation are made of the reference. Stored values of an ONNX file come from a copy of it that has them
 among its outputs; logits come from the file that is shipped.
 """
 
@@ -12,30 +12,29 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from selectq.data.augment import normalise
-from selectq.export.executorch_program import lower, to_xnnpack
 from selectq.export.reference import ReferenceNetwork
-from selectq.programs.executorch import load_program
 from selectq.programs.manifest import INPUT_NAME
-from selectq.programs.onnx_runtime import open_session
+from selectq.programs.onnx_runtime import codes_of, open_session
 from selectq.programs.program import open_program
-from selectq.quantization.network import Network
+from selectq.programs.torch_export import TorchProgram
+from selectq.quantization.network import LookupNode, Network
 
 Pixels = NDArray[np.uint8]
 Stored = list[NDArray[np.float32]]
-"""The stored values of all places, in order of execution, as floats."""
+"""The stored values of all sites, in order of execution, as floats."""
 
 
 @dataclass(frozen=True)
-class Form:
-    """A network in one of its backends.
+class Backend:
+    """What runs a network.
 
     Attributes:
         name: as tables call it.
         logits: uint8 pixels (N, 3, H, W) -> float (N, classes).
-        stored: the same pixels -> what every place stores; None where the backend does not show it.
+        stored: the same pixels -> what every site stores; None where the backend does not show it.
     """
 
     name: str
@@ -43,113 +42,98 @@ class Form:
     stored: Callable[[Pixels], Stored] | None
 
 
-class Watched(nn.Module):
-    """A network that puts out, after its logits, what every place stores."""
-
-    def __init__(self, whole: nn.Module, network: Network) -> None:
-        super().__init__()
-        self.whole = whole
-        self._places = tuple(network.sites())
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The input of `whole` -> logits, then the stored values as float."""
-        stored: list[Tensor] = []
-        handles = [
-            place.register_forward_hook(lambda module, arguments, output: stored.append(output.clone()))
-            for place in self._places
-        ]
-        logits = self.whole(x)
-        for handle in handles:
-            handle.remove()
-        return logits, *stored
-
-
-def simulation_form(network: Network) -> Form:
+def simulation_backend(network: Network) -> Backend:
     """The fake-quantized network, as it was trained and validated."""
-    return _torch_form("simulation", nn.Sequential(_Normalise(), network), network)
+    return _module_backend("simulation", lambda pixels: network(normalise(pixels)), network)
 
 
-def reference_form(reference: ReferenceNetwork) -> Form:
+def reference_backend(reference: ReferenceNetwork) -> Backend:
     """Explicit quantize/dequantize operators in PyTorch."""
-    return _torch_form("reference", reference, reference.network)
+    return _module_backend("reference", reference, reference.network)
 
 
-def program_forms(folder: Path, name: str, formats: tuple[str, ...], reference: ReferenceNetwork) -> list[Form]:
+def program_backends(folder: Path, name: str, formats: tuple[str, ...], reference: ReferenceNetwork) -> list[Backend]:
     """The backends of the program files `folder/name.*`.
 
     Raises:
         UserError: a file is missing or damaged, or its runtime is not installed.
     """
-    makers: dict[str, Callable[[Path, ReferenceNetwork], list[Form]]] = {
-        "pt2": _torch_export_forms,
-        "onnx": _onnx_forms,
-        "pte": _executorch_forms,
+    makers: dict[str, Callable[[Path, Network], list[Backend]]] = {
+        "pt2": _torch_export_backends,
+        "onnx": _onnx_backends,
+        "pte": _executorch_backends,
     }
-    return [form for ending in formats for form in makers[ending](folder / f"{name}.{ending}", reference)]
+    return [backend for ending in formats for backend in makers[ending](folder / f"{name}.{ending}", reference.network)]
 
 
-class _Normalise(nn.Module):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return normalise(pixels)
-
-
-def _torch_form(name: str, whole: nn.Module, network: Network) -> Form:
-    watched = Watched(whole, network)
+def _module_backend(name: str, run: Callable[[torch.Tensor], torch.Tensor], network: Network) -> Backend:
+    """`run` goes through all of `network`."""
 
     @torch.no_grad()
-    def run(pixels: Pixels) -> Stored:
-        return [output.numpy() for output in watched(torch.from_numpy(pixels))]
+    def logits(pixels: Pixels) -> NDArray[np.float32]:
+        return run(torch.from_numpy(pixels)).numpy()
 
-    return Form(name, lambda pixels: run(pixels)[0], lambda pixels: run(pixels)[1:])
+    def stored(pixels: Pixels) -> Stored:
+        found: Stored = []
+
+        def keep(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            found.append(output.numpy())
+
+        handles = [site.register_forward_hook(keep) for site in network.sites()]
+        logits(pixels)
+        for handle in handles:
+            handle.remove()
+        return found
+
+    return Backend(name, logits, stored)
 
 
-def _torch_export_forms(path: Path, reference: ReferenceNetwork) -> list[Form]:
-    return [Form("torch_export", open_program(path).logits, None)]
+def _torch_export_backends(path: Path, network: Network) -> list[Backend]:
+    program = open_program(path)
+    assert isinstance(program, TorchProgram)
+    gates = [isinstance(site, LookupNode) and site.multiplies for site in network.sites()]
+
+    def stored(pixels: Pixels) -> Stored:
+        found = iter(program.stored(pixels))
+        return [(next(found), next(found))[1] if gate else next(found) for gate in gates]  # a gate comes first
+
+    return [Backend("torch_export", program.logits, stored)]
 
 
-def _onnx_forms(path: Path, reference: ReferenceNetwork) -> list[Form]:
-    return [_onnx_form("onnx_plain", path, optimise=False), _onnx_form("onnx", path, optimise=True)]
+def _executorch_backends(path: Path, network: Network) -> list[Backend]:
+    """Without stored values: a program that shows them takes as long to make as the one that is shipped."""
+    return [Backend("executorch", open_program(path).logits, None)]
 
 
-def _onnx_form(name: str, path: Path, optimise: bool) -> Form:
-    model, watched = _watched_onnx(path)
+def _onnx_backends(path: Path, network: Network) -> list[Backend]:
+    return [_onnx_backend("onnx_plain", path, network, False), _onnx_backend("onnx", path, network, True)]
+
+
+def _onnx_backend(name: str, path: Path, network: Network, optimise: bool) -> Backend:
+    model = onnx.load(path)
+    watched = [codes_of(site.name) for site in network.sites()]
+    parameters = _quantization_parameters(model.graph)
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(codes) for codes in watched)
     whole, session = open_session(path, optimise), open_session(model.SerializeToString(), optimise)
 
     def stored(pixels: Pixels) -> Stored:
-        levels = session.run([place.levels for place in watched], {INPUT_NAME: pixels})
-        return [place.values(found) for place, found in zip(watched, levels, strict=True)]
+        found = session.run(watched, {INPUT_NAME: pixels})
+        return [
+            (codes.astype(np.float32) - zero_point) * scale
+            for codes, (scale, zero_point) in zip(found, map(parameters.__getitem__, watched), strict=True)
+        ]
 
-    return Form(name, lambda pixels: whole.run(None, {INPUT_NAME: pixels})[0], stored)
-
-
-@dataclass(frozen=True)
-class _OnnxPlace:
-    """A tensor of stored levels in an ONNX model, with its scale and zero point."""
-
-    levels: str
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.uint8]
-
-    def values(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return (levels.astype(np.float32) - self.zero_point) * self.scale
+    return Backend(name, lambda pixels: whole.run(None, {INPUT_NAME: pixels})[0], stored)
 
 
-def _watched_onnx(path: Path) -> tuple[onnx.ModelProto, list[_OnnxPlace]]:
-    """The model with every activation that it dequantizes among its outputs."""
-    model = onnx.load(path)
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    stored = {name for node in model.graph.node if node.op_type in ("QuantizeLinear", "Clip") for name in node.output}
-    places: dict[str, _OnnxPlace] = {}
-    for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
-            levels, scale, zero_point = node.input
-            places.setdefault(levels, _OnnxPlace(levels, constants[scale], constants[zero_point]))
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(levels) for levels in places)
-    return model, list(places.values())
-
-
-def _executorch_forms(path: Path, reference: ReferenceNetwork) -> list[Form]:
-    program = open_program(path)
-    network = to_xnnpack(reference)
-    watched = load_program(lower(Watched(network, network.network), program.manifest), f"{path}, watched")
-    return [Form("executorch", program.logits, lambda pixels: watched.outputs(pixels)[1:])]
+def _quantization_parameters(graph: onnx.GraphProto) -> dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Tensor of integer codes -> their scale and zero point."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear":
+            scale, zero_point = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:])
+            found[node.output[0]] = scale, zero_point
+        elif node.op_type == "Clip":
+            found[node.output[0]] = found[node.input[0]]
+    return found
