@@ -229,7 +229,7 @@ class GraphWriter:
         return self._add("DequantizeLinear", [codes, scale, zero_point], name, **attributes)
 
     def _add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        self._nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
     def _tensor(self, name: str, array: NDArray[Any]) -> str:
