@@ -108,12 +108,16 @@ class _ActivationScales:
         """The scale of a site, and of those that share it."""
         if name not in self._scales:
             members = [self._network[member] for member in self._shared[name]]
-            deciding = next((site for site in members if _multiplies_or_averages(site)), members[0])
+            deciding = next((site for site in members if self._decides(site)), members[0])
             scale = self._choose(deciding, self._free_scale(deciding.name))
             while any(self._meets_tie(site, scale) for site in members):
                 scale = self._choose(deciding, scale * (1 + 1 / TIE_FREE_RESOLUTION))
             self._scales |= dict.fromkeys(self._shared[name], scale)
         return self._scales[name]
+
+    def _decides(self, site: Site) -> bool:
+        """Whether a site's own operation needs a scale of its own: not where it reads what shares the scale."""
+        return _multiplies_or_averages(site) and not self._reads_from(site, self._shared[site.name])
 
     def _choose(self, site: Site, scale: Tensor) -> Tensor:
         """`scale`, made coarser by what the site's operation and the sums that it is part of need."""
