@@ -17,9 +17,9 @@ from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
 from selectq.params.load import choose
+from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
-from selectq.parity.forms import program_forms, reference_form, simulation_form
 from selectq.parity.gate import hold_to_tolerance
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
@@ -45,16 +45,16 @@ def main() -> None:
         manifest = describe_program(checkpoint, test.images.shape[-1])
         for ending in params.formats:
             write_program(folder / f"{name}.{ending}", reference, manifest)
-        programs = program_forms(folder, name, params.formats, reference)
-        forms = [simulation_form(checkpoint.network), reference_form(reference), *programs]
+        programs = program_backends(folder, name, params.formats, reference)
+        backends = [simulation_backend(checkpoint.network), reference_backend(reference), *programs]
 
         pixels, labels = test.images.numpy(), test.labels.numpy()
-        shipped = all_logits(next(form for form in forms if form.name == SHIPPED), pixels, name)
+        shipped = all_logits(next(each for each in backends if each.name == SHIPPED), pixels, name)
         counts = count_confusion(labels, shipped.argmax(1), len(classes))
         compared = evenly(len(test), params.parity.images)
-        others = {form.name: all_logits(form, pixels[compared], name) for form in forms if form.name != SHIPPED}
+        others = {each.name: all_logits(each, pixels[compared], name) for each in backends if each.name != SHIPPED}
         pairs = compare_pairs(name, others | {SHIPPED: shipped[compared]}, labels[compared])
-        layers = compare_layers(name, reference, forms, pixels[evenly(len(test), params.parity.layer_images)])
+        layers = compare_layers(name, reference, backends, pixels[evenly(len(test), params.parity.layer_images)])
 
         answers = {"logits": torch.from_numpy(shipped)}
         write_tensors(Path(f"models/logits/{name}.safetensors"), answers, {"config": name, "split": "test"})
@@ -65,9 +65,7 @@ def main() -> None:
         write_json(metrics, program_metrics(folder, checkpoint.scheme, shipped, labels))
         hold_to_tolerance(name, pairs, layers, params.parity)
         flipped, steps = pairs["flipped_pct"].max(), layers["steps"].max()
-        print(
-            f"{name}: {len(forms)} backends, at most {flipped:.2f} % of predictions flipped, {steps} steps at a layer"
-        )
+        print(f"{name}: {len(backends)} backends, at most {flipped:.2f} % of predictions flipped, {steps} steps")
 
 
 if __name__ == "__main__":

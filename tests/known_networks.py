@@ -20,9 +20,13 @@ NETWORKS: dict[str, dict[str, object]] = {
 
 
 def build(name: str, classes: int = 10) -> nn.Module:
-    """A network in evaluation mode whose batch norms are random, but keep the signal alive to the end."""
+    """A network with random weights, see `alive`."""
     torch.manual_seed(0)
-    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **NETWORKS[name])
+    return alive(torchvision.models.get_model(name, weights=None, num_classes=classes, **NETWORKS[name]))
+
+
+def alive(model: nn.Module) -> nn.Module:
+    """The network in evaluation mode, its batch norms random, but such that they keep the signal alive to the end."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.5, 1.5)

@@ -22,8 +22,7 @@ def integer_steps(simulation: Network, reference: ReferenceNetwork, x: Tensor) -
     steps: dict[str, float] = {}
 
     def compare(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        scale, _ = place.activation.scale_and_zero_point()
-        steps[place.name] = ((twins[place](*arguments) - output).abs().max() / scale).item()
+        steps[place.name] = ((twins[place](*arguments) - output).abs().max() / place.activation.scale).item()
 
     handles = [place.register_forward_hook(compare) for place in twins]
     with torch.no_grad():

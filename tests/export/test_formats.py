@@ -18,6 +18,7 @@ from selectq.export.formats import WRITERS, write_program
 from selectq.export.reference import to_reference
 from selectq.programs.program import OPENERS, open_program
 from selectq.programs.sizes import byte_counts
+from selectq.quantization.scale_assignment import ScaleAssignment
 
 ANY = scheme(8, "channel", 8, symmetric=False)
 slow = pytest.mark.slow
@@ -67,6 +68,7 @@ def test_pte_is_refused_where_xnnpack_could_not_load_it(tmp_path: Path) -> None:
     made = checkpoint(ANY)
     (place,) = (place for place in made.network.sites() if place.name == "features.8.conv.0.0")
     place.activation.high.fill_(1e-9)
+    ScaleAssignment(made.network).assign()
     with pytest.raises(UserError, match=r"pte: features\.8\.conv\.0\.0 puts out too small values .* below 256"):
         write_program(tmp_path / "some.pte", to_reference(made.network), describe_program(made, IMAGE_SIZE))
     assert not list(tmp_path.iterdir())

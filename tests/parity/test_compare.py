@@ -1,12 +1,12 @@
-"""Comparison of forms, on made-up ones whose differences are known."""
+"""Comparison of backends, on made-up ones whose differences are known."""
 
 import numpy as np
 import pytest
 from made_programs import program_of
 from small_networks import blends, scheme
 
+from selectq.parity.backends import Backend, Stored, reference_backend
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
-from selectq.parity.forms import Form, Stored, reference_form
 
 LABELS = np.array([0, 1, 0, 1])
 LOGITS = np.array([[2.0, 1.0], [1.0, 3.0], [1.0, 0.9], [4.0, 0.0]], np.float32)
@@ -38,7 +38,7 @@ def test_one_value_of_one_image_differs(damaged: int, steps: int, monkeypatch: p
     """In the first of several batches or in the last, up or down."""
     monkeypatch.setattr("selectq.parity.compare.BATCH", 4)
     reference, images = program_of(scheme()).reference, blends(8).numpy()
-    honest = reference_form(reference)
+    honest = reference_backend(reference)
     assert honest.stored is not None
     first, *_ = reference.network.sites()
 
@@ -47,7 +47,7 @@ def test_one_value_of_one_image_differs(damaged: int, steps: int, monkeypatch: p
         found[0][(pixels == images[damaged]).all((1, 2, 3)), 2, 1, 1] += steps * first.activation.scale
         return found
 
-    layers = compare_layers("c", reference, [Form("damaged", honest.logits, stored)], images).set_index("layer")
+    layers = compare_layers("c", reference, [Backend("damaged", honest.logits, stored)], images).set_index("layer")
     assert layers.loc[first.name, "steps"] == 3
     assert layers.loc[first.name, "differing_ppm"] == pytest.approx(1e6 / (8 * 32 * 8 * 8))
 
@@ -55,16 +55,16 @@ def test_one_value_of_one_image_differs(damaged: int, steps: int, monkeypatch: p
 def test_logits_of_all_batches_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selectq.parity.compare.BATCH", 4)
     images = blends(10).numpy()
-    form = Form("sums", lambda pixels: pixels.sum((2, 3)).astype(np.float32), None)
-    assert np.array_equal(all_logits(form, images, "c"), form.logits(images))
+    sums = Backend("sums", lambda pixels: pixels.sum((2, 3)).astype(np.float32), None)
+    assert np.array_equal(all_logits(sums, images, "c"), sums.logits(images))
 
 
 def test_difference_is_found_at_its_place_and_nowhere_else() -> None:
-    """A form that stores 3 steps more in one channel of one layer, and goes on from there as it should."""
+    """A backend that stores 3 steps more in one channel of one layer, and goes on from there as it should."""
     reference = program_of(scheme()).reference
     places = [place.name for place in reference.network.sites()]
     damaged = places.index("features.9.conv.1.0")
-    honest = reference_form(reference)
+    honest = reference_backend(reference)
     assert honest.stored is not None
 
     def stored(pixels: np.ndarray) -> Stored:
@@ -79,8 +79,8 @@ def test_difference_is_found_at_its_place_and_nowhere_else() -> None:
         bump[:, 3] = 3 * module.activation.scale
         return bump
 
-    forms = [honest, Form("damaged", honest.logits, stored), Form("blind", honest.logits, None)]
-    layers = compare_layers("c", reference, forms, blends(8).numpy()).set_index(["form", "layer"])["steps"]
+    backends = [honest, Backend("damaged", honest.logits, stored), Backend("blind", honest.logits, None)]
+    layers = compare_layers("c", reference, backends, blends(8).numpy()).set_index(["form", "layer"])["steps"]
     assert set(layers.index.get_level_values("form")) == {"reference", "damaged"}
     assert layers["reference"].max() == 0
     assert layers["damaged"].pop(places[damaged]) == 3

@@ -172,3 +172,25 @@ def test_rounded_weights_are_a_fixed_point() -> None:
         weight, bias = layer.weight_quantizer(layer.weight, layer.bias)
         again, bias_again = layer.weight_quantizer(weight, bias)
         assert torch.equal(weight, again) and torch.equal(bias, bias_again)
+
+
+class Beside(nn.Module):
+    """A product beside what it reads: both have one scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.pool = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        logits: Tensor = self.classifier(self.pool(torch.cat([x, x * self.gate(x)], 1)).flatten(1))
+        return logits
+
+
+def test_product_beside_what_it_reads_has_a_scale() -> None:
+    network = fold(Beside())
+    ranges = estimate_ranges(network, lambda: [pixels()], calibration(), scheme().activations)
+    insert_quantizers(network, scheme(), ranges)
+    ((one, other),) = shared_scales(network.graph)
+    assert quantizer_of(network[one]).scale == quantizer_of(network[other]).scale > 0

@@ -16,7 +16,7 @@ from workspaces import Workspace, packed_images, run_chain
 from selectq.data.augment import normalise
 from selectq.drift.distributions import level_histograms
 from selectq.files import read_tensors, sha256
-from selectq.parity import forms
+from selectq.parity import backends
 from selectq.quantization.quantized import read_quantized
 
 slow = pytest.mark.slow
@@ -92,12 +92,12 @@ def test_program_s_metrics_are_of_the_file(chain: Workspace) -> None:
     assert found["test_top1"] == pytest.approx(100 * found["correct"] / found["test_images"], abs=1e-3)
 
 
-def test_parity_is_of_every_pair_of_forms_and_every_layer(chain: Workspace) -> None:
+def test_parity_is_of_every_pair_of_backends_and_every_layer(chain: Workspace) -> None:
     names = {"simulation", "reference", "onnx_plain", "onnx", "torch_export"}
     pairs = rows(chain, "parity/dw.csv")
     assert {frozenset((row["one"], row["other"])) for row in pairs} == set(map(frozenset, combinations(names, 2)))
     layers = rows(chain, "parity/dw.layers.csv")
-    assert len(layers) == 63 * (len(names) - 1), "torch_export does not let one look"
+    assert len(layers) == 63 * len(names)
     worst = metrics(chain, "parity/dw.json")
     assert (worst["flipped_pct"], worst["layer_steps"], worst["pairs"]) == (0.0, 0, 10)
     assert set(worst["cpu"]) == {"vnni", "u8s8_saturates"}
@@ -119,8 +119,8 @@ def test_model_beyond_the_tolerance_does_not_pass(
     workspace = Workspace(tmp_path).write({"formats": ["onnx"]})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
     other = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
-    simulate = forms.simulation_form
-    monkeypatch.setattr(forms, "simulation_form", lambda network: simulate(other))
+    simulate = backends.simulation_backend
+    monkeypatch.setattr(backends, "simulation_backend", lambda network: simulate(other))
     assert workspace.failure("convert", "--name", "dw")[-1].startswith("parity: dw")
     assert (tmp_path / "metrics/parity/dw.layers.csv").exists(), "the evidence is there to be looked at"
 

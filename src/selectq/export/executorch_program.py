@@ -18,11 +18,18 @@ from torch.export import ExportedProgram
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.export.exported import export_program
-from selectq.export.reference import DequantizeParameters, DequantizePerChannel, QuantizeDequantize, ReferenceNetwork
+from selectq.export.reference import (
+    UINT8,
+    DequantizeParameters,
+    DequantizePerChannel,
+    QuantizeDequantize,
+    ReferenceNetwork,
+)
 from selectq.files import METADATA_KEY, write_bytes
+from selectq.graph.nodes import Flatten
 from selectq.programs.manifest import Manifest
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.network import Identity, Layer, LinearNode, Network, Site
+from selectq.quantization.network import Identity, Layer, LinearNode, LookupNode, MoveNode, Network, Site
 
 LARGEST_BATCH = 256
 """The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
@@ -42,7 +49,7 @@ class SignedQuantizeDequantize(nn.Module):
         super().__init__()
         self.scale = scale
         self.zero_point = zero_point - _SHIFT
-        self.whole = grid == Grid(0, 255)
+        self.whole = grid == UINT8
         self.low, self.high = ((level - zero_point) * scale for level in (grid.quant_min, grid.quant_max))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,6 +58,19 @@ class SignedQuantizeDequantize(nn.Module):
             x = nn.functional.hardtanh(x, self.low, self.high)
         levels = _ops.quantize_per_tensor(x, self.scale, self.zero_point, -128, 127, torch.int8)
         return _ops.dequantize_per_tensor(levels, self.scale, self.zero_point, -128, 127, torch.int8)
+
+
+class StoredMove(nn.Module):
+    """A node that moves values, and stores them: XNNPACK takes no layer that reads something else than integers."""
+
+    def __init__(self, move: MoveNode, store: SignedQuantizeDequantize) -> None:
+        super().__init__()
+        self.move, self.store = move, store
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """As the node; values on the grid stay as they are."""
+        moved: Tensor = self.store(self.move(*inputs))
+        return moved
 
 
 class DequantizeWeight(nn.Module):
@@ -71,7 +91,7 @@ class XnnpackNetwork(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.store_pixels = SignedQuantizeDequantize(PIXEL_SCALE, PIXEL_ZERO_POINT, Grid(0, 255))
+        self.store_pixels = _pixels_store()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 -> (N, classes)."""
@@ -83,15 +103,28 @@ def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
     network = copy.deepcopy(reference.network)
     for layer in network.layers():
         _store_parameters(layer)
-    for place in network.sites():
-        stored = _stored(place)
-        place.activation = SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
+    stored = {site.name: _stored(site) for site in network.sites()}
+    for site in network.sites():
+        site.activation = _signed(stored[site.name])
+    for move in [module for module in network.parts.values() if isinstance(module, MoveNode)]:
+        if not isinstance(move.node.operation, Flatten) or move.node is network.graph.output:
+            source = network.source(move.name)
+            store = _pixels_store() if source is None else _signed(stored[source.name])
+            network.parts[move.name.replace(".", "/")] = StoredMove(move, store)
     return XnnpackNetwork(network).eval()
 
 
-def _stored(place: Site) -> QuantizeDequantize:
-    assert isinstance(place.activation, QuantizeDequantize)
-    return place.activation
+def _stored(site: Site) -> QuantizeDequantize:
+    assert isinstance(site.activation, QuantizeDequantize)
+    return site.activation
+
+
+def _pixels_store() -> SignedQuantizeDequantize:
+    return SignedQuantizeDequantize(PIXEL_SCALE, PIXEL_ZERO_POINT, UINT8)
+
+
+def _signed(stored: QuantizeDequantize) -> SignedQuantizeDequantize:
+    return SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
 
 
 @torch.no_grad()
@@ -111,10 +144,18 @@ def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
     """Lower to XNNPACK and write; the manifest is the method `selectq` of the program.
 
     Raises:
-        UserError: ExecuTorch is not installed, or XNNPACK would refuse a layer when the program is loaded.
+        UserError: ExecuTorch is not installed, XNNPACK has not what a node computes, or would refuse a layer when the
+            program is loaded.
     """
+    _check_lookups(reference.network)
     _check_factors(reference.network)
     write_bytes(path, lower(to_xnnpack(reference), manifest))
+
+
+def _check_lookups(network: Network) -> None:
+    for site in network.sites():
+        if isinstance(site, LookupNode):
+            raise UserError(f"formats: pte: {site.name} ({site.function}): XNNPACK has none on integers. Leave pte out")
 
 
 def _check_factors(network: Network) -> None:
@@ -149,11 +190,14 @@ def lower(network: nn.Module, manifest: Manifest) -> bytes:
         program = export_program(network, manifest.image_size, LARGEST_BATCH, LARGEST_BATCH)
         _dequantize_for_each_reader(program)
         described = manifest.for_runtime(f"ExecuTorch {version('executorch')}, which wrote it; others may not load it")
-        edge = exir.to_edge_transform_and_lower(
-            program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: described.to_json()}
-        )
         settings = exir.ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
-        return bytes(edge.to_executorch(settings).buffer)
+        try:
+            edge = exir.to_edge_transform_and_lower(
+                program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: described.to_json()}
+            )
+            return bytes(edge.to_executorch(settings).buffer)
+        except RuntimeError as error:  # an operator that XNNPACK has not, and ExecuTorch's own kernels neither
+            raise UserError(f"formats: pte: ExecuTorch cannot lower the network ({error}). Leave pte out") from None
 
 
 def _dequantize_for_each_reader(program: ExportedProgram) -> None:

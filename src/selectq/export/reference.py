@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.network import Layer, Network, Site
+from selectq.quantization.network import Layer, LookupNode, Network, Site
+from selectq.quantization.quantizers import GateQuantizer
 from selectq.quantization.scale_assignment import quantizer_of, scales_of, weight_quantizer_of
 
 _ops = torch.ops.quantized_decomposed
-_UINT8 = Grid(0, 255)
+UINT8 = Grid(0, 255)
 
 
 class DequantizePerTensor(nn.Module):
@@ -63,10 +64,16 @@ class DequantizeParameters(nn.Module):
         return self.weight(weight), self.bias(bias)
 
     def weight_scales(self) -> Tensor:
-        """The scales of the weight, (O,) or (1,)."""
-        return (
-            self.weight.scales if isinstance(self.weight, DequantizePerChannel) else torch.tensor([self.weight.scale])
-        )
+        """The scales of the weight, (O,), or one as a scalar."""
+        return _scales(self.weight)
+
+    def bias_scales(self) -> Tensor:
+        """The scales of the bias, likewise."""
+        return _scales(self.bias)
+
+
+def _scales(module: DequantizePerChannel | DequantizePerTensor) -> Tensor:
+    return module.scales if isinstance(module, DequantizePerChannel) else torch.tensor(module.scale)
 
 
 class QuantizeDequantize(nn.Module):
@@ -81,7 +88,7 @@ class QuantizeDequantize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape, float32 on the grid."""
         levels = _ops.quantize_per_tensor(x, self.scale, self.zero_point, 0, 255, torch.uint8)
-        if self.grid != _UINT8:
+        if self.grid != UINT8:
             levels = levels.clamp(self.grid.quant_min, self.grid.quant_max)
         return _ops.dequantize_per_tensor(levels, self.scale, self.zero_point, 0, 255, torch.uint8)
 
@@ -133,6 +140,8 @@ def _store_activation(site: Site) -> None:
     quantizer = quantizer_of(site)
     zero_point = int(quantizer.zero_point.item())
     site.activation = QuantizeDequantize(quantizer.scale.item(), zero_point, quantizer.grid())
+    if isinstance(site, LookupNode) and isinstance(site.gate, GateQuantizer):
+        site.gate = QuantizeDequantize(site.gate.scale, 0, UINT8)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selectq.export.reference import QuantizeDequantize, ReferenceNetwork
-from selectq.parity.forms import Form, Pixels, Stored
+from selectq.parity.backends import Backend, Pixels, Stored
 from selectq.progress import progress
 from selectq.quantization.network import Site
 
@@ -24,10 +24,12 @@ def in_batches(pixels: Pixels) -> list[Pixels]:
     return [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
 
 
-def all_logits(form: Form, pixels: Pixels, label: str) -> NDArray[np.float32]:
+def all_logits(backend: Backend, pixels: Pixels, label: str) -> NDArray[np.float32]:
     """A backend's logits (N, classes) on uint8 pixels (N, 3, H, W)."""
     batches = in_batches(pixels)
-    return np.concatenate([form.logits(batch) for batch in progress(batches, len(batches), f"{label} {form.name}")])
+    return np.concatenate(
+        [backend.logits(batch) for batch in progress(batches, len(batches), f"{label} {backend.name}")]
+    )
 
 
 def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> pd.DataFrame:
@@ -42,7 +44,7 @@ def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels
         Columns config, one, other, flipped_pct (images of which they name different classes), differing_pct (images
         whose logits differ by more than `SAME_LOGITS`), logit_difference (the largest), one_top1, other_top1 (percent).
     """
-    top1 = {form: round(100 * float((found.argmax(1) == labels).mean()), 4) for form, found in logits.items()}
+    top1 = {name: round(100 * float((found.argmax(1) == labels).mean()), 4) for name, found in logits.items()}
     rows = []
     for one, other in combinations(logits, 2):
         difference = np.abs(logits[one] - logits[other]).max(1)
@@ -53,30 +55,32 @@ def compare_pairs(config: str, logits: Mapping[str, NDArray[np.float32]], labels
     return pd.DataFrame(rows, columns=columns)
 
 
-def compare_layers(config: str, reference: ReferenceNetwork, forms: Sequence[Form], pixels: Pixels) -> pd.DataFrame:
+def compare_layers(
+    config: str, reference: ReferenceNetwork, backends: Sequence[Backend], pixels: Pixels
+) -> pd.DataFrame:
     """The stored values of a backend, layer by layer, against the reference's *given the same inputs*.
 
-    A difference therefore belongs to the place where it is found, and does not add to those before.
+    A difference therefore belongs to the site where it is found, and does not add to those before.
 
     Args:
         config: the configuration's name.
         reference: quantize and dequantize operators in PyTorch.
-        forms: backends; those that do not show what they store are left out.
+        backends: those that do not show what they store are left out.
         pixels: uint8 (N, 3, H, W).
 
     Returns:
         Columns config, form, layer, kind, steps (the largest difference, in integer steps), differing_ppm (values that
         differ, in a million).
     """
-    watched = [form for form in forms if form.stored]
-    totals = {(form.name, place.name): _Steps() for form in watched for place in reference.network.sites()}
+    watched = [backend for backend in backends if backend.stored]
+    totals = {(backend.name, site.name): _Steps() for backend in watched for site in reference.network.sites()}
     batches = in_batches(pixels)
     for batch in progress(batches, len(batches), f"{config} layer by layer"):
-        for form in watched:
-            assert form.stored is not None
-            for name, steps in steps_of(reference, batch, form.stored(batch)):
-                totals[form.name, name].add(steps)
-    kinds = {place.name: place.kind for place in reference.network.sites()}
+        for backend in watched:
+            assert backend.stored is not None
+            for name, steps in steps_of(reference, batch, backend.stored(batch)):
+                totals[backend.name, name].add(steps)
+    kinds = {site.name: site.kind for site in reference.network.sites()}
     rows = [(config, form, name, kinds[name], total.largest, total.ppm()) for (form, name), total in totals.items()]
     return pd.DataFrame(rows, columns=["config", "form", "layer", "kind", "steps", "differing_ppm"])
 
@@ -98,21 +102,22 @@ class _Steps:
 
 @torch.no_grad()
 def steps_of(reference: ReferenceNetwork, pixels: Pixels, stored: Stored) -> Iterable[tuple[str, Tensor]]:
-    """Site name and |difference| in integer steps, in the shape of what the place stores.
+    """Site name and |difference| in integer steps, in the shape of what the site stores.
 
-    The reference runs with every place's output replaced by the stored values, so that each place behind it
-    computes from these.
+    The reference runs with every site's output replaced by the stored values, so that each site behind it computes
+    from these.
     """
     waiting = iter(stored)
     found: list[tuple[str, Tensor]] = []
 
-    def replace(place: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        values = torch.from_numpy(next(waiting)).reshape(output.shape)  # ExecuTorch's pooled (N, C, 1, 1): (N, 1, C, 1)
-        assert isinstance(place, Site) and isinstance(place.activation, QuantizeDequantize)
-        found.append((place.name, ((values - output) / place.activation.scale).abs().round()))
+    def replace(site: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        values = torch.from_numpy(next(waiting))
+        assert isinstance(site, Site) and isinstance(site.activation, QuantizeDequantize)
+        assert values.shape == output.shape, site.name
+        found.append((site.name, ((values - output) / site.activation.scale).abs().round()))
         return values
 
-    handles = [place.register_forward_hook(replace) for place in reference.network.sites()]
+    handles = [site.register_forward_hook(replace) for site in reference.network.sites()]
     reference(torch.from_numpy(pixels))
     for handle in handles:
         handle.remove()

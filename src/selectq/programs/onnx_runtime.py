@@ -14,11 +14,30 @@ from selectq.errors import UserError
 from selectq.files import METADATA_KEY
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME, Manifest
 
-INTEGER_OPERATORS = ("QLinearConv", "QLinearAdd", "QLinearAveragePool", "QGemm", "Clip")
-"""What computes on integers in an optimised program; `Clip` is a ReLU on uint8 levels."""
+INTEGER_OPERATORS = (
+    "QLinearConv",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearMul",
+    "QLinearAveragePool",
+    "QLinearGlobalAveragePool",
+    "QLinearSigmoid",
+    "Clip",
+    "MaxPool",
+    "NhwcMaxPool",
+)
+"""What computes on integers in an optimised program; `Clip` is a ReLU on integer codes.
 
-MOVING_OPERATORS = ("Transpose", "Reshape", "Pad")
+That clips and pools are not in float shows in the counts: between integers, it takes a DequantizeLinear to get there.
+"""
+
+MOVING_OPERATORS = ("Transpose", "Reshape", "Pad", "Slice", "Split", "Concat")
 """What moves values and computes nothing."""
+
+
+def codes_of(name: str) -> str:
+    """The tensor that holds the integer codes of a network's node."""
+    return f"{name}.codes"
 
 
 @dataclass(frozen=True)

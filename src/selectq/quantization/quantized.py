@@ -14,7 +14,7 @@ from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network
-from selectq.quantization.quantizers import ActivationQuantizer, GateQuantizer, WeightQuantizer
+from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
 from selectq.quantization.scale_assignment import ScaleAssignment
 
 
@@ -39,10 +39,6 @@ class QuantizedCheckpoint:
     classes: tuple[str, ...]
     scheme: Scheme
     repairs: tuple[str, ...] = ()
-
-
-GATE_SCALES = {"hard_swish": 1 / 255, "silu": 1 / 256}
-"""Of one integer step of a lookup's gate. That of a hard-sigmoid reaches 1; runtimes' integer sigmoids have 1 / 256."""
 
 
 def insert_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:

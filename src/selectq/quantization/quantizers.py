@@ -19,6 +19,9 @@ from selectq.quantization.fake_quantize import (
     weight_grid,
 )
 
+GATE_SCALES = {"hard_swish": 1 / 255, "silu": 1 / 256}
+"""Of one integer step of a lookup's gate. That of a hard-sigmoid reaches 1; runtimes' integer sigmoids have 1 / 256."""
+
 
 class ActivationQuantizer(nn.Module):
     """Per-tensor activations with the activation function fused: clamping to it is clamping on the grid.

@@ -13,16 +13,19 @@ from torch import Tensor
 
 from selectq.data.augment import PIXEL_SCALE
 from selectq.graph.bounds import HARD_SWISH_INPUT
+from selectq.graph.nodes import Lookup
 from selectq.params.configs import WeightScheme
 from selectq.quantization.fake_quantize import activation_grid, middle_level
-from selectq.quantization.network import AddNode, Layer, LookupNode, MulNode, Network, PoolNode, Site
-from selectq.quantization.quantizers import ActivationQuantizer, GateQuantizer, WeightQuantizer
+from selectq.quantization.network import FUNCTIONS, AddNode, Layer, LookupNode, MulNode, Network, PoolNode, Site
+from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
 from selectq.quantization.scale_groups import shared_scales, sum_groups
 from selectq.quantization.scales import (
+    TIE_FREE_RESOLUTION,
     activation_scale,
     activation_zero_point,
     common_unit,
     covering_scale,
+    is_near_tie,
     largest_magnitude,
     multiple_of_unit,
     odd_multiple_of_unit,
@@ -31,6 +34,9 @@ from selectq.quantization.scales import (
     tie_free_scale,
     whole_share,
 )
+
+CODES = torch.arange(-255, 256, dtype=torch.double)
+"""All integer codes, less any zero point."""
 
 
 def quantizer_of(site: Site) -> ActivationQuantizer:
@@ -74,6 +80,7 @@ class _ActivationScales:
             name: each for each in shared for name in each
         }
         self._sums = {name: group for group in sums for name in group}
+        self._gates = {site.name: _free_gates(network, site) for site in self._sites}
         self._seen: list[int] = []
         self._ranges = self._read_ranges()
         self._units = {group: common_unit(self._free_scale(name) for name in group) for group in sums}
@@ -101,13 +108,20 @@ class _ActivationScales:
         """The scale of a site, and of those that share it."""
         if name not in self._scales:
             members = [self._network[member] for member in self._shared[name]]
-            deciding = next((site for site in members if _multiplies_or_averages(site)), members[0])
-            self._scales |= dict.fromkeys(self._shared[name], self._choose(deciding))
+            deciding = next((site for site in members if self._decides(site)), members[0])
+            scale = self._choose(deciding, self._free_scale(deciding.name))
+            while any(self._meets_tie(site, scale) for site in members):
+                scale = self._choose(deciding, scale * (1 + 1 / TIE_FREE_RESOLUTION))
+            self._scales |= dict.fromkeys(self._shared[name], scale)
         return self._scales[name]
 
-    def _choose(self, site: Site) -> Tensor:
-        """By what the site's range asks for, and what its operation and the sums that it is part of need."""
-        scale, group = self._free_scale(site.name), self._sums.get(site.name)
+    def _decides(self, site: Site) -> bool:
+        """Whether a site's own operation needs a scale of its own: not where it reads what shares the scale."""
+        return _multiplies_or_averages(site) and not self._reads_from(site, self._shared[site.name])
+
+    def _choose(self, site: Site, scale: Tensor) -> Tensor:
+        """`scale`, made coarser by what the site's operation and the sums that it is part of need."""
+        group = self._sums.get(site.name)
         if site.bounds == HARD_SWISH_INPUT:
             return whole_share(scale, -HARD_SWISH_INPUT.low, self._steps_below_zero(site))
         if group is not None:
@@ -116,6 +130,17 @@ class _ActivationScales:
             needs_odd = needs_odd or any(isinstance(self._network[name], AddNode) for name in self._shared[site.name])
             return odd_multiple_of_unit(scale, unit) if needs_odd else multiple_of_unit(scale, unit)
         return tie_free_output_scale(scale, self._step(site)) if _multiplies_or_averages(site) else scale
+
+    def _meets_tie(self, site: Site, scale: Tensor) -> bool:
+        """Whether at this scale a sigmoid that is stored, or a gate on what is stored, is near a tie at some code."""
+        if isinstance(site, LookupNode) and not site.multiplies:
+            source = self._network.source(site.node.inputs[0])
+            shared = source is not None and source.name in self._shared[site.name]
+            read = scale if shared else self._read_scale(site.node.inputs[0])
+            if is_near_tie(FUNCTIONS[site.function](CODES * read) / scale):
+                return True
+        codes = CODES[CODES != 0]  # where the input is 0, its gate does not matter
+        return any(is_near_tie(FUNCTIONS[gate](codes * scale) / GATE_SCALES[gate]) for gate in self._gates[site.name])
 
     def _free_scale(self, name: str) -> Tensor:
         return activation_scale(*self._ranges[name], quantizer_of(self._network[name]).scheme)
@@ -164,6 +189,14 @@ class _ActivationScales:
 
 def _multiplies_or_averages(site: Site) -> bool:
     return isinstance(site, MulNode | PoolNode) or (isinstance(site, LookupNode) and site.multiplies)
+
+
+def _free_gates(network: Network, site: Site) -> tuple[str, ...]:
+    """The functions of the gates that read a site, but those that its scale keeps away from ties anyway."""
+    if site.bounds == HARD_SWISH_INPUT:
+        return ()
+    readers = (reader.operation for reader in network.graph.real_readers(site.name))
+    return tuple(each.function for each in readers if isinstance(each, Lookup) and each.function in GATE_SCALES)
 
 
 class _WeightScales:

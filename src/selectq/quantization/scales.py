@@ -21,6 +21,9 @@ TIE_FREE_RESOLUTION = 512
 LARGEST_TIE_FREE_DENOMINATOR = 8191
 """Every product stays at least half of 1 / 8191 of an output level away from a rounding tie."""
 
+LOOKUP_MARGIN = 2.0**-12
+"""How far, in integer steps, a sigmoid of any integer code stays away from a rounding tie: runtimes differ by less."""
+
 UNITS = 256
 """How many units, at least, make up a scale."""
 
@@ -142,3 +145,9 @@ def whole_share(scale: Tensor, length: float, largest: int) -> Tensor:
     while math.gcd(steps, 255) > 1:
         steps -= 1
     return torch.full_like(scale, length / max(steps, 1))
+
+
+def is_near_tie(results: Tensor) -> bool:
+    """Whether one of some positive results, in integer steps, lies near a rounding tie. Above 256 all saturate."""
+    inside = results[results < 256]
+    return bool((inside.frac() - 0.5).abs().lt(LOOKUP_MARGIN).any())

@@ -26,8 +26,8 @@ from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import skew_ranges
 from selectq.params.configs import PtqConfig, Repair
+from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
-from selectq.parity.forms import program_forms, reference_form, simulation_form
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
@@ -130,9 +130,9 @@ def test_integer_program_gives_the_same_answers(tmp_path: Path) -> None:
     checkpoint = QuantizedCheckpoint("some", network, parent.config, CLASSES, scheme, REPAIRS)
     reference, manifest = to_reference(network), describe_program(checkpoint, IMAGE_SIZE)
     write_program(tmp_path / "some.onnx", reference, manifest)
-    programs = program_forms(tmp_path, "some", ("onnx",), reference)
+    programs = program_backends(tmp_path, "some", ("onnx",), reference)
     images = blends(100).numpy()
-    forms = [simulation_form(network), reference_form(reference), *programs]
+    forms = [simulation_backend(network), reference_backend(reference), *programs]
     logits = {form.name: all_logits(form, images, "some") for form in forms}
     pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
     assert pairs["differing_pct"].max() == 0, pairs.to_string()

@@ -1,4 +1,4 @@
-"""Every form of a network, under every scheme, gives the same integers everywhere."""
+"""Every backend of a network, under every scheme, gives the same integers everywhere."""
 
 import dataclasses
 from pathlib import Path
@@ -12,8 +12,8 @@ from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
+from selectq.parity.backends import Backend, program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
-from selectq.parity.forms import Form, program_forms, reference_form, simulation_form
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 
@@ -27,32 +27,32 @@ SCHEMES = [
 """A scale per tensor and per channel, both kinds of range, 8 bits and fewer; not every combination of them."""
 
 
-def forms_of(program: Program, folder: Path, formats: tuple[str, ...]) -> list[Form]:
+def backends_of(program: Program, folder: Path, formats: tuple[str, ...]) -> list[Backend]:
     for ending in formats:
         write_program(folder / f"some.{ending}", program.reference, program.manifest)
-    programs = program_forms(folder, "some", formats, program.reference)
-    return [simulation_form(program.simulation), reference_form(program.reference), *programs]
+    programs = program_backends(folder, "some", formats, program.reference)
+    return [simulation_backend(program.simulation), reference_backend(program.reference), *programs]
 
 
 def assert_all_the_same(chosen: Scheme, folder: Path, formats: tuple[str, ...], expected: list[str]) -> None:
     program, images = program_of(chosen), blends(200).numpy()
-    forms = forms_of(program, folder, formats)
-    assert [form.name for form in forms] == expected
-    logits = {form.name: all_logits(form, images, "some") for form in forms}
+    backends = backends_of(program, folder, formats)
+    assert [backend.name for backend in backends] == expected
+    logits = {backend.name: all_logits(backend, images, "some") for backend in backends}
     pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
     assert pairs["differing_pct"].max() == 0, pairs.to_string()
-    layers = compare_layers("some", program.reference, forms, images[:40])
-    assert len(layers) == 63 * sum(form.stored is not None for form in forms)
+    layers = compare_layers("some", program.reference, backends, images[:40])
+    assert len(layers) == 63 * sum(backend.stored is not None for backend in backends)
     assert layers["steps"].max() == 0, layers[layers["steps"] > 0].to_string()
 
 
 @pytest.mark.parametrize("chosen", SCHEMES)
-def test_all_forms_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
+def test_all_backends_compute_the_same(chosen: Scheme, tmp_path: Path) -> None:
     names = ["simulation", "reference", "onnx_plain", "onnx", "torch_export"]
     assert_all_the_same(chosen, tmp_path, ("onnx", "pt2"), names)
 
 
-@slow  # ExecuTorch takes half a minute for each of two programs
+@slow  # ExecuTorch takes half a minute
 def test_executorch_computes_the_same(tmp_path: Path) -> None:
     chosen = scheme(8, "tensor", 8, symmetric=True)  # scales per channel: test_formats
     assert_all_the_same(chosen, tmp_path, ("pte",), ["simulation", "reference", "executorch"])
@@ -67,11 +67,11 @@ def test_layer_that_puts_out_nothing_is_loaded_everywhere(tmp_path: Path) -> Non
     reference = to_reference(network)
     manifest = describe_program(dataclasses.replace(checkpoint(scheme()), network=network), IMAGE_SIZE)
     program, images = Program(network, reference, manifest, tmp_path), blends(40).numpy()
-    logits = {form.name: form.logits(images) for form in forms_of(program, tmp_path, ("onnx", "pte"))}
+    logits = {backend.name: backend.logits(images) for backend in backends_of(program, tmp_path, ("onnx", "pte"))}
     assert len(logits) == 5
     assert compare_pairs("some", logits, logits["reference"].argmax(1))["differing_pct"].max() == 0
 
 
 def test_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"some\.pt2: no such file"):
-        program_forms(tmp_path, "some", ("pt2",), program_of(scheme()).reference)
+        program_backends(tmp_path, "some", ("pt2",), program_of(scheme()).reference)

@@ -1,0 +1,260 @@
+"""The ONNX graph of a reference network, written node by node.
+
+ONNX Runtime finds an integer operator where a float one stands between dequantize and quantize operators. Nodes that
+only move values move integer codes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
+from selectq.export.reference import UINT8, DequantizeParameters, QuantizeDequantize
+from selectq.graph.nodes import PIXELS, AveragePool, Concat, Conv, MaxPool, Node, Shuffle, Slice
+from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
+from selectq.programs.onnx_runtime import codes_of
+from selectq.quantization.network import (
+    GATE_SHIFT,
+    GATE_SLOPE,
+    AddNode,
+    ConvNode,
+    Layer,
+    LinearNode,
+    LookupNode,
+    MulNode,
+    Network,
+    PoolNode,
+    Site,
+)
+
+INT4_BITS = 4
+CHANNELS_AT_ONCE = 4
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Node name -> the shape of what it puts out, without the batch."""
+
+
+class GraphWriter:
+    """Writes the nodes of a network in order of execution.
+
+    Args:
+        network: the reference form's.
+        shapes: of all nodes, the input included.
+        weight_bits: of every layer; weights of 4 bits or fewer are stored as INT4, two in a byte.
+    """
+
+    def __init__(self, network: Network, shapes: Shapes, weight_bits: Mapping[str, int]) -> None:
+        self._network, self._shapes, self._weight_bits = network, shapes, weight_bits
+        self._nodes: list[NodeProto] = []
+        self._tensors: list[TensorProto] = []
+        self._constants: dict[tuple[Any, ...], str] = {}  # type, shape and content -> name
+        self._codes = {PIXELS: INPUT_NAME}  # node -> the tensor of its integer codes
+        self._values: dict[str, str] = {}  # node -> the same, dequantized
+        self._missing_channels = 0
+
+    def write(self) -> GraphProto:
+        """Input `pixels`, uint8 (batch, 3, H, W); output `logits`, float32 (batch, classes)."""
+        self._missing_channels = self._pad_pixels()
+        for node in self._network.graph.nodes[1:]:
+            module = self._network[node.name]
+            if not isinstance(module, Site):
+                self._codes[node.name] = self._move(node)
+            elif module.stored:
+                self._codes[node.name] = self._store(module, self._compute(module, f"{node.name}.result"))
+            else:
+                self._compute(module, OUTPUT_NAME)
+        last = self._network.graph.output.name
+        if last in self._codes:  # otherwise, logits come from the accumulators
+            self._dequantize(self._codes[last], *self._parameters(last), OUTPUT_NAME)
+        pixels = helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", *self._shapes[PIXELS]])
+        logits = helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *self._shapes[last]])
+        return helper.make_graph(self._nodes, "selectq", [pixels], [logits], self._tensors)
+
+    def _pad_pixels(self) -> int:
+        """Give the images a fourth channel, of zeros, if only convolutions read them; returns how many were missing.
+
+        Zero weights go with it: this changes no result. ONNX Runtime convolves int8 directly where channels come in
+        fours; otherwise it copies patches first, which takes the stem twice the time and the whole program 5 to 10 %.
+        """
+        readers = [reader.operation for reader in self._network.graph.readers[PIXELS]]
+        if not all(isinstance(reader, Conv) and reader.groups == 1 for reader in readers):
+            return 0
+        missing = -self._shapes[PIXELS][0] % CHANNELS_AT_ONCE
+        pads = self._constant([0, 0, 0, 0, 0, missing, 0, 0], np.int64)  # before each of N, C, H, W, then behind
+        inputs = [INPUT_NAME, pads, self._constant(PIXEL_ZERO_POINT, np.uint8)]
+        self._codes[PIXELS] = self._add("Pad", inputs, f"{INPUT_NAME}.padded")
+        return missing
+
+    # --- nodes that compute
+
+    def _compute(self, module: Site, result: str) -> str:
+        """Operators on dequantized inputs; returns the tensor of their result."""
+        values = [self._value(source) for source in module.node.inputs]
+        match module:
+            case ConvNode():
+                return self._add("Conv", [*values, *self._weights(module)], result, **_windows(module))
+            case LinearNode():
+                return self._add("Gemm", [*values, *self._weights(module)], result, transB=1)
+            case PoolNode():
+                return self._average(values, module.operation, result)
+            case LookupNode() if module.multiplies:
+                return self._add("Mul", [*values, self._gate(module)], result)
+        kinds: dict[type[Site], str] = {AddNode: "Add", MulNode: "Mul", LookupNode: "Sigmoid"}
+        return self._add(kinds[type(module)], values, result)
+
+    def _average(self, values: Sequence[str], pool: AveragePool, result: str) -> str:
+        if pool.kernel is None:
+            return self._add("GlobalAveragePool", values, result)
+        return self._add("AveragePool", values, result, kernel_shape=pool.kernel, strides=pool.stride)
+
+    def _gate(self, module: LookupNode) -> str:
+        """What a lookup multiplies its input by, quantized and dequantized."""
+        source, name = module.node.inputs[0], f"{module.name}.gate"
+        if module.function == "silu":
+            result = self._add("Sigmoid", [self._value(source)], f"{name}.result")
+        else:
+            result = self._hard_sigmoid(source, f"{name}.result")
+        assert isinstance(module.gate, QuantizeDequantize)
+        scale, zero_point = self._constants_of(module.gate)
+        codes = self._add("QuantizeLinear", [result, scale, zero_point], codes_of(name))
+        return self._dequantize(codes, scale, zero_point, f"{name}.value")
+
+    def _hard_sigmoid(self, source: str, result: str) -> str:
+        """x / 6 + 1 / 2 by reading x's codes with other parameters; what quantizes it clamps it to [0, 1].
+
+        Only where 1 / 2 is a whole number of steps: otherwise by the operator, which runtimes compute in float.
+        """
+        site = self._network.source(source)
+        stored = _stored(site)
+        shift = GATE_SHIFT / GATE_SLOPE / stored.scale
+        zero_point = stored.zero_point - round(shift)
+        if abs(shift - round(shift)) > 1e-4 or not 0 <= zero_point <= UINT8.quant_max:
+            return self._add("HardSigmoid", [self._value(source)], result, alpha=GATE_SLOPE, beta=GATE_SHIFT)
+        read = self._constant(stored.scale * GATE_SLOPE, np.float32), self._constant(zero_point, np.uint8)
+        return self._dequantize(self._codes[source], *read, result)
+
+    def _store(self, site: Site, result: str) -> str:
+        """Quantize a result; returns the tensor of its codes, clipped where the grid is not all of [0, 255]."""
+        stored, name = _stored(site), codes_of(site.name)
+        if stored.grid == UINT8:
+            return self._add("QuantizeLinear", [result, *self._constants_of(stored)], name)
+        codes = self._add("QuantizeLinear", [result, *self._constants_of(stored)], f"{name}.unclipped")
+        ends = (self._constant(end, np.uint8) for end in (stored.grid.quant_min, stored.grid.quant_max))
+        return self._add("Clip", [codes, *ends], name)
+
+    # --- nodes that move codes
+
+    def _move(self, node: Node) -> str:
+        """Operators on integer codes; returns the tensor that they put out."""
+        codes, name = [self._codes[source] for source in node.inputs], codes_of(node.name)
+        channels, *positions = self._shapes[node.name]
+        match node.operation:
+            case Concat():
+                return self._add("Concat", codes, name, axis=1)
+            case MaxPool(kernel, stride, padding, ceil_mode):
+                windows = {"kernel_shape": kernel, "strides": stride, "pads": padding * 2, "ceil_mode": int(ceil_mode)}
+                return self._add("MaxPool", codes, name, **windows)
+            case Slice(start, stop):
+                ends = (self._constant([index], np.int64) for index in (start, stop, 1))  # the last: the axis
+                return self._add("Slice", [*codes, *ends], name)
+            case Shuffle(groups):
+                grouped = self._reshape(codes[0], [groups, channels // groups, *positions], f"{name}.grouped")
+                turned = self._add("Transpose", [grouped], f"{name}.transposed", perm=[0, 2, 1, 3, 4])
+                return self._reshape(turned, [channels, *positions], name)
+        return self._reshape(codes[0], [channels], name)  # Flatten
+
+    def _reshape(self, codes: str, shape: Sequence[int], name: str) -> str:
+        return self._add("Reshape", [codes, self._constant([-1, *shape], np.int64)], name)
+
+    # --- stored values and parameters
+
+    def _value(self, name: str) -> str:
+        """What a node puts out, as floats."""
+        if name not in self._values:
+            tensor = f"{name}.value"
+            self._values[name] = self._dequantize(self._codes[name], *self._parameters(name), tensor)
+        return self._values[name]
+
+    def _parameters(self, name: str) -> tuple[str, str]:
+        """Scale and zero point of the codes that a node puts out."""
+        site = self._network.source(name)
+        if site is None:
+            return self._constant(PIXEL_SCALE, np.float32), self._constant(PIXEL_ZERO_POINT, np.uint8)
+        return self._constants_of(_stored(site))
+
+    def _constants_of(self, stored: QuantizeDequantize) -> tuple[str, str]:
+        return self._constant(stored.scale, np.float32), self._constant(stored.zero_point, np.uint8)
+
+    def _weights(self, layer: Layer) -> tuple[str, str]:
+        """A layer's weight and bias, as floats.
+
+        Each weight has a zero point of its own: told to be exact on processors without VNNI, ONNX Runtime makes uint8
+        of weights and their zero points, and cannot load a file in which it would do so twice with the same one.
+        """
+        stored = layer.weight_quantizer
+        assert isinstance(stored, DequantizeParameters)
+        weight, bias, scales = f"{layer.name}.weight", f"{layer.name}.bias", _array(stored.weight_scales())
+        zero_point = self._tensor(f"{weight}.zero_point", np.zeros_like(scales, np.int8))
+        weight_inputs = (self._integers(layer), self._tensor(f"{weight}.scale", scales), zero_point)
+        bias_scales = _array(stored.bias_scales())
+        bias_zero_point = self._constant(np.zeros_like(bias_scales), np.int32)
+        bias_inputs = (self._tensor(bias, _array(layer.bias)), self._tensor(f"{bias}.scale", bias_scales))
+        return (
+            self._dequantize(*weight_inputs, f"{weight}.value", axis=0),
+            self._dequantize(*bias_inputs, bias_zero_point, f"{bias}.value", axis=0),
+        )
+
+    def _integers(self, layer: Layer) -> str:
+        """A layer's weight as int8 codes.
+
+        From INT4 they are cast, which runtimes do once, on loading the file. Without the cast, ONNX Runtime would
+        dequantize the weights and convolve in floating point.
+        """
+        name, codes = f"{layer.name}.weight", _array(layer.weight)
+        if layer.node.inputs[0] == PIXELS:
+            codes = np.pad(codes, ((0, 0), (0, self._missing_channels), (0, 0), (0, 0)))
+        if self._weight_bits[layer.name] > INT4_BITS:
+            return self._tensor(name, codes)
+        packed = self._tensor(f"{name}.int4", codes.astype(ml_dtypes.int4))
+        return self._add("Cast", [packed], name, to=TensorProto.INT8)
+
+    # --- the graph as it grows
+
+    def _dequantize(self, codes: str, scale: str, zero_point: str, name: str, **attributes: int) -> str:
+        return self._add("DequantizeLinear", [codes, scale, zero_point], name, **attributes)
+
+    def _add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    def _tensor(self, name: str, array: NDArray[Any]) -> str:
+        self._tensors.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _constant(self, value: Any, dtype: type) -> str:
+        """A tensor that all share who need the same."""
+        array: NDArray[Any] = np.asarray(value, dtype)
+        key = (array.dtype, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self._tensor(f"{array.dtype}.{len(self._constants)}", array)
+        return self._constants[key]
+
+
+def _stored(site: Site | None) -> QuantizeDequantize:
+    assert site is not None and isinstance(site.activation, QuantizeDequantize)
+    return site.activation
+
+
+def _windows(conv: ConvNode) -> dict[str, Any]:
+    kernel = list(conv.weight.shape[2:])
+    return {"kernel_shape": kernel, "strides": conv.stride, "pads": conv.padding * 2, "group": conv.groups}
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(tensor.detach())
+    return array

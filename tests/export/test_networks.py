@@ -1,0 +1,96 @@
+"""Programs of many networks: integer operators alone, and the same integers in every backend."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from exported_networks import NETWORKS, Exported, exported, images
+from small_networks import scheme
+from torch import Tensor, nn
+
+from selectq.errors import UserError
+from selectq.export.formats import write_program
+from selectq.graph.nodes import Operation
+from selectq.parity.compare import all_logits, compare_layers, compare_pairs
+from selectq.programs.onnx_runtime import float_operators, operator_counts
+from selectq.quantization.quantized import Scheme
+
+slow = pytest.mark.slow
+FAST = ("custom", "mobilenet_v3_small", "shufflenet_v2_x1_0", "squeezenet1_1")
+"""Together they have every kind of node."""
+
+CASES = [pytest.param(name, scheme(), id=name, marks=() if name in FAST else slow) for name in NETWORKS]
+CASES += [
+    pytest.param("custom", scheme(granularity="tensor", symmetric=True), id="custom-symmetric"),
+    pytest.param("custom", scheme(4, bits=4), id="custom-w4a4"),
+    pytest.param("mobilenet_v3_small", scheme(4, bits=4, symmetric=True), id="mobilenet_v3_small-w4a4", marks=slow),
+]
+
+
+def assert_same_integers(program: Exported, folder: Path, ending: str, backends: int) -> None:
+    found, pixels = program.backends(folder, (ending,)), images(100, seed=2).numpy()
+    logits = {backend.name: all_logits(backend, pixels, "some") for backend in found}
+    pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
+    assert len(logits) == backends and pairs["flipped_pct"].max() == 0, pairs.to_string()
+    layers = compare_layers("some", program.reference, found, pixels[:10])
+    shown = sum(backend.stored is not None for backend in found)
+    assert shown >= 2 and len(layers) == shown * len(list(program.simulation.sites()))
+    assert layers["steps"].max() == 0, layers[layers["steps"] > 0].to_string()
+
+
+@pytest.mark.parametrize(("name", "chosen"), CASES)
+def test_onnx_is_integer_and_exact(name: str, chosen: Scheme, tmp_path: Path) -> None:
+    program = exported(name, chosen)
+    assert_same_integers(program, tmp_path, "onnx", backends=4)
+    gates, stored_logits = program.lookups("hard_swish"), program.simulation.classifier() is None
+    expected = {"DequantizeLinear": gates + stored_logits, "QuantizeLinear": gates}
+    counts = operator_counts(tmp_path / "some.onnx")
+    assert float_operators(counts) == {kind: count for kind, count in expected.items() if count}
+    assert sum(counts[kind] for kind in ("QLinearConv", "QGemm") if kind in counts) == len(program.manifest.layers)
+
+
+@pytest.mark.parametrize(
+    "name", ["custom", pytest.param("shufflenet_v2_x1_0", marks=slow), pytest.param("squeezenet1_1", marks=slow)]
+)
+def test_pt2_is_exact(name: str, tmp_path: Path) -> None:
+    assert_same_integers(exported(name), tmp_path, "pt2", backends=3)
+
+
+@slow  # ExecuTorch takes a minute
+def test_pte_is_exact(tmp_path: Path) -> None:
+    """With concatenations, maxima and logits that are stored."""
+    assert_same_integers(exported("squeezenet1_1"), tmp_path, "pte", backends=3)
+
+
+def test_every_kind_of_node_is_tested_at_once() -> None:
+    kinds = {type(node.operation) for name in FAST for node in exported(name).simulation.graph.nodes}
+    assert kinds == set(get_args(Operation))
+
+
+def test_lookup_is_refused_for_xnnpack(tmp_path: Path) -> None:
+    program = exported("mobilenet_v3_small")
+    with pytest.raises(UserError, match=r"^formats: pte: features\.0\.2 \(hard_swish\): .* Leave pte out$"):
+        write_program(tmp_path / "some.pte", program.reference, program.manifest)
+
+
+class Shared(nn.Module):
+    """A hard-swish whose input a sum reads, too: 3 is no whole number of steps of its scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.act = nn.Conv2d(3, 8, 3, 2), nn.Hardswish()
+        self.pool, self.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        logits: Tensor = self.classifier(self.pool(self.act(x) + x).flatten(1))
+        return logits
+
+
+def test_hard_swish_on_what_others_read_has_a_gate_in_float_and_is_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, "shared", Shared)
+    assert_same_integers(exported("shared"), tmp_path, "onnx", backends=4)
+    found = float_operators(operator_counts(tmp_path / "some.onnx"))
+    assert found == {"DequantizeLinear": 1, "HardSigmoid": 1, "QuantizeLinear": 1}
