@@ -15,7 +15,7 @@ from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
 from selectq.networks.parent import read_parent
 from selectq.params.load import choose
-from selectq.quantization.repairs.repaired import quantize_repaired
+from selectq.ptq.pipeline import ptq_pipeline
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.evaluate import evaluate
@@ -43,7 +43,7 @@ def main() -> None:
         for estimator, images in product(sweep.estimators, sweep.images):
             calibration = dataclasses.replace(config.calibration, estimator=estimator, images=images)
             changed = dataclasses.replace(config, calibration=calibration)
-            forward = quantized_forward(quantize_repaired(parent, dataset, changed, params.seed), device)
+            forward = quantized_forward(ptq_pipeline(parent, dataset, changed, params.seed), device)
             label = f"{name}, {estimator}, {images} images"
             accuracies = [evaluate(forward, split, label)["top1"] for split in splits]
             rows.append((name, config.weights.granularity, estimator, images, *accuracies))

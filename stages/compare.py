@@ -32,7 +32,7 @@ def main() -> None:
     params = load_params()
     settings = params.statistics
     with only_writer(PAIRED):
-        configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         drop_others(LOGITS, ["fp32", *names])

@@ -17,9 +17,9 @@ from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
 from selectq.networks.parent import read_parent
 from selectq.params.load import choose
+from selectq.ptq.pipeline import equivalent_parent
 from selectq.quantization.post_training import fold_parent
 from selectq.quantization.quantized import read_quantized
-from selectq.quantization.repairs.repaired import equivalent_parent
 from selectq.stage import run
 from selectq.training.device import choose_device
 from selectq.training.simulation import quantized_forward
@@ -41,7 +41,7 @@ def main() -> None:
         test = read_dataset(IMAGES).to(device).test
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         original = read_parent(PARENT, params.range_skew, params.seed)
-        parent = fold_parent(equivalent_parent(original, checkpoint.repairs), device)
+        parent = fold_parent(equivalent_parent(original, checkpoint.algorithms), device)
         require_convolutions(parent, params.drift.inspect)
         quantized = checkpoint.network.to(device)
 

@@ -47,7 +47,7 @@ def main() -> None:
         if not workers.first:
             return
         checkpoint = QuantizedCheckpoint(
-            name, network, parent.config, parent.classes, retraining.scheme, retraining.training.repairs
+            name, network, parent.config, parent.classes, retraining.scheme, retraining.training.algorithms
         )
         write_quantized(checkpoint_path, checkpoint)
         learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]

@@ -38,7 +38,7 @@ def main() -> None:
     params = load_params()
     statistics = params.statistics
     with only_writer(RESULTS):
-        configurations = list_configurations(params.ptq, params.qat, params.qat_training.repairs)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
         for folder in ("simulated", "int8", "parity", "drift", "causes"):
             drop_others(METRICS / folder, [*params.ptq, *params.qat])
         drop_others(METRICS / "learning", ["fp32", *params.qat])

@@ -12,6 +12,8 @@ class UserError(Exception):
 
 
 def with_closest(name: str, known: Iterable[str]) -> str:
-    """For the end of a message that refuses `name`: up to three that are spelt alike, or nothing."""
-    alike = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
-    return f"; closest: {', '.join(alike)}" if alike else ""
+    """For the end of a message that refuses `name`: up to three that begin so or are spelt alike, or nothing."""
+    all_names = list(known)
+    longer = [each for each in all_names if name and each.startswith(name)]
+    alike = list(dict.fromkeys([*longer, *difflib.get_close_matches(name, all_names, n=3, cutoff=0.4)]))
+    return f"; closest: {', '.join(alike[:3])}" if alike else ""

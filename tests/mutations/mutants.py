@@ -282,8 +282,8 @@ _TRAINING = [
         ),
         (
             "QAT begins at another seed's PTQ",
-            "quantize_repaired(parent, dataset, retraining.start, seed)",
-            "quantize_repaired(parent, dataset, retraining.start, seed + 1)",
+            "ptq_pipeline(parent, dataset, retraining.start, seed)",
+            "ptq_pipeline(parent, dataset, retraining.start, seed + 1)",
         ),
         (
             "features are cached for other scopes",
@@ -482,7 +482,11 @@ _QUANTIZATION = [
             "parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))",
             "parameter.requires_grad_(True)",
         ),
-        ("a sum's range is frozen", "producer = producers.get(place.name, place)", "producer = place"),
+        (
+            "a sum's range is frozen",
+            "sources[-1] if isinstance(module.node.operation, Add) else module.node.inputs[0]",
+            "module.node.inputs[0]",
+        ),
     ),
     *_of(
         "quantization",
@@ -493,9 +497,14 @@ _QUANTIZATION = [
     ),
     *_of(
         "range skew",
+        "src/selectq/networks/layers.py",
+        "networks/test_range_skew.py",
+        ("a skew changes the function", "            self.norm.bias.mul_(factors)\n", ""),
+    ),
+    *_of(
+        "range skew",
         "src/selectq/networks/range_skew.py",
         "networks/test_range_skew.py",
-        ("a skew changes the function", "    norm.bias.mul_(factors)\n", ""),
         ("skews ignore their seed", "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)"),
     ),
 ]
@@ -503,8 +512,8 @@ _QUANTIZATION = [
 _ALGORITHMS = [
     *_of(
         "PTQ algorithms",
-        "src/selectq/quantization/repairs/batch_norm.py",
-        "quantization/repairs/test_batch_norm.py",
+        "src/selectq/ptq/batch_norm.py",
+        "ptq/test_batch_norm.py",
         ("re-estimated variances are biased", "correction=min(1, values - 1))", "correction=0)"),
         (
             "a small last batch weighs as much as a full one",
@@ -516,8 +525,8 @@ _ALGORITHMS = [
     ),
     *_of(
         "PTQ algorithms",
-        "src/selectq/quantization/repairs/bias_correction.py",
-        "quantization/repairs/test_bias_correction.py",
+        "src/selectq/ptq/bias_correction.py",
+        "ptq/test_bias_correction.py",
         ("biases are corrected the wrong way", "(wanted - mean.value())", "(mean.value() - wanted)"),
         ("a bias is corrected before it is rounded", "layer.bias.copy_(rounded + (", "layer.bias.copy_(layer.bias + ("),
         (
@@ -528,8 +537,8 @@ _ALGORITHMS = [
     ),
     *_of(
         "PTQ algorithms",
-        "src/selectq/quantization/repairs/equalization.py",
-        "quantization/repairs/test_equalization.py",
+        "src/selectq/ptq/equalization.py",
+        "ptq/test_equalization.py",
         ("no factor has a limit", "limited = (free > limits).any(0)", "limited = (free > 1e30).any(0)"),
         ("ranges are made equal to the first layer's", "common = ranges.log().mean(0).exp()", "common = ranges[0]"),
         (
@@ -540,16 +549,16 @@ _ALGORITHMS = [
     ),
     *_of(
         "PTQ algorithms",
-        "src/selectq/quantization/repairs/dead_channels.py",
-        "quantization/repairs/test_dead_channels.py",
+        "src/selectq/ptq/dead_channels.py",
+        "ptq/test_dead_channels.py",
         ("a dead channel keeps its running mean", "        mean[dead] = 0\n", ""),
         ("channels that put out a constant are alive", " | (NORMAL_WIDTH * output_spread(norm) < one_step)", ""),
         ("nearly all channels are dead", "SMALLEST_SPREAD = 2.0**-8", "SMALLEST_SPREAD = 1.0"),
     ),
     *_of(
         "PTQ algorithms",
-        "src/selectq/quantization/repairs/repaired.py",
-        "quantization/repairs/test_repaired.py",
+        "src/selectq/ptq/pipeline.py",
+        "ptq/test_ptq_pipeline.py",
         (
             "images of the algorithms are another seed's",
             "images = calibration_images(dataset, config.calibration, seed)",
@@ -557,8 +566,10 @@ _ALGORITHMS = [
         ),
         (
             "biases are corrected towards the network of the re-estimated statistics",
-            "correct(fold_parent(reference, device), network,",
-            "correct(fold_parent(dataclasses.replace(reference, model=adapted), device), network,",
+            "state.batches, state.reference = lambda: image_batches(images), state.model\n"
+            "    state.model = copy.deepcopy(state.reference)",
+            "state.batches, state.reference = lambda: image_batches(images), state.model\n"
+            "    state.model = state.reference",
         ),
     ),
 ]

@@ -37,7 +37,7 @@ def test_relu_network_keeps_its_function(sigma: float) -> None:
 
 
 def test_relu6_network_has_nothing_to_skew() -> None:
-    model = random_network(model_config("relu6"), seed=1)
+    model = random_network(model_config("as_is"), seed=1)
     with pytest.raises(UserError, match=r"^range_skew: 1 needs two layers with nothing but a ReLU between them"):
         skew_ranges(model, capture(model), 1.0, seed=7)
 

@@ -11,8 +11,8 @@ from selectq.params.configs import BitWidths, WeightScheme, widths, write_bits
 from selectq.params.load import load_params, read_yaml, validate
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
-REPAIRS = "zero_dead_channels, equalize, reestimate_batchnorm, correct_bias"
-KINDS = "stem, expansion, depthwise, projection, head, classifier, batchnorm"
+ALGORITHMS = "relu6_as_relu, zero_dead_channels, equalize, reestimate_batchnorm, correct_bias"
+KINDS = "stem, expansion, depthwise, projection, dense, pointwise, squeeze_excite, head, classifier, batchnorm"
 
 
 @pytest.fixture
@@ -164,14 +164,14 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "convert: ['tensor', 'channel', 'clf', 'dw', 'dw'] names a configuration twice",
         ),
         (
-            "ptq.tensor.repairs",
+            "ptq.tensor.algorithms",
             ["equalise"],
-            f"ptq.tensor.repairs[0]: 'equalise' is not allowed; allowed: {REPAIRS}",
+            f"ptq.tensor.algorithms[0]: 'equalise' is not allowed; allowed: {ALGORITHMS}",
         ),
         (
-            "ptq.tensor.repairs",
+            "ptq.tensor.algorithms",
             ["equalize", "equalize"],
-            "ptq.tensor.repairs: ['equalize', 'equalize'] names a repair twice",
+            "ptq.tensor.algorithms: ['equalize', 'equalize'] names one twice",
         ),
         (
             "calibration_sweep.names",

@@ -166,7 +166,7 @@ def test_names_are_checked_before_any_work(changes: dict[str, Any], message: str
 def test_skew_of_a_network_that_bounds_everything_is_refused() -> None:
     skewed = dataclasses.replace(COMMITTED, range_skew=1.0)
     with pytest.raises(UserError, match=r"^range_skew: 1 needs"):
-        check_network(build_network(model_config("relu6"), 10), skewed)
+        check_network(build_network(model_config("as_is"), 10), skewed)
 
 
 def changed_params(config: Any, changes: dict[str, Any]) -> Any:
@@ -243,7 +243,7 @@ def training_config(optimizer: str) -> QatTrainingConfig:
         range_averaging=0.3,
         feature_views=2,
         calibration=calibration(),
-        repairs=(),
+        algorithms=(),
         augment=COMMITTED.qat_training.augment,
     )
 

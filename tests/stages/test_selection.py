@@ -19,7 +19,7 @@ from selectq.data.packed import Dataset, Split, write_dataset
 
 ALGORITHMS = ["zero_dead_channels", "equalize", "reestimate_batchnorm", "correct_bias"]
 CHANGES = {
-    "ptq": {"channel": {"repairs": ALGORITHMS}},
+    "ptq": {"channel": {"algorithms": ALGORITHMS}},
     "calibration_sweep": {"names": ["channel"], "images": [24], "estimators": ["minmax"]},
 }
 FP32, CHOSEN_BY = "metrics/fp32.json", "metrics/calibration/channel.csv"

@@ -284,6 +284,42 @@ def test_parameters_that_cannot_work_are_refused_before_any_work(
     assert workspace.outputs() == {}
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"qat": {"dw": {"scope": ["features.99"]}}},
+            "qat.dw.scope: 'features.99' names no layer of MobileNetV2; it has",
+        ),
+        (
+            {"ptq": {"tensor": {"weights": {"bits": {"all": 8, "dense": 4}}}}},
+            "ptq.tensor.weights.bits: 'dense' names no",
+        ),
+        (
+            {"drift": {"inspect": ["features.14"]}},
+            "drift.inspect: 'features.14' is no convolution; closest: features.14.",
+        ),
+    ],
+)
+def test_layers_that_the_network_has_not_are_refused_by_the_check(
+    changes: dict[str, Any], message: str, workspace: Workspace
+) -> None:
+    assert workspace.write(changes).refusal("check").startswith(message)
+
+
+def test_cost_of_relu_for_relu6_is_reported(workspace: Workspace) -> None:
+    algorithms = ["relu6_as_relu", "equalize"]
+    changes = {"model": {"activation": "as_is"}, "range_skew": 0.0, "ptq": {"tensor": {"algorithms": algorithms}}}
+    workspace.write(changes).run("finetune_fp32")
+    workspace.run("ptq", "--name", "tensor")
+    workspace.run("ptq", "--name", "channel")
+    found = metrics(workspace, "simulated/tensor.json")
+    before, after = found["fp32_validation_top1"], found["fp32_relu_validation_top1"]
+    assert before == metrics(workspace, "fp32.json")["validation_top1"]
+    assert found["fp32_relu6_as_relu_cost"] == pytest.approx(before - after, abs=1e-3)
+    assert "fp32_validation_top1" not in metrics(workspace, "simulated/channel.json")
+
+
 def test_missing_images_are_refused(workspace: Workspace) -> None:
     (workspace.folder / "data/images.safetensors").unlink()
     assert "data/images.safetensors: no packed images" in workspace.refusal("finetune_fp32")

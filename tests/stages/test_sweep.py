@@ -13,7 +13,7 @@ from workspaces import CHECKOUT, Workspace
 
 from selectq.data.packed import Split
 from selectq.params.configs import PtqConfig
-from selectq.quantization.repairs import repaired
+from selectq.ptq import pipeline
 from selectq.training import evaluate
 
 SWEEP = {"names": ["channel"], "estimators": ["minmax", "mse"], "images": [8, 24], "evaluation_images": 5}
@@ -35,7 +35,7 @@ def test_everything_named_is_quantized_and_measured_on_both_splits(
         measured.append(len(split))
         return {"top1": len(measured) / 100}
 
-    monkeypatch.setattr(repaired, "quantize_repaired", tell)
+    monkeypatch.setattr(pipeline, "ptq_pipeline", tell)
     monkeypatch.setattr(evaluate, "evaluate", measure)
     monkeypatch.chdir(workspace.folder)
     monkeypatch.setattr(sys, "argv", ["calibration", "--name", "channel"])

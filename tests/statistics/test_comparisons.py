@@ -11,7 +11,6 @@ from selectq.params.configs import (
     CalibrationConfig,
     PtqConfig,
     QatConfig,
-    Repair,
     StatisticsConfig,
     WeightScheme,
 )
@@ -24,7 +23,7 @@ from selectq.tables.configurations import Configuration, list_configurations
 SETTINGS = StatisticsConfig(
     confidence=0.95, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
 )
-Algorithms = tuple[Repair, ...]
+Algorithms = tuple[str, ...]
 CALIBRATION = CalibrationConfig("train", 128, "minmax", 99.99, 0.1)
 
 

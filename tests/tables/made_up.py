@@ -65,7 +65,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
             "weights": {"bits": 8, "granularity": granularity},
             "activations": asymmetric,
             "calibration": calibration,
-            "repairs": [],
+            "algorithms": [],
         }
         for granularity in ("tensor", "channel")
     }

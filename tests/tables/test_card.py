@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import made_up
 import numpy as np
@@ -20,7 +20,8 @@ from PIL import Image
 from selectq.errors import UserError
 from selectq.export import executorch_program
 from selectq.files import sha256
-from selectq.params.configs import CalibrationConfig, Params, PtqConfig, Repair, WeightScheme
+from selectq.params.algorithms import OWN
+from selectq.params.configs import CalibrationConfig, Params, PtqConfig, WeightScheme
 from selectq.tables import card as card_module
 from selectq.tables.card import Card, interval, render_card
 from selectq.tables.evidence import read_program_evidence
@@ -246,14 +247,14 @@ def test_recipe_of_a_calibrated_model(shipped: Path, params: Params) -> None:
 
 def test_recipe_of_a_repaired_model(shipped: Path, params: Params) -> None:
     card = card_of(shipped, params, "channel")
-    config = dataclasses.replace(params.ptq["channel"], repairs=("correct_bias", "zero_dead_channels"))
+    config = dataclasses.replace(params.ptq["channel"], algorithms=("correct_bias", "zero_dead_channels"))
     text = sections(render_card(dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, config=config))))
     constant, mean = "the weights of channels that put out a constant set to 0", "biases corrected by the mean error"
     assert f"PTQ algorithms: {constant}; {mean} of each channel." in text["Recipe"]
 
 
 def test_every_repair_has_its_words() -> None:
-    assert tuple(ALGORITHMS) == get_args(Repair)
+    assert tuple(ALGORITHMS) == OWN
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def few_bits(recipe: Recipe) -> PtqConfig:
         weights=dataclasses.replace(config.weights, bits=4, granularity="tensor"),
         activations=dataclasses.replace(config.activations, bits=6, symmetric=True),
         calibration=CalibrationConfig("train", 10, "minmax", 99.9, 0.1),
-        repairs=(),
+        algorithms=(),
     )
 
 

@@ -58,7 +58,7 @@ def test_many_modules_are_counted_for_readers(scope: tuple[str, ...], text: str)
 
 def test_repaired_ptq_is_another_experiment_than_the_plain_one(params: Params) -> None:
     plain = params.ptq["tensor"]
-    repaired = dataclasses.replace(plain, repairs=("correct_bias", "equalize"))
+    repaired = dataclasses.replace(plain, algorithms=("correct_bias", "equalize"))
     experiments = [each.experiment for each in list_configurations({"plain": plain, "repaired": repaired}, {}, ())]
     assert [experiment.scope for experiment in experiments] == ["none", "none; equalize + correct_bias"]
     assert [read_paper().beside(experiment).int8_top1 for experiment in experiments] == [44.18, None]
@@ -69,7 +69,7 @@ def test_no_configurations(params: Params) -> None:
     assert [each.name for each in list_configurations(params.ptq, {}, ())] == ["tensor", "channel"]
 
 
-def test_repairs_before_retraining_are_part_of_the_experiment(params: Params) -> None:
+def test_algorithms_before_retraining_are_part_of_the_experiment(params: Params) -> None:
     (each,) = list_configurations({}, {"dwpw_asym": params.qat["dwpw_asym"]}, ("correct_bias", "equalize"))
     assert each.experiment.scope == "depthwise + projection + classifier; equalize + correct_bias"
     assert read_paper().beside(each.experiment).int8_top1 is None

@@ -16,10 +16,10 @@ from small_networks import (
 )
 from torch import nn
 
-from selectq.params.configs import QatTrainingConfig, Repair
+from selectq.params.configs import QatTrainingConfig
+from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import ActivationQuantizer
-from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.training.parallel import ALONE
 from selectq.training.qat import RangeFollower, Retraining, build_optimizer, retrain
 
@@ -73,7 +73,7 @@ def test_ranges_behind_frozen_layers_stay() -> None:
     retraining = Retraining(dataclasses.replace(committed_params().qat["dw"], epochs=1), shared, seed=0)
     dataset = coloured_dataset()
     network, _ = retrain(retraining, trained(), dataset, Unsaved(), ALONE)
-    start = quantize_repaired(trained(), dataset, retraining.start, seed=0)
+    start = ptq_pipeline(trained(), dataset, retraining.start, seed=0)
     moved = {
         place.kind
         for place, before in zip(network.sites(), start.sites(), strict=True)
@@ -82,14 +82,14 @@ def test_ranges_behind_frozen_layers_stay() -> None:
     assert moved == {"depthwise"}
 
 
-@pytest.mark.parametrize("repairs", [(), ("equalize", "correct_bias")])
-def test_retraining_starts_behind_its_repairs(repairs: tuple[Repair, ...]) -> None:
-    shared = dataclasses.replace(training("adam"), batch_size=8, calibration=calibration(), repairs=repairs)
+@pytest.mark.parametrize("algorithms", [(), ("equalize", "correct_bias")])
+def test_retraining_starts_behind_its_algorithms(algorithms: tuple[str, ...]) -> None:
+    shared = dataclasses.replace(training("adam"), batch_size=8, calibration=calibration(), algorithms=algorithms)
     still = dataclasses.replace(shared, range_epochs=0.0, weight_decay=0.0)
     config = dataclasses.replace(committed_params().qat["dw"], epochs=1, lr=0.0)
     retraining = Retraining(config, still, seed=0)
     dataset = coloured_dataset(train=30)  # more than are calibrated on
     network, _ = retrain(retraining, trained(), dataset, Unsaved(), ALONE)
-    assert same_tensors(network, quantize_repaired(trained(), dataset, retraining.start, seed=0))
+    assert same_tensors(network, ptq_pipeline(trained(), dataset, retraining.start, seed=0))
     plain = quantize(trained(), dataset, shared.calibration, retraining.scheme, seed=0)
-    assert same_tensors(network, plain) == (not repairs)
+    assert same_tensors(network, plain) == (not algorithms)

@@ -12,7 +12,7 @@ from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
 from selectq.graph.nodes import Graph
 from selectq.params.configs import ActivationScheme, AuditConfig, CalibrationConfig
-from selectq.quantization.repairs.dead_channels import zero_dead_channels
+from selectq.ptq.dead_channels import zero_dead_channels
 
 Preparation = Callable[[Tensor], Tensor]
 """uint8 images (N, 3, H, W) to float ones, which the network is shown."""

@@ -161,7 +161,7 @@ class Measured:
         """The post-training (PTQ) algorithms, without training or before it."""
         name, params = self.name(config), self.params
         settings = params["qat_training"] if name in params["qat"] else params["ptq"][name]
-        return list(settings["repairs"])
+        return list(settings["repairs" if "repairs" in settings else "algorithms"])  # as earlier runs call them
 
     def scope(self, config: str) -> list[str]:
         """The layer kinds and modules that a configuration retrains."""

@@ -37,7 +37,7 @@ def build_network(config: ModelConfig, classes: int) -> nn.Module:
         network = _of_torchvision(name, config.arguments, classes)
     remove_strides(network, config.strides_removed)
     if config.activation == "relu":
-        _replace_relu6(network)
+        replace_relu6(network)
     return network
 
 
@@ -132,9 +132,10 @@ def _imported(path: Path) -> Any:
     return module
 
 
-def _replace_relu6(module: nn.Module) -> None:
+def replace_relu6(module: nn.Module) -> None:
+    """Put a ReLU in the place of every ReLU6 below a module."""
     for name, child in module.named_children():
         if isinstance(child, nn.ReLU6):
             setattr(module, name, nn.ReLU(inplace=True))
         else:
-            _replace_relu6(child)
+            replace_relu6(child)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from selectq.errors import UserError
+from selectq.params.algorithms import known_algorithms
 from selectq.params.fields import Between, Config
 
 Count = Annotated[int, Between(1, 10**9)]
@@ -16,9 +17,6 @@ Bits = Annotated[int, Between(2, 8)]
 
 Estimator = Literal["minmax", "moving_average", "percentile", "mse"]
 """How a range is estimated from calibration images; see `selectq.quantization.range_estimation`."""
-
-Repair = Literal["zero_dead_channels", "equalize", "reestimate_batchnorm", "correct_bias"]
-"""What makes quantization after training lose less, without training; see `selectq.quantization.repairs`."""
 
 LAYER_KINDS = (
     "stem",
@@ -282,26 +280,30 @@ class CalibrationConfig(Config):
     averaging: Share
 
 
-def _check_each_once(repairs: tuple[Repair, ...]) -> None:
-    if len(set(repairs)) != len(repairs):
-        raise UserError(f"repairs: {list(repairs)} names a repair twice")
+def _check_algorithms(algorithms: tuple[str, ...]) -> None:
+    for index, name in enumerate(algorithms):
+        if name not in known_algorithms():
+            allowed = ", ".join(known_algorithms())
+            raise UserError(f"algorithms[{index}]: {name!r} is not allowed; allowed: {allowed}")
+    if len(set(algorithms)) != len(algorithms):
+        raise UserError(f"algorithms: {list(algorithms)} names one twice")
 
 
 @dataclass(frozen=True)
 class PtqConfig(Config):
-    """One post-training quantization: scheme, calibration, and what repairs the network without training.
+    """One post-training quantization (PTQ): scheme, calibration and algorithms.
 
-    Repairs are always made in the order in which `Repair` names them, whatever the order here.
+    Algorithms always act in their own order, whatever the order here; see `selectq.ptq`.
     """
 
     weights: WeightScheme
     activations: ActivationScheme
     calibration: CalibrationConfig
-    repairs: tuple[Repair, ...]
+    algorithms: tuple[str, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_each_once(self.repairs)
+        _check_algorithms(self.algorithms)
 
 
 @dataclass(frozen=True)
@@ -323,7 +325,7 @@ class QatTrainingConfig(Config):
 
     In-scope activation ranges follow the data, by moving average, for the first `range_epochs`. Where only the
     classifier learns, its inputs are computed once, for `feature_views` augmented views of every image, shown in turns.
-    `repairs` are made before the retraining, as those of `PtqConfig`.
+    `algorithms` act before the retraining, as those of `PtqConfig`.
     """
 
     batch_size: Count
@@ -335,12 +337,12 @@ class QatTrainingConfig(Config):
     range_averaging: Share
     feature_views: Count
     calibration: CalibrationConfig
-    repairs: tuple[Repair, ...]
+    algorithms: tuple[str, ...]
     augment: AugmentConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_each_once(self.repairs)
+        _check_algorithms(self.algorithms)
 
 
 @dataclass(frozen=True)

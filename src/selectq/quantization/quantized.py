@@ -1,7 +1,7 @@
 """The fake-quantized network: built from the float form, written and read as a checkpoint."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
+from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
@@ -30,7 +31,7 @@ class Scheme:
 class QuantizedCheckpoint:
     """A fake-quantized network in evaluation mode, with what is needed to rebuild it.
 
-    `repairs` are those that its FP32 parent went through.
+    `algorithms` are the PTQ algorithms, without training or before it.
     """
 
     name: str
@@ -38,7 +39,7 @@ class QuantizedCheckpoint:
     config: ModelConfig
     classes: tuple[str, ...]
     scheme: Scheme
-    repairs: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
 
 
 def insert_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:
@@ -67,7 +68,7 @@ def describe(checkpoint: QuantizedCheckpoint) -> dict[str, Any]:
         "model": dataclasses.asdict(checkpoint.config),
         "classes": checkpoint.classes,
         "scheme": dataclasses.asdict(checkpoint.scheme),
-        "repairs": checkpoint.repairs,
+        "algorithms": checkpoint.algorithms,
     }
 
 
@@ -88,12 +89,13 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         weights = WeightScheme.from_mapping(metadata["scheme"]["weights"], "weights")
         activations = ActivationScheme.from_mapping(metadata["scheme"]["activations"], "activations")
         scheme, classes = Scheme(weights, activations), tuple(metadata["classes"])
-        repairs = tuple(metadata["repairs"])
-        network = fold(build_network(config, len(classes)))
+        algorithms = tuple(metadata["algorithms"])
+        built = replace(config, activation="relu") if RELU6_AS_RELU in algorithms else config
+        network = fold(build_network(built, len(classes)))
         zero = torch.zeros(())
         put_quantizers(network, scheme, {site.name: (zero, zero) for site in network.sites()})
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold a quantized network ({str(error).splitlines()[0]})") from None
     network.to(memory_format=torch.channels_last)
-    return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme, repairs)
+    return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme, algorithms)

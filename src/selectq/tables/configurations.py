@@ -2,22 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from selectq.params.algorithms import in_order
 from selectq.params.configs import (
     LAYER_KINDS,
     PtqConfig,
     QatConfig,
-    Repair,
     write_bits,
 )
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What tells two configurations apart: the layers retrained, or repaired without, and how numbers become integers.
+    """What tells two configurations apart: what is retrained, the PTQ algorithms, and how numbers become integers.
 
-    The paper repairs nothing, so its figures belong beside the plain ones alone. Bits are as `write_bits` has them.
+    The paper uses no such algorithms: its figures belong beside the plain ones alone. Bits are as `write_bits` has.
     """
 
     scope: str
@@ -45,19 +45,19 @@ class Configuration:
     experiment: Experiment
     epochs: int
     scope: tuple[str, ...]
-    algorithms: tuple[Repair, ...]
+    algorithms: tuple[str, ...]
 
 
 def list_configurations(
-    ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig], before_qat: Iterable[Repair]
+    ptq: Mapping[str, PtqConfig], qat: Mapping[str, QatConfig], before_qat: Iterable[str]
 ) -> list[Configuration]:
     """Every configuration: post-training quantization, then QAT, each in the order of the parameters.
 
-    `before_qat` are the repairs that every retraining starts behind.
+    `before_qat` are the PTQ algorithms that every retraining starts behind.
     """
     first = tuple(before_qat)
     calibrated = [
-        Configuration(name, "ptq", _experiment((), config.repairs, config), 0, (), config.repairs)
+        Configuration(name, "ptq", _experiment((), config.algorithms, config), 0, (), config.algorithms)
         for name, config in ptq.items()
     ]
     retrained = [
@@ -76,13 +76,14 @@ def write_scope(scope: Iterable[str]) -> str:
     return " + ".join(kinds + sorted(entries - set(kinds)))
 
 
-def write_repairs(scope: str, repairs: Iterable[str]) -> str:
-    """A scope (`none` where nothing is retrained) with the repairs in the order in which they act."""
-    made = [name for name in get_args(Repair) if name in set(repairs)]
-    return f"{scope}; {' + '.join(made)}" if made else scope
+def with_algorithms(scope: str, algorithms: Iterable[str]) -> str:
+    """A scope (`none` where nothing is retrained) with the PTQ algorithms in the order in which they act."""
+    applied = in_order(algorithms)
+    return f"{scope}; {' + '.join(applied)}" if applied else scope
 
 
-ALGORITHMS: dict[Repair, str] = {
+ALGORITHMS: dict[str, str] = {
+    "relu6_as_relu": "ReLU for ReLU6",
     "zero_dead_channels": "zeroed dead channels",
     "equalize": "equalization",
     "reestimate_batchnorm": "batch-norm re-estimation",
@@ -91,10 +92,9 @@ ALGORITHMS: dict[Repair, str] = {
 """The post-training (PTQ) algorithms as readers know them, in the order in which they act."""
 
 
-def write_algorithms(algorithms: Iterable[Repair]) -> str:
+def write_algorithms(algorithms: Iterable[str]) -> str:
     """PTQ algorithms in words, in the order in which they act."""
-    applied = set(algorithms)
-    return ", ".join(words for name, words in ALGORITHMS.items() if name in applied)
+    return ", ".join(ALGORITHMS.get(name, name.replace("_", " ")) for name in in_order(algorithms))
 
 
 MOST_MODULES = 3
@@ -112,10 +112,10 @@ def shorten_scope(text: str) -> str:
     return " + ".join([f"{len(names)} layers", *others]) + semicolon + algorithms
 
 
-def _experiment(scope: tuple[str, ...], repairs: Iterable[Repair], config: PtqConfig | QatConfig) -> Experiment:
+def _experiment(scope: tuple[str, ...], algorithms: Iterable[str], config: PtqConfig | QatConfig) -> Experiment:
     weights, activations = config.weights, config.activations
     return Experiment(
-        scope=write_repairs(write_scope(scope) or "none", repairs),
+        scope=with_algorithms(write_scope(scope) or "none", algorithms),
         weight_bits=write_bits(weights.bits),
         weight_granularity=weights.granularity,
         activation_bits=write_bits(activations.bits),

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from selectq.params.algorithms import in_order
 from selectq.params.configs import (
     CalibrationConfig,
     DataConfig,
@@ -11,7 +12,6 @@ from selectq.params.configs import (
     PtqConfig,
     QatConfig,
     QatTrainingConfig,
-    Repair,
     widths,
     write_bits,
 )
@@ -20,9 +20,10 @@ from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
 ACTIVATIONS = {"relu": "ReLU in place of ReLU6", "as_is": "its own activation functions"}
-ALGORITHMS: dict[Repair, str] = {
+ALGORITHMS: dict[str, str] = {
+    "relu6_as_relu": "ReLU in place of ReLU6",
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",
-    "equalize": "channel ranges equalized across the layers of each block",
+    "equalize": "channel ranges equalized across the layers that they pass through",
     "reestimate_batchnorm": "batch-norm statistics measured again behind the rounded weights",
     "correct_bias": "biases corrected by the mean error of each channel",
 }
@@ -125,14 +126,14 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     if isinstance(config, PtqConfig):
         return {
             "Calibration": _calibration(config.calibration),
-            **_algorithms(config.repairs),
+            **_algorithms(config.algorithms),
             "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
         }
     training = recipe.qat_training
     share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
     return {
         "Calibration": _calibration(training.calibration),
-        **_algorithms(training.repairs),
+        **_algorithms(training.algorithms),
         "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
@@ -140,7 +141,7 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
 
 
 def _algorithms(chosen: Collection[str]) -> dict[str, str]:
-    applied = [words for name, words in ALGORITHMS.items() if name in chosen]
+    applied = [ALGORITHMS.get(name, name.replace("_", " ")) for name in in_order(chosen)]
     return {"PTQ algorithms": "; ".join(applied)} if applied else {}
 
 

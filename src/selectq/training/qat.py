@@ -9,10 +9,10 @@ from torch import nn
 from selectq.data.packed import Dataset, Split
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
+from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.network import Layer, Network
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer, follow
-from selectq.quantization.repairs.repaired import quantize_repaired
 from selectq.quantization.scale_assignment import ScaleAssignment
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews
@@ -42,20 +42,21 @@ class Retraining:
     @property
     def start(self) -> PtqConfig:
         """The quantization after training that the retraining starts from."""
-        return PtqConfig(self.config.weights, self.config.activations, self.training.calibration, self.training.repairs)
+        config, training = self.config, self.training
+        return PtqConfig(config.weights, config.activations, training.calibration, training.algorithms)
 
 
 def retrain(
     retraining: Retraining, parent: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
 ) -> tuple[Network, list[Row]]:
-    """Quantize `parent`, repair it and retrain the layers in scope, on the data set's device; network and history.
+    """Quantize `parent` and retrain the layers in scope, on the data set's device; the network and its history.
 
     Raises:
         UserError: a parameter does not fit the network or the images, or the loss is no longer a number.
     """
     config, training, seed = retraining.config, retraining.training, retraining.seed
     scope = parameters_in_scope(parent.model, config.scope)
-    network = quantize_repaired(parent, dataset, retraining.start, seed)
+    network = ptq_pipeline(parent, dataset, retraining.start, seed)
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)

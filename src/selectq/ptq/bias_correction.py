@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from selectq.graph.nodes import PIXELS, Graph
+from selectq.ptq.registry import PtqState, When, register
 from selectq.quantization.network import Block, Layer, Network
+from selectq.quantization.post_training import fold_model
 from selectq.quantization.scale_assignment import ScaleAssignment
 
 
@@ -31,10 +33,10 @@ def correct_bias(float_network: Network, quantized: Network, batches: Sequence[T
         for layer in (quantized[name] for name in block.nodes if graph[name].is_layer):
             _correct(layer, (quantized.compute(layer.node.inputs[0], given) for given in live), wanted[layer.name])
             assignment.assign()
-        outputs = _read_later(graph, block)
-        live = [{**given, **{name: quantized.compute(name, given) for name in outputs}} for given in live]
+        outputs, needed = _read_later(graph, block), _still_needed(graph, block)
         for given in live:
-            for name in given.keys() - _still_needed(graph, block):
+            given |= {name: quantized.compute(name, given) for name in outputs}
+            for name in given.keys() - needed:
                 del given[name]
 
 
@@ -94,3 +96,19 @@ class ChannelMean:
         """(C,)."""
         assert isinstance(self._sum, Tensor), "nothing was added"
         return self._sum / self._count
+
+
+class CorrectBias:
+    """See `correct_bias`."""
+
+    name = "correct_bias"
+    when: When = "after"
+
+    def apply(self, state: PtqState) -> None:
+        """Change the biases of the quantized network."""
+        device = next(state.quantized.parameters()).device
+        reference = fold_model(state.reference, state.graph, device)
+        correct_bias(reference, state.quantized, list(state.batches()))
+
+
+register(CorrectBias())

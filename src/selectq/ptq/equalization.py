@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from selectq.graph.chains import chains
 from selectq.graph.nodes import Graph
 from selectq.networks.layers import FloatLayer, float_layer, output_spread, rescale_channels
+from selectq.ptq.registry import PtqState, When, register
 
 LARGEST_OUTPUT = 8
 """The limit of a channel's output, in outputs of the median channel; in trained networks all stay below 3."""
@@ -121,3 +122,17 @@ def channel_ranges(layers: Sequence[FloatLayer]) -> Tensor:
     The last layer reads the channels; the others put them out.
     """
     return torch.stack([*(layer.output_ranges() for layer in layers[:-1]), layers[-1].input_ranges()])
+
+
+class Equalize:
+    """See `equalize`."""
+
+    name = "equalize"
+    when: When = "fp32"
+
+    def apply(self, state: PtqState) -> None:
+        """Change the FP32 network."""
+        equalize(state.model, state.graph)
+
+
+register(Equalize())

@@ -12,10 +12,10 @@ from selectq.data.augment import normalise
 from selectq.graph.capture import capture
 from selectq.networks.layers import FloatLayer, normalised_convolutions, running_statistics
 from selectq.params.configs import BitWidths, WeightScheme
+from selectq.ptq.batch_norm import reestimate_batch_norm, rounded_weight
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
-from selectq.quantization.repairs.batch_norm import reestimate_batch_norm, rounded_weight
 from selectq.quantization.scales import weight_scale
 
 IMAGES = normalise(coloured_noise(96, 3).images)

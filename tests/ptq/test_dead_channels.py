@@ -8,9 +8,9 @@ from torchvision.models import MobileNetV2
 
 from selectq.graph.capture import capture
 from selectq.networks.layers import normalised_convolutions, running_statistics
+from selectq.ptq.dead_channels import constant_channels, dead_channels, zero_dead_channels
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
-from selectq.quantization.repairs.dead_channels import constant_channels, dead_channels, zero_dead_channels
 
 BLOCK, CHANNEL = 3, 5
 LAYER = f"features.{BLOCK}.conv.1.0"

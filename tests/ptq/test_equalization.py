@@ -13,9 +13,9 @@ from selectq.graph.capture import capture
 from selectq.graph.chains import chains
 from selectq.networks.layers import FloatLayer, float_layer
 from selectq.networks.range_skew import skew_ranges
+from selectq.ptq.equalization import LARGEST_OUTPUT, channel_outputs, equalize
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
 from selectq.quantization.folding import fold
-from selectq.quantization.repairs.equalization import LARGEST_OUTPUT, channel_outputs, equalize
 from selectq.quantization.scales import weight_scale
 
 # the largest number of channels of any layer decides the time that these take
@@ -111,9 +111,9 @@ def test_bias_without_batch_norm_is_not_blown_up() -> None:
 
 
 def test_relu6_network_stays_as_it_is() -> None:
-    model = random_network(model_config("relu6"), seed=1)
+    model = random_network(model_config("as_is"), seed=1)
     equalize(model, capture(model))
-    assert same_tensors(model, random_network(model_config("relu6"), seed=1))
+    assert same_tensors(model, random_network(model_config("as_is"), seed=1))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])

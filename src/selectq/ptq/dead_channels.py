@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selectq.graph.nodes import Graph
 from selectq.networks.layers import normalised_convolutions, output_spread, running_statistics
+from selectq.ptq.registry import PtqState, When, register
 
 SMALLEST_SPREAD = 2.0**-8
 """The smallest standard deviation of a living channel's output, in gammas: one step if 8 bits covered one gamma."""
@@ -51,3 +52,17 @@ def constant_channels(variance: Tensor, eps: float) -> Tensor:
     """
     spread = torch.sqrt(variance.double() / (variance.double() + eps))
     return spread < SMALLEST_SPREAD
+
+
+class ZeroDeadChannels:
+    """See `zero_dead_channels`."""
+
+    name = "zero_dead_channels"
+    when: When = "fp32"
+
+    def apply(self, state: PtqState) -> None:
+        """Change the FP32 network."""
+        zero_dead_channels(state.model, state.graph)
+
+
+register(ZeroDeadChannels())

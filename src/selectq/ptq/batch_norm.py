@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from selectq.graph.nodes import Graph
 from selectq.networks.layers import FloatLayer, float_layer, normalised_convolutions, running_statistics
 from selectq.params.configs import WeightScheme
+from selectq.ptq.dead_channels import constant_channels
+from selectq.ptq.registry import PtqState, When, register
 from selectq.quantization.fake_quantize import fake_quantize, weight_grid
-from selectq.quantization.repairs.dead_channels import constant_channels
 from selectq.quantization.scales import weight_scale
 
 
@@ -86,3 +87,17 @@ class Measured:
         constant = constant_channels(variance, norm.eps)
         for running, new in zip(running_statistics(norm), (mean, variance), strict=True):
             running.copy_(torch.where(constant, running, new))
+
+
+class ReestimateBatchNorm:
+    """See `reestimate_batch_norm`."""
+
+    name = "reestimate_batchnorm"
+    when: When = "before"
+
+    def apply(self, state: PtqState) -> None:
+        """Change the statistics of the FP32 network."""
+        reestimate_batch_norm(state.model, state.graph, state.scheme.weights, state.batches())
+
+
+register(ReestimateBatchNorm())

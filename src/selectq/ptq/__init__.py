@@ -1,0 +1,1 @@
+"""Post-training quantization as a pipeline of algorithms: a file for each, chosen by name."""

@@ -1,0 +1,60 @@
+"""Post-training quantization: its algorithms in their order, with calibration and quantization among them."""
+
+import copy
+import dataclasses
+from collections.abc import Collection, Iterable
+
+from torch import nn
+
+from selectq.data.augment import image_batches
+from selectq.data.packed import Dataset
+from selectq.graph.capture import capture
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.params.configs import PtqConfig
+from selectq.ptq.registry import PtqAlgorithm, PtqState, find
+from selectq.quantization.network import Network
+from selectq.quantization.post_training import calibration_images, fold_model, quantize_network
+from selectq.quantization.quantized import Scheme
+from selectq.quantization.scopes import require_kinds
+
+
+def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> Network:
+    """The FP32 network after post-training quantization, in evaluation mode on the data set's device.
+
+    Raises:
+        UserError: an algorithm is not known, more calibration images are asked for than the split holds, or bits for a
+            kind that is not there.
+    """
+    algorithms, device = find(config.algorithms), dataset.train.device
+    images = calibration_images(dataset, config.calibration, seed)
+    state = _on_fp32(parent.model, algorithms)
+    state.scheme = Scheme(config.weights, config.activations)
+    require_kinds(state.graph, state.scheme)
+    state.batches, state.reference = lambda: image_batches(images), state.model
+    state.model = copy.deepcopy(state.reference).to(device)
+    _apply(algorithms, "before", state)
+    network = fold_model(state.model, state.graph, device)
+    state.quantized = quantize_network(network, dataset, config.calibration, state.scheme, seed)
+    _apply(algorithms, "after", state)
+    return state.quantized
+
+
+def equivalent_parent(parent: Fp32Checkpoint, algorithms: Collection[str]) -> Fp32Checkpoint:
+    """The FP32 network after the algorithms that run on it: what each quantized layer is compared with.
+
+    Raises:
+        UserError: an algorithm is not known.
+    """
+    return dataclasses.replace(parent, model=_on_fp32(parent.model, find(algorithms)).model)
+
+
+def _on_fp32(model: nn.Module, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
+    state = PtqState(copy.deepcopy(model), capture(model))
+    _apply(algorithms, "fp32", state)
+    return state
+
+
+def _apply(algorithms: Iterable[PtqAlgorithm], when: str, state: PtqState) -> None:
+    for algorithm in algorithms:
+        if algorithm.when == when:
+            algorithm.apply(state)

@@ -1,0 +1,94 @@
+"""What a PTQ algorithm is, and where the pipeline finds it by its name."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from selectq.errors import UserError
+from selectq.graph.nodes import Graph
+from selectq.params.algorithms import OWN, in_order, known_algorithms, offered, registered
+from selectq.quantization.network import Network
+from selectq.quantization.quantized import Scheme
+
+When = Literal["fp32", "before", "after"]
+"""On the FP32 network, whose function stays, so that quantized layers are compared with what comes out; on what is
+about to be quantized; on the quantized network."""
+
+
+@dataclass(repr=False)
+class PtqState:
+    """What the algorithms of a pipeline read and change in place.
+
+    Attributes:
+        model: the FP32 network, in evaluation mode; a copy.
+        graph: of the model.
+        scheme: how numbers become integers; from `before` on.
+        batches: gives the calibration images, float (B, 3, H, W) each; from `before` on.
+        reference: the FP32 network as it was before `before`; from then on.
+        quantized: the fake-quantized network; in `after`.
+    """
+
+    model: nn.Module
+    graph: Graph
+    scheme: Scheme = field(init=False)
+    batches: Callable[[], Iterable[Tensor]] = field(init=False)
+    reference: nn.Module = field(init=False)
+    quantized: Network = field(init=False)
+
+
+class PtqAlgorithm(Protocol):
+    """One method that makes quantization lose less, without training."""
+
+    name: str
+    when: When
+
+    def apply(self, state: PtqState) -> None:
+        """Change the state in place."""
+
+
+_MODULES = {
+    "relu6_as_relu": "relu6",
+    "zero_dead_channels": "dead_channels",
+    "equalize": "equalization",
+    "reestimate_batchnorm": "batch_norm",
+    "correct_bias": "bias_correction",
+}
+_algorithms: dict[str, PtqAlgorithm] = {}
+
+
+def register(algorithm: PtqAlgorithm) -> PtqAlgorithm:
+    """Make an algorithm known by its name, in this process.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    if algorithm.name in _algorithms or algorithm.name in offered():
+        raise UserError(f"algorithms: {algorithm.name!r} is taken by another PTQ algorithm")
+    _algorithms[algorithm.name] = algorithm
+    if algorithm.name not in OWN:
+        registered.append(algorithm.name)
+    return algorithm
+
+
+def find(names: Iterable[str]) -> list[PtqAlgorithm]:
+    """The algorithms of these names, in the order in which they act: by `when`, then as `known_algorithms` has them.
+
+    Raises:
+        UserError: one is not known.
+    """
+    order: tuple[When, ...] = ("fp32", "before", "after")
+    return sorted(map(_load, in_order(names)), key=lambda algorithm: order.index(algorithm.when))
+
+
+def _load(name: str) -> PtqAlgorithm:
+    if name in _MODULES:
+        import_module(f"selectq.ptq.{_MODULES[name]}")  # registers it
+    elif name in offered():
+        made: PtqAlgorithm = offered()[name].load()()
+        return made
+    if name not in _algorithms:
+        raise UserError(f"algorithms: {name!r} is no PTQ algorithm; allowed: {', '.join(known_algorithms())}")
+    return _algorithms[name]

@@ -1,1 +1,0 @@
-"""Post-training algorithms, which make quantization lose less without training: each a function, chosen by name."""

@@ -1,0 +1,191 @@
+"""The PTQ pipeline as a whole: nearer to the FP32 network, data not order, and the same in the integer program."""
+
+import dataclasses
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+from small_networks import (
+    CLASSES,
+    IMAGE_SIZE,
+    blends,
+    calibration,
+    coloured_dataset,
+    float_images,
+    same_tensors,
+    trained,
+)
+from small_networks import scheme as some_scheme
+
+from selectq.data.packed import Split
+from selectq.errors import UserError
+from selectq.export.describe import describe_program
+from selectq.export.formats import write_program
+from selectq.export.reference import to_reference
+from selectq.graph.capture import capture
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.range_skew import skew_ranges
+from selectq.params import algorithms
+from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, known_algorithms
+from selectq.params.configs import PtqConfig
+from selectq.parity.backends import program_backends, reference_backend, simulation_backend
+from selectq.parity.compare import all_logits, compare_pairs
+from selectq.ptq import registry
+from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
+from selectq.ptq.registry import PtqState, When, find, register
+from selectq.quantization.network import Network
+from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
+from selectq.tables.configurations import with_algorithms, write_algorithms
+
+TENSOR = some_scheme(8, "tensor")
+
+
+def skewed() -> Fp32Checkpoint:
+    """The trained network with ranges that one scale per tensor cannot serve."""
+    parent = trained()
+    skew_ranges(parent.model, capture(parent.model), 1.5, seed=3)
+    return parent
+
+
+def quantized_by(*names: str, parent: Fp32Checkpoint | None = None) -> Network:
+    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), names)
+    return ptq_pipeline(parent or skewed(), coloured_dataset(), config, seed=0)
+
+
+def distance(network: Network, parent: Fp32Checkpoint | None = None) -> float:
+    """Relative distance of the logits from the FP32 network's."""
+    x = float_images(60, seed=9)
+    with torch.no_grad():
+        expected = (parent or trained()).model(x)
+        return ((network(x) - expected).norm() / expected.norm()).item()
+
+
+def test_names_that_parameters_allow_are_those_of_the_algorithms() -> None:
+    assert tuple(algorithm.name for algorithm in find(reversed(OWN))) == OWN, "in the order in which they act"
+    assert known_algorithms() == OWN
+
+
+def test_without_algorithms_it_is_plain_quantization() -> None:
+    assert same_tensors(quantized_by(), quantize(skewed(), coloured_dataset(), calibration(), TENSOR, seed=0))
+
+
+def test_algorithms_bring_it_nearer_to_the_parent() -> None:
+    plain, equalized = distance(quantized_by()), distance(quantized_by("equalize"))
+    assert plain > 0.3 and equalized < plain / 3
+    assert distance(quantized_by("zero_dead_channels", "equalize", "correct_bias")) < plain / 3
+
+
+def test_nearly_dead_channel_costs_equalization_nothing() -> None:
+    """A channel that puts out 1/2, give or take next to nothing: the float function hardly knows it."""
+    parent = trained()
+    norm = parent.model.features[8].conv[0][1]
+    with torch.no_grad():
+        norm.weight[5], norm.bias[5] = 1e-6, 0.5
+    assert distance(quantized_by("equalize", parent=parent), parent) < 2 * distance(quantized_by(parent=parent), parent)
+
+
+@pytest.mark.parametrize("algorithm", [name for name in OWN if name not in ("zero_dead_channels", RELU6_AS_RELU)])
+def test_each_algorithm_does_something_and_leaves_the_parent_alone(algorithm: str) -> None:
+    parent = skewed()
+    assert not same_tensors(quantized_by(algorithm, parent=parent), quantized_by())
+    assert same_tensors(parent.model, skewed().model)
+
+
+@pytest.mark.parametrize("algorithm", ["reestimate_batchnorm", "correct_bias"])
+def test_images_of_an_algorithm_are_drawn_by_the_seed(algorithm: str) -> None:
+    """And are those of the calibration: ranges are fixed beforehand, so that the seed can show in nothing else."""
+    asked = []
+
+    class Watched(Split):
+        def sample(self, count: int, seed: int) -> Split:
+            asked.append((count, seed))
+            return super().sample(count, seed)
+
+    dataset = coloured_dataset()
+    watched = dataclasses.replace(dataset, train=Watched(dataset.train.images, dataset.train.labels))
+    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), (algorithm,))
+    ptq_pipeline(trained(), watched, config, seed=7)
+    assert set(asked) == {(24, 7)} and len(asked) == 2, "for the ranges, and for the algorithm"
+
+
+def test_order_in_which_they_are_listed_does_not_matter() -> None:
+    assert same_tensors(quantized_by(*OWN), quantized_by(*reversed(OWN)))
+
+
+def test_equivalent_parent_computes_the_same_by_other_activations() -> None:
+    parent, x = skewed(), float_images(8, seed=1)
+    equalized = equivalent_parent(parent, OWN)
+    unchanged = equivalent_parent(parent, ("reestimate_batchnorm", "correct_bias"))
+    assert same_tensors(unchanged.model, parent.model)
+    assert not same_tensors(equalized.model, parent.model)
+    with torch.no_grad():
+        assert torch.allclose(equalized.model(x), parent.model(x), rtol=1e-3, atol=1e-4)
+
+
+def test_integer_program_gives_the_same_answers(tmp_path: Path) -> None:
+    parent = skewed()
+    with torch.no_grad():  # a dead channel: a layer's weights are 0, its bias is not
+        parent.model.features[2].conv[0][1].weight[4] = 0
+        parent.model.features[2].conv[0][1].bias[4] = -1
+        parent.model.features[2].conv[1][1].running_mean[4] = 0
+        parent.model.features[2].conv[1][1].running_var[4] = 0
+    network = quantized_by(*OWN, parent=parent)
+    scheme = Scheme(TENSOR.weights, TENSOR.activations)
+    checkpoint = QuantizedCheckpoint("some", network, parent.config, CLASSES, scheme, OWN)
+    reference, manifest = to_reference(network), describe_program(checkpoint, IMAGE_SIZE)
+    write_program(tmp_path / "some.onnx", reference, manifest)
+    programs = program_backends(tmp_path, "some", ("onnx",), reference)
+    images = blends(100).numpy()
+    forms = [simulation_backend(network), reference_backend(reference), *programs]
+    logits = {form.name: all_logits(form, images, "some") for form in forms}
+    pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
+    assert pairs["differing_pct"].max() == 0, pairs.to_string()
+    assert len(dataclasses.asdict(manifest)["layers"]) == 53
+
+
+class HalveBiases:
+    """A made-up algorithm of another package."""
+
+    name = "halve_biases"
+    when: When = "after"
+
+    def apply(self, state: PtqState) -> None:
+        for layer in state.quantized.layers():
+            layer.bias.data /= 2
+
+
+@pytest.fixture
+def halve_biases(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Registered while a test runs."""
+    monkeypatch.setattr(registry, "_algorithms", dict(registry._algorithms))
+    monkeypatch.setattr("selectq.params.algorithms.registered", [])
+    monkeypatch.setattr(registry, "registered", algorithms.registered)
+    return register(HalveBiases()).name
+
+
+def test_algorithm_from_outside_takes_part_once_it_is_registered(halve_biases: str) -> None:
+    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), ("equalize", halve_biases))
+    equalized, halved = quantized_by("equalize"), ptq_pipeline(skewed(), coloured_dataset(), config, seed=0)
+    for one, other in zip(equalized.layers(), halved.layers(), strict=True):
+        assert torch.equal(one.bias / 2, other.bias)
+    assert with_algorithms("none", [halve_biases, "equalize"]) == "none; equalize + halve_biases"
+    assert write_algorithms([halve_biases, "equalize"]) == "equalization, halve biases"
+
+
+def test_algorithm_of_an_installed_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("halve_biases", f"{__name__}:HalveBiases", GROUP)
+    monkeypatch.setattr(registry, "offered", lambda: {"halve_biases": point})
+    monkeypatch.setattr(algorithms, "offered", registry.offered)
+    assert known_algorithms() == (*OWN, "halve_biases")
+    assert [each.name for each in find(["halve_biases", "equalize"])] == ["equalize", "halve_biases"]
+    with pytest.raises(UserError, match=r"^algorithms: 'halve_biases' is taken by another PTQ algorithm$"):
+        register(HalveBiases())
+
+
+def test_algorithm_that_nobody_registered_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^algorithms\[0\]: 'halve_biases' is not allowed; allowed: relu6_as_relu, "):
+        quantized_by("halve_biases")
+    with pytest.raises(UserError, match=r"^algorithms: 'halve_biases' is no PTQ algorithm; allowed: relu6_as_relu, "):
+        find(["halve_biases"])
