@@ -57,6 +57,20 @@ def opened(folder: Path) -> Iterator["Repo"]:
         raise UserError(f"dvc: {error}") from None
 
 
+@contextmanager
+def held(folder: Path) -> Iterator["Repo"]:
+    """As `opened`, and no other DVC begins: what one step has read of the pipeline serves the next one too.
+
+    Raises:
+        UserError: as of `opened`, or another DVC is at work.
+    """
+    with opened(folder) as repository:
+        from dvc.repo import lock_repo  # noqa: PLC0415
+
+        with lock_repo(repository):
+            yield repository
+
+
 def cache_folder(checkout: Path) -> Path:
     """Where the cache of a checkout is: an absolute path. The checkout need not be under git.
 

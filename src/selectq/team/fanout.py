@@ -15,7 +15,7 @@ from pathlib import Path
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.params.load import PARAMS_FILE
-from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
+from selectq.team.dvc import ask_dvc, cache_folder, opened, run_dvc, settings, stage_environment
 from selectq.team.job import Engine, Job, Outcome
 from selectq.team.leftovers import LOCK_FILE
 from selectq.team.parallel import dependencies
@@ -141,7 +141,8 @@ def remote_template(checkout: Path, repository: str, folder: str, threads: int) 
     Raises:
         UserError: there is no remote, or it does not answer.
     """
-    default_remote(checkout)
+    with opened(checkout) as dvc:
+        default_remote(dvc)
     settings, lock = checkout / SETTINGS, checkout / LOCK_FILE
     files = {SETTINGS: settings.read_text(encoding="utf-8")} if settings.exists() else {}
     if lock.exists():
