@@ -96,19 +96,6 @@ def settings(sections: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ask_dvc(folder: Path, *arguments: str) -> str:
-    """What a DVC command prints in `folder`.
-
-    Raises:
-        UserError: DVC is not installed, or the command fails; carries DVC's own message.
-    """
-    require_dvc()
-    answer = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise UserError(f"dvc {' '.join(arguments)}: {answer.stderr.strip() or answer.stdout.strip()}")
-    return answer.stdout.strip()
-
-
 def run_dvc(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> int:
     """Run a DVC command in `folder`, its output passed through; its exit status."""
     # A process group of its own: ending DVC alone would leave the stage that it runs behind.
