@@ -110,7 +110,7 @@ def test_dvc_reruns_what_is_declared(tmp_path: Path) -> None:
     (repository.root / "params.yaml").write_text("# a comment\n" + repository.read("params.yaml"))
     for path in ("models", "metrics", "data"):
         (repository.root / path).rename(tmp_path / path)
-    assert repository.repro("--dry", "--allow-missing") == set()
+    assert repository.repro(dry=True, allow_missing=True) == set()
     repository.write("src/selectq/export/module.py", "edited again")
     stale = repository.dvc("repro", "--dry", "--allow-missing")
     assert stale.returncode != 0 or "Running stage 'convert@dw'" in stale.stdout

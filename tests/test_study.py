@@ -14,7 +14,6 @@ import yaml
 from processes import wait_until_gone
 from small_checkout import REAL, write_checkout
 
-from selectq import study
 from selectq.errors import UserError
 from selectq.files import only_writer
 from selectq.study import Study, find_checkout, prepare_workspace, run_study, study_parameters
@@ -154,7 +153,7 @@ def test_keep_archives_the_small_tables_and_the_models(
     checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archived = []
-    monkeypatch.setattr(study, "archive_study", lambda *folders: archived.append(folders))
+    monkeypatch.setattr("selectq.claims.archive.archive_study", lambda *folders: archived.append(folders))
     names = ["dw", *yaml.safe_load(Path("params.yaml").read_text())["ship"]]
     for name in ("full", *names):
         program = Path(f".workspaces/digits/models/int8/{name}/{name}.onnx")

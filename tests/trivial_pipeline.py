@@ -1,16 +1,18 @@
 """The checkout's pipeline in which no stage does real work: what DVC makes of it, in seconds."""
 
+import contextlib
 import copy
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.repo import Repo
 from pipeline_deps import output_paths, read_stages
 
 from selectq.params.load import read_yaml
@@ -66,11 +68,16 @@ class Repository:
     root: Path
     environment: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
 
-    def repro(self, *options: str) -> set[str]:
-        """Run `dvc repro`; the full names of the stages that were run, or restored from the cache."""
-        result = self.dvc("repro", *options)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return set(re.findall(r"^(?:Running stage|Stage) '(\S+)'(?::| is cached)", result.stdout, re.MULTILINE))
+    def repro(self, *stages: str, **options: bool) -> set[str]:
+        """As `dvc repro`, in this process; the full names of the stages that were run, or restored from the cache."""
+        with self.opened() as repo:
+            return {stage.addressing for stage in repo.reproduce(stages, run_env=self.environment, **options)}
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Repo]:
+        """DVC's view of the repository, with its root as the current folder."""
+        with contextlib.chdir(self.root), warnings.catch_warnings(action="ignore"), Repo() as repo:
+            yield repo
 
     def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-W", "ignore", "-m", "dvc", *arguments)

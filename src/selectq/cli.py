@@ -5,7 +5,6 @@ What a command needs is imported when it is asked for: a command that needs no t
 
 import argparse
 import signal
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,21 +63,17 @@ def _plots_page(arguments: argparse.Namespace) -> None:
 
 
 def _fanout(arguments: argparse.Namespace) -> None:
-    from selectq.team import fanout  # noqa: PLC0415
-
     checkout = _checkout()
     if arguments.engine == "ray":
+        from selectq.team.fanout import fan_out, job_template  # noqa: PLC0415
         from selectq.team.ray_engine import ray_engine  # noqa: PLC0415
 
-        template = fanout.remote_template(checkout, arguments.repository, arguments.folder, arguments.threads)
-        fanout.fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
+        template = job_template(checkout, arguments.repository, arguments.folder, arguments.threads or 1)
+        fan_out(checkout, ray_engine(arguments.address), arguments.jobs, template)
     else:
-        from selectq.team.job import work  # noqa: PLC0415
-        from selectq.team.processes import ended_together  # noqa: PLC0415
+        from selectq.team.parallel import fan_out_here  # noqa: PLC0415
 
-        template = fanout.local_template(checkout, checkout, arguments.threads)
-        with ended_together() as run_here:
-            fanout.fan_out(checkout, partial(work, run=run_here), arguments.jobs, template)
+        fan_out_here(checkout, arguments.jobs, arguments.threads)
 
 
 def _merge_lock(arguments: argparse.Namespace) -> None:
@@ -209,7 +204,9 @@ def _add_import_weights(weights: argparse.ArgumentParser) -> None:
 def _add_fanout(fanout: argparse.ArgumentParser) -> None:
     fanout.add_argument("--engine", choices=("local", "ray"), default="local", help="where jobs run (default local)")
     fanout.add_argument("--jobs", metavar="N", type=_positive, default=2, help="how many at a time (default 2)")
-    fanout.add_argument("--threads", metavar="N", type=_positive, default=1, help="threads of each job (default 1)")
+    fanout.add_argument(
+        "--threads", metavar="N", type=_positive, help="of each job (default: a share of the cores; 1 on Ray)"
+    )
     fanout.add_argument("--address", default="auto", help="of the Ray cluster (default: this machine's)")
     fanout.add_argument("--repository", metavar="URL", default=".", help="what the cluster's machines clone")
     fanout.add_argument("--folder", default="/tmp/selectq-fanout", help="where they put clones and logs")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selectq.claims.archive import archive_study
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
 from selectq.params.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
@@ -92,6 +91,8 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     study = Study(checkout, profile)
     with reproduced(study, jobs=jobs):
         if keep:
+            from selectq.claims.archive import archive_study  # noqa: PLC0415  # pandas: half a second
+
             archive_study(study.workspace, study.results)
             keep_programs(study)
     print_result(study)

@@ -1,11 +1,19 @@
 """What a colleague does, and where the team's remote is."""
 
+import contextlib
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
+import pytest
+from dvc.exceptions import DvcException
 from trivial_pipeline import Repository
+
+from selectq.errors import UserError
+from selectq.team.verify import verify
 
 Found = TypeVar("Found")
 PATIENCE_S = 200
@@ -19,9 +27,34 @@ class Remote:
     settings: dict[str, str] = field(default_factory=dict)
 
     def add_to(self, repository: Repository) -> None:
-        assert repository.dvc("remote", "add", "--force", "--default", "team", self.url).returncode == 0
-        for name, value in self.settings.items():
-            assert repository.dvc("remote", "modify", "--local", "team", name, value).returncode == 0
+        with repository.opened() as dvc:
+            with dvc.config.edit("repo") as shared:
+                shared["remote"]["team"] = {"url": self.url}
+                shared["core"]["remote"] = "team"
+            with dvc.config.edit("local") as own:
+                own["remote"]["team"] = self.settings
+
+
+def verified(repository: Repository, mend: bool = False) -> str:
+    """What `selectq verify` prints, in this process."""
+    with contextlib.chdir(repository.root), contextlib.redirect_stdout(io.StringIO()) as said:
+        verify(Path(), mend)
+    return said.getvalue()
+
+
+def damage_found(repository: Repository, mend: bool = False) -> str:
+    """What `selectq verify` prints before it refuses, and the refusal."""
+    said = io.StringIO()
+    with contextlib.chdir(repository.root), contextlib.redirect_stdout(said), pytest.raises(UserError) as refused:
+        verify(Path(), mend)
+    return f"{said.getvalue()}{refused.value}"
+
+
+def complaint(repository: Repository) -> str:
+    """Why `dvc repro` fails."""
+    with pytest.raises(DvcException) as failed:
+        repository.repro()
+    return f"{failed.value} {failed.value.__cause__}"
 
 
 def selectq(repository: Repository, *arguments: str) -> str:

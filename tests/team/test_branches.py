@@ -14,89 +14,80 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from trivial_pipeline import FEW, Repository, set_parameter
+from small_pipeline import MODEL, NEW_RATE, RATE, RERUN, set_rate
+from trivial_pipeline import CHECKOUT, Repository
 
-RERUN = {"qat@dw", "drift@dw", "convert@dw", "compare", "table", "card@dw"}
-NEW_RATE = 0.00077
 TIMEOUT_S = 300
 
 
-def ask(work: Repository, *arguments: str) -> str:
-    answer = work.dvc(*arguments)
+def ask(repository: Repository, *arguments: str) -> str:
+    answer = repository.dvc(*arguments)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
-def experiments(work: Repository) -> dict[str, dict[str, str]]:
+def experiments(repository: Repository) -> dict[str, dict[str, str]]:
     """The rows of `dvc exp show` by the experiment's, or else the branch's, name."""
-    table = csv.DictReader(io.StringIO(ask(work, "exp", "show", "--csv")))
+    table = csv.DictReader(io.StringIO(ask(repository, "exp", "show", "--csv")))
     return {row["Experiment"] or row["rev"]: row for row in table}
 
 
-def test_branch_runs_what_it_changes_and_compares_with_main(work: Repository) -> None:
-    work.git("switch", "--quiet", "--create", "try-lr")
-    work.edit_parameters(set_parameter("qat.dw.lr", NEW_RATE))
-    assert work.repro() == RERUN
-    work.git("commit", "--quiet", "--all", "--message", "another rate")
+def test_branch_runs_what_it_changes_and_compares_with_main(small: Repository) -> None:
+    small.git("switch", "--quiet", "--create", "try-lr")
+    set_rate(small, "dw")
+    assert small.repro() == RERUN
+    small.git("commit", "--quiet", "--all", "--message", "another rate")
 
-    changed = json.loads(ask(work, "params", "diff", "main", "--json"))
-    ((name, difference),) = changed["params.yaml"].items()
-    assert (name, difference["old"], difference["new"]) == ("qat.dw.lr", FEW["qat"]["dw"]["lr"], NEW_RATE)
-    metrics = json.loads(ask(work, "metrics", "diff", "main", "--json"))
-    assert list(metrics) == ["metrics/summary.json"], "one file of headline figures, nothing beside it"
+    changed = json.loads(ask(small, "params", "diff", "main", "--json"))
+    assert changed == {"params.yaml": {"qat.dw.lr": {"old": RATE, "new": NEW_RATE, "diff": NEW_RATE - RATE}}}
+    assert list(json.loads(ask(small, "metrics", "diff", "main", "--json"))) == ["metrics/summary.json"]
 
 
-def test_experiment_runs_what_it_changes(work: Repository) -> None:
-    before = work.read("models/quantized/dw.safetensors")
-    said = ask(work, "exp", "run", "--name", "faster", "--set-param", f"qat.dw.lr={NEW_RATE}")
+def test_metrics_are_one_file_of_headline_figures() -> None:
+    stages = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text())["stages"]
+    metrics = [each for body in stages.values() for each in body.get("do", body).get("metrics", [])]
+    assert metrics == [{"metrics/summary.json": {"cache": False}}]
+
+
+def test_experiment_runs_what_it_changes(small: Repository) -> None:
+    before = small.read(MODEL)
+    said = ask(small, "exp", "run", "--name", "faster", "--set-param", f"qat.dw.lr={NEW_RATE}")
     assert "Running stage 'qat@dw'" in said and "Running stage 'qat@clf'" not in said
-    assert yaml.safe_load(work.read("params.yaml"))["qat"]["dw"]["lr"] == NEW_RATE
-    assert work.read("models/quantized/dw.safetensors") != before
-    rows = experiments(work)
-    assert float(rows["faster"]["qat.dw.lr"]) == NEW_RATE
-    assert float(rows["main"]["qat.dw.lr"]) == FEW["qat"]["dw"]["lr"]
+    assert yaml.safe_load(small.read("params.yaml"))["qat"]["dw"]["lr"] == NEW_RATE
+    assert small.read(MODEL) != before
+    rows = experiments(small)
+    assert {name: float(rows[name]["qat.dw.lr"]) for name in ("faster", "main")} == {"faster": NEW_RATE, "main": RATE}
     assert rows["faster"]["value"] != rows["main"]["value"]
 
 
-def test_queued_experiments_run_apart_from_the_workspace(work: Repository) -> None:
-    rates = {"slower": 0.0001, "faster": NEW_RATE}
-    before = work.read("models/quantized/dw.safetensors")
-    for name, rate in rates.items():
-        ask(work, "exp", "run", "--queue", "--name", name, "--set-param", f"qat.dw.lr={rate}")
-    ask(work, "exp", "run", "--run-all")
-    rows = experiments(work)
-    assert {name: float(rows[name]["qat.dw.lr"]) for name in rates} == rates
-    assert work.read("models/quantized/dw.safetensors") == before
-
-
-def queued(work: Repository) -> dict[str, str]:
+def queued(repository: Repository) -> dict[str, str]:
     """What became of the queue's experiments, by name: Queued, Running, Success or Failed."""
-    return dict(re.findall(r"^[0-9a-f]{7}\s+(\w+)\s.*?(\w+)\s*$", ask(work, "queue", "status"), re.MULTILINE))
+    return dict(re.findall(r"^[0-9a-f]{7}\s+(\w+)\s.*?(\w+)\s*$", ask(repository, "queue", "status"), re.MULTILINE))
 
 
-def start_workers(work: Repository, count: int) -> None:
+def start_workers(repository: Repository, count: int) -> None:
     """Without reading what they say: the pipe would be open until the last of them ends."""
     command = [sys.executable, "-m", "dvc", "queue", "start", "--jobs", str(count)]
     nothing = subprocess.DEVNULL
-    subprocess.run(command, cwd=work.root, env=work.environment, stdout=nothing, stderr=nothing, check=True)
+    subprocess.run(command, cwd=repository.root, env=repository.environment, stdout=nothing, stderr=nothing, check=True)
 
 
-def processes_in(work: Repository) -> list[psutil.Process]:
+def processes_in(repository: Repository) -> list[psutil.Process]:
     """The processes whose folder is the repository or below it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if Path(process.cwd()).is_relative_to(work.root.resolve()):
+            if Path(process.cwd()).is_relative_to(repository.root.resolve()):
                 found.append(process)
     return found
 
 
 @pytest.fixture
-def workshop(work: Repository) -> Iterator[Repository]:
+def workshop(small: Repository) -> Iterator[Repository]:
     """A repository of which no process is left after the test, however that ends."""
-    yield work
-    work.dvc("queue", "stop", "--kill")
-    _, remaining = psutil.wait_procs(processes_in(work), timeout=30)
+    yield small
+    small.dvc("queue", "stop", "--kill")
+    _, remaining = psutil.wait_procs(processes_in(small), timeout=30)
     for process in remaining:
         process.kill()
 
@@ -104,7 +95,7 @@ def workshop(work: Repository) -> Iterator[Repository]:
 @pytest.mark.slow
 def test_workers_run_queued_experiments_in_the_background(workshop: Repository) -> None:
     rates = {"slower": 0.0001, "faster": NEW_RATE}
-    before = workshop.read("models/quantized/dw.safetensors")
+    before = workshop.read(MODEL)
     for name, rate in rates.items():
         ask(workshop, "exp", "run", "--queue", "--name", name, "--set-param", f"qat.dw.lr={rate}")
     assert queued(workshop) == dict.fromkeys(rates, "Queued")
@@ -117,7 +108,7 @@ def test_workers_run_queued_experiments_in_the_background(workshop: Repository) 
     rows = experiments(workshop)
     assert {name: float(rows[name]["qat.dw.lr"]) for name in rates} == rates
     assert rows["faster"]["value"] != rows["slower"]["value"]
-    assert workshop.read("models/quantized/dw.safetensors") == before
+    assert workshop.read(MODEL) == before
 
     ask(workshop, "queue", "stop", "--kill")
     psutil.wait_procs(processes_in(workshop), timeout=30)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from people import selectq, wait_for
+from small_pipeline import set_rate
 from trivial_pipeline import STAGE, Repository, set_parameter
 
 SLEEPING = """
@@ -35,19 +36,19 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of another process's end")
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-def test_stage_ends_with_the_dvc_that_ran_it(work: Repository, shell: str) -> None:
-    work.environment["SHELL"] = shell
-    work.write("trivial.py", STAGE.replace("def main():", "def main():" + _indented(SLEEPING)))
-    work.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
-    with start(work) as dvc:
-        wait_for(lambda: bool((work.root / "asleep").exists() and work.read("asleep")), "the stage has not started")
-        stage = int(work.read("asleep"))
+def test_stage_ends_with_the_dvc_that_ran_it(small: Repository, shell: str) -> None:
+    small.environment["SHELL"] = shell
+    small.write("trivial.py", STAGE.replace("def main():", "def main():" + _indented(SLEEPING)))
+    set_rate(small, "dw")
+    with start(small) as dvc:
+        wait_for(lambda: bool((small.root / "asleep").exists() and small.read("asleep")), "the stage has not started")
+        stage = int(small.read("asleep"))
         assert alive(stage)
         dvc.kill()
     wait_for(lambda: not alive(stage), "the stage has outlived DVC")
-    work.write("awake", "")
-    assert "qat@dw" in work.repro()
-    assert work.repro() == set()
+    small.write("awake", "")
+    assert "qat@dw" in small.repro()
+    assert small.repro() == set()
 
 
 def _indented(code: str) -> str:

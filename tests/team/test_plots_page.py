@@ -3,11 +3,12 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 from trivial_pipeline import CHECKOUT, Repository
+
+from selectq.team.plots_page import install_plots_page
 
 DRAWN = ("dvc.yaml", "params.yaml", "dvc.lock", "plots", "profiles", ".dvc/plots")
 
@@ -15,30 +16,34 @@ NARROW = 500
 """Pixels: no headless Chromium has a narrower window."""
 
 
-@pytest.fixture
-def charts(tmp_path: Path) -> Repository:
-    """The checkout's plots, with nothing but what `dvc plots show` reads."""
+@pytest.fixture(scope="module")
+def charts(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The checkout's plots, with nothing but what `dvc plots show` reads, and its page."""
+    repository = Repository(tmp_path_factory.mktemp("plots"))
     for name in DRAWN:
-        source, target = CHECKOUT / name, tmp_path / name
+        source, target = CHECKOUT / name, repository.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("page.html"))
         else:
             shutil.copy(source, target)
-    repository = Repository(tmp_path)
     repository.write(".dvc/config", "[core]\n    no_scm = true\n")
+    install_plots_page(repository.root)
+    shown = repository.dvc("plots", "show", "--out", "shown")
+    assert shown.returncode == 0, shown.stderr
     return repository
 
 
-def document(repository: Repository, browser: str, width: int) -> str:
-    """The page of `dvc plots show` as the browser has it in a window of so many pixels."""
-    shown = repository.dvc("plots", "show", "--out", "shown")
-    assert shown.returncode == 0, shown.stderr
-    page = repository.root / "shown" / "index.html"
+def drawn(charts: Repository, width: int) -> str:
+    """The page as a browser that reaches no network has it, in a window of so many pixels."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium here")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
-    profile = f"--user-data-dir={repository.root / 'browser'}"
-    command = [browser, *options, offline, profile, f"--window-size={width},800", page.as_uri()]
+    profile = f"--user-data-dir={charts.root / 'browser'}"
+    page = (charts.root / "shown" / "index.html").as_uri()
+    command = [browser, *options, offline, profile, f"--window-size={width},800", page]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
@@ -47,30 +52,17 @@ def titles(page: str) -> set[str]:
     return set(re.findall(r"aria-label=\"Title text '([^']+)'", page))
 
 
-@pytest.fixture
-def browser() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    return found
-
-
-def test_every_chart_is_drawn_without_a_network(charts: Repository, browser: str) -> None:
-    assert titles(document(charts, browser, 1280)) == set(), "DVC's own page needs a network"
-    installed = charts.selectq("plots-page")
-    assert installed.returncode == 0, installed.stderr
+def test_every_chart_is_drawn_without_a_network(charts: Repository) -> None:
     wanted = {title for plot in yaml.safe_load(charts.read("dvc.yaml"))["plots"] for title in plot}
-    assert wanted <= titles(document(charts, browser, 1280))
+    assert wanted <= titles(drawn(charts, 1280))
 
 
-def test_no_chart_is_wider_than_a_narrow_window(charts: Repository, browser: str) -> None:
-    assert charts.selectq("plots-page").returncode == 0
-    page = document(charts, browser, NARROW)
+def test_no_chart_is_wider_than_a_narrow_window(charts: Repository) -> None:
+    page = drawn(charts, NARROW)
     widths = [float(width) for width in re.findall(r'<svg[^>]* width="([\d.]+)"', page)]
     assert titles(page) and max(widths) <= NARROW
 
 
 def test_page_fetches_nothing(charts: Repository) -> None:
-    assert charts.selectq("plots-page").returncode == 0
-    page = charts.read(".dvc/plots/page.html")
-    assert "<script src" not in page and "<link" not in page and "{plot_divs}" in page
+    page = charts.read("shown/index.html")
+    assert "<script src" not in page and "<link" not in page and "<h1>Plots</h1>" in page

@@ -48,7 +48,6 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         subprocess.run([*ray_command, "stop", "--force"], env=environment, capture_output=True, check=True)
 
 
-@pytest.mark.xfail(reason="a worker that lacks all of metrics/calibration/ cannot pull the folder for `table`")
 @pytest.mark.slow
 def test_killed_worker_is_replaced_and_one_lock_is_written(
     work: Repository, clone: Callable[[Repository, str], Repository], cluster: str

@@ -1,33 +1,43 @@
-"""Several `dvc repro` in one workspace."""
+"""Several `dvc repro` in one workspace: a study's, or the checkout itself."""
 
 import os
 from pathlib import Path
 
 import pytest
 import yaml
+from people import selectq
 from small_checkout import write_checkout
+from trivial_pipeline import Repository
 
 from selectq.errors import UserError
-from selectq.team.dvc import run_dvc, stage_environment
-from selectq.team.parallel import dependencies, plan, repro_in_parallel
+from selectq.study import Study, reproduced
+from selectq.team.parallel import fan_out_here, plan
 
-DAG = """strict digraph { "download"; "fp32"; "ptq@a"; "audit"; "qat@b"; "table"; "convert@a"; "convert@b";
-"download" -> "fp32"; "fp32" -> "ptq@a"; "fp32" -> "audit"; "fp32" -> "qat@b"; "ptq@a" -> "convert@a";
-"qat@b" -> "convert@b"; "convert@a" -> "table"; "convert@b" -> "table"; "audit" -> "table"; "fp32" -> "table" }"""
+NEEDED = {
+    "download": set(),
+    "fp32": {"download"},
+    "audit": {"download", "fp32"},
+    "ptq@a": {"download", "fp32"},
+    "qat@b": {"download", "fp32"},
+    "convert@a": {"download", "fp32", "ptq@a"},
+    "convert@b": {"download", "fp32", "qat@b"},
+    "table": {"download", "fp32", "audit", "ptq@a", "qat@b", "convert@a", "convert@b"},
+}
 
 
 def test_plan_has_what_all_need_then_a_branch_for_each_configuration() -> None:
-    trunk, branches = plan(dependencies(DAG))
+    trunk, branches = plan(NEEDED)
     assert trunk == ["download", "fp32"]
-    assert sorted(branches) == [["audit"], ["ptq@a", "convert@a"], ["qat@b", "convert@b"]]
+    assert branches[0] == ["qat@b", "convert@b"], "the longest one"
+    assert sorted(branches[1:]) == [["audit"], ["ptq@a", "convert@a"]]
 
 
 PIPELINE = {
     "stages": {
-        "data": {"cmd": "echo 1 > data", "outs": ["data"]},
+        "data": {"cmd": "echo 1 > data", "params": ["seed"], "outs": ["data"]},
         "qat": {
             "foreach": ["a", "b"],
-            "do": {"cmd": "python run.py ${item}", "deps": ["data"], "outs": ["${item}"]},
+            "do": {"cmd": "python stages/run.py ${item}", "deps": ["data"], "outs": ["${item}"]},
         },
         "table": {"cmd": "cat a b > table", "deps": ["a", "b"], "outs": ["table"]},
     }
@@ -50,25 +60,47 @@ Path(name).write_text(os.environ["OMP_NUM_THREADS"])
 """
 
 
+NAME = """own #1, it's 100% "mine"; $HOME"""
+"""All that means something in a configuration file, or to a shell."""
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace whose two configurations each wait for the other to start."""
-    write_checkout(tmp_path, {"dvc.yaml": yaml.safe_dump(PIPELINE), "run.py": WAIT_FOR_THE_OTHER})
-    (tmp_path / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, whose two configurations each wait for the other to start."""
+    files = {"dvc.yaml": yaml.safe_dump(PIPELINE), "stages/run.py": WAIT_FOR_THE_OTHER, "profiles/some.yaml": "seed: 0"}
+    write_checkout(tmp_path / NAME, files)
+    (tmp_path / NAME / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    return tmp_path
+    monkeypatch.chdir(tmp_path / NAME)
+    return Path()
 
 
-def test_configurations_run_at_the_same_time_with_their_share_of_the_cores(folder: Path) -> None:
-    environment = stage_environment(folder)
-    repro_in_parallel(folder, 2, environment)
-    assert (folder / "a").read_text() == (folder / "b").read_text() == "3"
-    assert not (folder / "table").exists()
-    assert run_dvc(folder, ("repro",), environment) == 0
-    assert (folder / "table").read_text() == "33"
+def test_configurations_run_at_the_same_time_with_their_share_of_the_cores(checkout: Path) -> None:
+    study = Study(checkout, "some")
+    with reproduced(study, jobs=2):
+        assert (study.workspace / "table").read_text() == "33"
+        theirs = yaml.safe_load((study.workspace / "dvc.lock").read_text())
+    assert set(theirs["stages"]) == {"data", "qat@a", "qat@b", "table"}, "one lock, of all stages"
+
+    for stage in theirs["stages"].values():
+        stage["outs"][0]["md5"] = "0" * 32
+    Path("dvc.lock").write_text(yaml.safe_dump(theirs))
+    fan_out_here(checkout, 2, 5)
+    assert Path("table").read_text() == "33" and not Path("started_a").exists(), "a strange lock hides nothing that ran"
 
 
-def test_failed_stage_is_named_and_the_others_have_run(folder: Path) -> None:
+def test_failed_stage_is_named_and_the_others_have_run(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", "b")
     with pytest.raises(UserError, match=r"^dvc repro qat@b failed \(exit status \d+\), see above; the other stages"):
-        repro_in_parallel(folder, 2, {**stage_environment(folder), "FAIL": "b"})
-    assert (folder / "a").exists() and not (folder / "b").exists()
+        fan_out_here(checkout, 2, 5)
+    assert Path("a").read_text() == "5" and not Path("b").exists()
+
+
+@pytest.mark.slow
+def test_fanout_runs_what_is_affected_and_writes_one_lock(work: Repository) -> None:
+    models = {name: f"models/quantized/{name}.safetensors" for name in ("dw", "clf", "tensor")}
+    before = {name: work.read(path) for name, path in models.items()}
+    work.edit_parameters(lambda parameters: [parameters["qat"][name].update(lr=0.00077) for name in ("dw", "clf")])
+    selectq(work, "fanout", "--jobs", "2")
+    assert {name for name, path in models.items() if work.read(path) != before[name]} == {"dw", "clf"}
+    assert work.repro() == set()

@@ -57,6 +57,20 @@ def opened(folder: Path) -> Iterator["Repo"]:
         raise UserError(f"dvc: {error}") from None
 
 
+@contextmanager
+def held(folder: Path) -> Iterator["Repo"]:
+    """As `opened`, and no other DVC begins: what one step has read of the pipeline serves the next one too.
+
+    Raises:
+        UserError: as of `opened`, or another DVC is at work.
+    """
+    with opened(folder) as repository:
+        from dvc.repo import lock_repo  # noqa: PLC0415
+
+        with lock_repo(repository):
+            yield repository
+
+
 def cache_folder(checkout: Path) -> Path:
     """Where the cache of a checkout is: an absolute path. The checkout need not be under git.
 
@@ -80,19 +94,6 @@ def settings(sections: Mapping[str, Mapping[str, str]]) -> str:
 
     lines: list[str] = ConfigObj({name: dict(values) for name, values in sections.items()}).write()
     return "\n".join(lines) + "\n"
-
-
-def ask_dvc(folder: Path, *arguments: str) -> str:
-    """What a DVC command prints in `folder`.
-
-    Raises:
-        UserError: DVC is not installed, or the command fails; carries DVC's own message.
-    """
-    require_dvc()
-    answer = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise UserError(f"dvc {' '.join(arguments)}: {answer.stderr.strip() or answer.stdout.strip()}")
-    return answer.stdout.strip()
 
 
 def run_dvc(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> int:

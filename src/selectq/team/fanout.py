@@ -1,61 +1,47 @@
-"""The pipeline's independent stages at the same time: on one machine, or on a Ray cluster.
+"""The pipeline's independent stages at the same time, on a cluster.
 
 `dvc repro` runs one stage after another. Here every stage runs as a job of its own in a clone of the commit, as soon as
-the stages that it depends on are done; what it wrote reaches the others through the cache (on one machine) or the
-remote (on many). No job commits anything: in the end one `dvc repro` in the checkout finds every stage's outputs in the
-cache and writes one lock.
+the stages that it depends on are done; what it wrote reaches the others through the remote. No job commits anything: in
+the end one `dvc repro` in the checkout finds every stage's outputs there and writes one lock.
 """
 
-import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.params.load import PARAMS_FILE
-from selectq.team.dvc import ask_dvc, cache_folder, run_dvc, settings, stage_environment
+from selectq.team.dvc import opened, run_dvc, stage_environment
 from selectq.team.job import Engine, Job, Outcome
 from selectq.team.leftovers import LOCK_FILE
-from selectq.team.parallel import dependencies
-from selectq.team.servable_lock import had_from_cache, had_from_remote, servable_lock
-from selectq.team.share import default_remote, share
+from selectq.team.pipeline import dependencies, folder_inputs
+from selectq.team.servable_lock import had_from_remote, servable_lock
+from selectq.team.share import cheap_stages, default_remote, share
 
-WORKERS = Path(".workspaces") / "fanout"
 SETTINGS = ".dvc/config.local"
 COMMITTED = ("params.yaml", "dvc.yaml", "stages", "src")
 
 
 def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
-    """Run every stage, `jobs` at a time, then bring the checkout to the result.
+    """Run every stage that takes long, `jobs` at a time, then bring the checkout to the result.
 
     Args:
         checkout: a git repository whose code and parameters are committed.
         engine: does the jobs.
         jobs: how many at a time.
-        template: the job of every stage but for the stage's name.
+        template: the job of every stage but for the stage's name and inputs.
 
     Raises:
-        UserError: no remote to push to, or stages failed (the others have run).
+        UserError: no remote to push to, or stages failed (the others have run; the ends of their logs are printed).
     """
-    if template.push:
-        share(checkout)  # what has run already is not to run again elsewhere
-    run_stages(checkout, engine, jobs, template)
-    if LOCK_FILE in template.files:  # so that `dvc repro` finds what the jobs made
-        write_bytes(checkout / LOCK_FILE, template.files[LOCK_FILE].encode())
-    if run_dvc(checkout, ("repro", *(("--pull",) if template.push else ())), stage_environment(checkout)):
-        raise UserError("the checkout could not be brought to the jobs' result, see above")
-
-
-def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> None:
-    """Run every stage of the pipeline in `workspace`, `jobs` at a time, each as `template`.
-
-    Raises:
-        UserError: stages failed (the others have run); the ends of their logs are printed.
-    """
-    upstream = dependencies(ask_dvc(workspace, "dag", "--dot"))
-    outcomes = run_all(upstream, engine, jobs, template)
+    share(checkout)  # what has run already is not to run again elsewhere
+    with opened(checkout) as repository:
+        needed, inputs = dependencies(repository), folder_inputs(repository)
+    cheap = cheap_stages(checkout)  # DVC's run cache does not keep what they write: they would run here again
+    own = {stage for stage in needed if stage.partition("@")[0] not in cheap}
+    upstream = {stage: needed[stage] & own for stage in own}
+    outcomes = run_all(upstream, lambda stage: engine(template.of(stage, inputs[stage])), jobs)
     failed = [outcome for outcome in outcomes.values() if not outcome.done]
     for outcome in failed:
         print(f"--- {outcome.stage}, the end of its log:\n{outcome.log}", flush=True)
@@ -63,10 +49,14 @@ def run_stages(workspace: Path, engine: Engine, jobs: int, template: Job) -> Non
         left = len(upstream) - len(outcomes)
         names = ", ".join(outcome.stage for outcome in failed)
         raise UserError(f"failed: {names} (logs above); {left} stages that need them were left; run again to go on")
+    if LOCK_FILE in template.files:  # so that `dvc repro` finds what the jobs made
+        write_bytes(checkout / LOCK_FILE, template.files[LOCK_FILE].encode())
+    if run_dvc(checkout, ("repro", "--pull"), stage_environment(checkout)):
+        raise UserError("the checkout could not be brought to the jobs' result, see above")
 
 
-def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, template: Job) -> dict[str, Outcome]:
-    """Do every stage's job once those it depends on are done; the outcomes, without stages behind a failed one."""
+def run_all(upstream: Mapping[str, set[str]], do: Callable[[str], Outcome], jobs: int) -> dict[str, Outcome]:
+    """Do every stage once those it depends on are done; the outcomes, without stages behind a failed one."""
     outcomes: dict[str, Outcome] = {}
     running: dict[Future[Outcome], str] = {}
     pool = ThreadPoolExecutor(jobs)
@@ -75,7 +65,7 @@ def run_all(upstream: Mapping[str, set[str]], engine: Engine, jobs: int, templat
             done = {stage for stage, outcome in outcomes.items() if outcome.done}
             started = {*outcomes, *running.values()}
             for stage in sorted(stage for stage, needed in upstream.items() if stage not in started and needed <= done):
-                running[pool.submit(engine, template.of(stage))] = stage
+                running[pool.submit(do, stage)] = stage
             if not running:
                 return outcomes
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -108,56 +98,27 @@ def _git(checkout: Path, *arguments: str) -> str:
     return answer.stdout.rstrip()
 
 
-def local_template(checkout: Path, workspace: Path, threads: int) -> Job:
-    """A job on this machine: a clone that shares the checkout's cache, with the parameters and the lock of `workspace`.
-
-    That is a study's, or the checkout itself.
-    """
-    cache = cache_folder(checkout)
-    files = {
-        SETTINGS: settings({"cache": {"dir": str(cache), "type": "reflink,hardlink,copy"}}),
-        str(PARAMS_FILE): (workspace / PARAMS_FILE).read_text(encoding="utf-8"),
-    }
-    lock = workspace / LOCK_FILE
-    if lock.exists():
-        files[LOCK_FILE] = servable_lock(lock, had_from_cache(cache, workspace))
-    return Job(
-        stage="",
-        repository=str(checkout.resolve()),
-        commit=committed_head(checkout),
-        folder=str((checkout / WORKERS / workspace.relative_to(checkout).name).resolve()),
-        files=files,
-        environment=_own(stage_environment(checkout)),
-        threads=threads,
-        push=False,
-    )
-
-
-def remote_template(checkout: Path, repository: str, folder: str, threads: int) -> Job:
+def job_template(checkout: Path, repository: str, folder: str, threads: int) -> Job:
     """A job on some machine: a clone of `repository` that pulls what it needs from the remote, and pushes its outputs.
 
     It reaches the remote with the checkout's own settings (`.dvc/config.local`).
 
     Raises:
-        UserError: there is no remote, or it does not answer.
+        UserError: code or parameters are not committed, there is no remote, or it does not answer.
     """
-    default_remote(checkout)
+    commit = committed_head(checkout)
     settings, lock = checkout / SETTINGS, checkout / LOCK_FILE
     files = {SETTINGS: settings.read_text(encoding="utf-8")} if settings.exists() else {}
-    if lock.exists():
-        files[LOCK_FILE] = servable_lock(lock, had_from_remote(checkout))
+    with opened(checkout) as dvc:
+        default_remote(dvc)
+        if lock.exists():
+            files[LOCK_FILE] = servable_lock(lock, had_from_remote(dvc))
     return Job(
         stage="",
+        inputs=(),
         repository=repository,
-        commit=committed_head(checkout),
+        commit=commit,
         folder=folder,
         files=files,
-        environment={},
         threads=threads,
-        push=True,
     )
-
-
-def _own(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a stage's environment adds to this process's."""
-    return {name: value for name, value in environment.items() if os.environ.get(name) != value}

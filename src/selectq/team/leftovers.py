@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.team.dvc import cache_folder, opened
+from selectq.team.dvc import cache_folder, require_dvc
 
 LOCK_FILE = "dvc.lock"
 TEMPORARY = Path(".dvc") / "tmp"
@@ -27,6 +27,7 @@ def mend_leftovers(checkout: Path) -> list[str]:
     Raises:
         UserError: DVC is at work here, or it is not installed.
     """
+    require_dvc()
     with _without_dvc(checkout):
         return [
             *_mend_own_lock(checkout / TEMPORARY / "rwlock"),
@@ -46,13 +47,16 @@ def _mend_own_lock(path: Path) -> Iterator[str]:
 
 
 def _mend_lock_file(checkout: Path) -> Iterator[str]:
+    from dvc.exceptions import DvcException  # noqa: PLC0415  # half a second
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # noqa: PLC0415
+    from dvc.utils import strictyaml  # noqa: PLC0415
+
     path = checkout / LOCK_FILE
     try:
-        with opened(checkout) as repository:
-            _ = repository.index.stages  # reads the lock
-    except UserError as error:
-        if not path.exists() or LOCK_FILE not in str(error):  # something else is wrong: not ours to mend
-            return
+        strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
+    except FileNotFoundError:
+        return
+    except DvcException:
         committed = subprocess.run(
             ["git", "show", f"HEAD:./{LOCK_FILE}"], cwd=checkout, capture_output=True, check=False
         )

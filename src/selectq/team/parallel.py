@@ -4,31 +4,57 @@ DVC runs one stage after another, but its processes may share a workspace: each 
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from selectq.errors import UserError
-from selectq.team.dvc import COMMAND, ask_dvc
-from selectq.team.job import Run
-from selectq.team.processes import ended_together
+from selectq.files import write_bytes
+from selectq.team.dvc import COMMAND, cache_folder, opened, run_dvc, stage_environment
+from selectq.team.leftovers import LOCK_FILE, mend_leftovers
+from selectq.team.pipeline import dependencies
+from selectq.team.processes import Run, ended_together
+from selectq.team.servable_lock import had_from_cache, servable_lock
 
 LONGEST = "qat@"
 """Begin the names of the stages that begin the longest branches: begun last, one would run alone in the end."""
 
 
-def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str]) -> None:
-    """Run the pipeline's independent stages, `jobs` configurations at a time, each with its share of the cores.
+def fan_out_here(checkout: Path, jobs: int, threads: int | None) -> None:
+    """Run the checkout's pipeline to its end, as `repro_in_parallel` does; one `dvc repro` does the rest.
+
+    Raises:
+        UserError: stages failed (the others have run), or DVC is at work here.
+    """
+    for line in mend_leftovers(checkout):
+        print(line, flush=True)
+    lock = checkout / LOCK_FILE
+    if lock.exists():
+        write_bytes(lock, servable_lock(lock, had_from_cache(cache_folder(checkout), checkout)).encode())
+    environment = stage_environment(checkout)
+    repro_in_parallel(checkout, jobs, environment, threads)
+    if run_dvc(checkout, ("repro",), environment):
+        raise UserError("a stage that needs several configurations failed, see above; the others have run")
+
+
+def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], threads: int | None = None) -> None:
+    """Run the pipeline's independent stages, `jobs` configurations at a time.
 
     First comes what all configurations need; what needs several of them is left to a `dvc repro` afterwards.
+
+    Args:
+        folder: a checkout or a study's workspace.
+        jobs: how many configurations are worked on at a time.
+        environment: of DVC and the stages.
+        threads: how many each configuration's stages may use; if None, their share of the cores.
 
     Raises:
         UserError: stages failed (the others have run).
     """
-    trunk, branches = plan(dependencies(ask_dvc(folder, "dag", "--dot")))
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with opened(folder) as repository:
+        trunk, branches = plan(dependencies(repository))
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     shared = {**environment, "OMP_NUM_THREADS": str(threads)}
     pool = ThreadPoolExecutor(jobs)
     with ended_together() as run:
@@ -49,7 +75,7 @@ def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[s
     Returns:
         What went wrong, if anything.
     """
-    status = run([*COMMAND, "--wait-for-lock", "repro", "--single-item", *stages], folder, environment, None)
+    status = run([*COMMAND, "--wait-for-lock", "repro", "--single-item", *stages], folder, environment)
     return f"dvc repro {' '.join(stages)} failed (exit status {status}), see above" if status else None
 
 
@@ -71,13 +97,3 @@ def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
             branches.setdefault(own.get(stage, stage), []).append(stage)
     retrained_first = sorted(branches.values(), key=lambda stages: not stages[0].startswith(LONGEST))
     return [stage for stage in order if stage in trunk], retrained_first
-
-
-def dependencies(dot: str) -> dict[str, set[str]]:
-    """Stage -> the stages it depends on, from what `dvc dag --dot` prints."""
-    upstream: dict[str, set[str]] = {}
-    for before, after in re.findall(r'"([^"]+)"(?:\s*->\s*"([^"]+)")?', dot):
-        upstream.setdefault(before, set())
-        if after:
-            upstream.setdefault(after, set()).add(before)
-    return upstream

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.team.dvc import ask_dvc
+from selectq.team.dvc import opened
 
 VEGA_LITE = "v5.21"
 """What the templates in `.dvc/plots/` are written for."""
@@ -65,7 +65,8 @@ def install_plots_page(checkout: Path) -> None:
         UserError: DVC or Vega is not installed.
     """
     write_bytes(checkout / ".dvc" / PAGE, (HEAD + _vega() + BODY).encode())
-    ask_dvc(checkout, "config", "--local", "plots.html_template", str(PAGE))
+    with opened(checkout) as repository, repository.config.edit("local") as local:
+        local.setdefault("plots", {})["html_template"] = str(PAGE)
 
 
 def _vega() -> str:

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
-from selectq.team.job import Run
+Run = Callable[[list[str], Path, Mapping[str, str]], int]
+"""Runs a command in a folder and an environment, its output passed through; its exit status."""
 
 ENDED = 128 + signal.SIGTERM
 """The exit status of a process that was ended, as shells give it."""
@@ -34,20 +34,12 @@ class _Processes:
         self._under_way: set[subprocess.Popen[bytes]] = set()
         self._ended = False
 
-    def run(self, command: list[str], folder: Path, environment: Mapping[str, str], log: IO[str] | None) -> int:
-        """As `selectq.team.job.Run`."""
+    def run(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> int:
+        """As `Run`."""
         with self._lock:
             if self._ended:
                 return ENDED
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,
-            )
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, process_group=0)
             self._under_way.add(process)
         status = process.wait()
         with self._lock:

@@ -5,14 +5,16 @@ are nowhere, as after another machine's run, it runs the stage, although its run
 of the same inputs. Without the stage's entry it looks there.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from selectq.errors import UserError
 from selectq.params.load import read_yaml, write_yaml
 from selectq.team.cache import DIRECTORY, file_md5, listed_files, object_path
-from selectq.team.dvc import ask_dvc
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 Out = Mapping[str, str]
 """An output of a stage, as the lock has it: path, md5."""
@@ -40,13 +42,16 @@ def had_from_cache(cache: Path, workspace: Path) -> Callable[[Out], bool]:
     return can_be_had
 
 
-def had_from_remote(checkout: Path) -> Callable[[Out], bool]:
-    """Whether an output is in the checkout's cache or on its remote, which is asked once.
+def had_from_remote(repository: "Repo") -> Callable[[Out], bool]:
+    """Whether an output is in the repository's cache or on its remote, which is asked once.
 
     Raises:
         UserError: the remote does not answer.
     """
-    status: dict[str, Any] = json.loads(ask_dvc(checkout, "data", "status", "--json", "--not-in-remote"))
+    try:
+        status = repository.data_status(not_in_remote=True, remote_refresh=True)
+    except Exception as error:  # a remote fails with whatever its library raises
+        raise UserError(f"the remote does not answer: {error}") from None
     nowhere = {path.rstrip("/") for path in {*status.get("not_in_cache", [])} & {*status.get("not_in_remote", [])}}
     return lambda out: out["path"] not in nowhere
 

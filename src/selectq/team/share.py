@@ -3,13 +3,16 @@
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selectq.errors import UserError
 from selectq.params.load import PARAMS_FILE, load_params, read_yaml
 from selectq.stage import MAY_RUN
-from selectq.team.dvc import opened, run_dvc, stage_environment
+from selectq.team.dvc import held, opened, run_dvc, stage_environment
 from selectq.team.leftovers import mend_leftovers
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 def share(checkout: Path) -> None:
@@ -18,7 +21,8 @@ def share(checkout: Path) -> None:
     Raises:
         UserError: no remote is named, or not everything could be pushed.
     """
-    remote = default_remote(checkout)
+    with opened(checkout) as repository:
+        remote = default_remote(repository)
     if run_dvc(checkout, ("push", "--run-cache"), stage_environment(checkout)):
         raise UserError(f"not everything reached the remote {remote!r}, see above; nothing is lost: share again")
 
@@ -34,11 +38,11 @@ def fetch(checkout: Path) -> None:
             in the cache nor on the remote.
     """
     load_params(checkout / PARAMS_FILE)
-    remote = default_remote(checkout)
     for line in mend_leftovers(checkout):
         print(line, flush=True)
     environment = stage_environment(checkout) | {MAY_RUN: " ".join(cheap_stages(checkout))}
-    with opened(checkout) as repository:
+    with held(checkout) as repository:
+        remote = default_remote(repository)
         logging.getLogger("dvc").setLevel(logging.ERROR)  # two lines for every stage otherwise
         fetched, problem = 0, ""
         try:
@@ -57,14 +61,13 @@ def fetch(checkout: Path) -> None:
     print(f"{fetched} files fetched from {remote!r}{restored}; the workspace is as `dvc repro` would make it")
 
 
-def default_remote(checkout: Path) -> str:
+def default_remote(repository: "Repo") -> str:
     """The name of the remote that DVC uses if none is named.
 
     Raises:
         UserError: there is none.
     """
-    with opened(checkout) as repository:
-        names, chosen = list(repository.config["remote"]), repository.config["core"].get("remote")
+    names, chosen = list(repository.config["remote"]), repository.config["core"].get("remote")
     if not chosen:
         known = f"; name one of {', '.join(names)}: dvc remote default NAME" if names else ""
         raise UserError(f"no remote is the default{known or '; add one: dvc remote add --default NAME URL'}")
