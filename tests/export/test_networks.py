@@ -67,9 +67,13 @@ def test_every_kind_of_node_is_tested_at_once() -> None:
     assert kinds == set(get_args(Operation))
 
 
-def test_lookup_is_refused_for_xnnpack(tmp_path: Path) -> None:
-    program = exported("mobilenet_v3_small")
-    with pytest.raises(UserError, match=r"^formats: pte: features\.0\.2 \(hard_swish\): .* Leave pte out$"):
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("mobilenet_v3_small", r"features\.0\.2 \(hard_swish\)"), ("shufflenet_v2_x1_0", r"stage2\.0\.?\d* \(\w+\)")],
+)
+def test_node_that_xnnpack_has_not_is_refused(name: str, named: str, tmp_path: Path) -> None:
+    program = exported(name)
+    with pytest.raises(UserError, match=rf"^formats: pte: {named}: .* Leave pte out$"):
         write_program(tmp_path / "some.pte", program.reference, program.manifest)
 
 

@@ -26,10 +26,10 @@ from selectq.export.reference import (
     ReferenceNetwork,
 )
 from selectq.files import METADATA_KEY, write_bytes
-from selectq.graph.nodes import Flatten
+from selectq.graph.nodes import Flatten, Lookup, Shuffle, Slice
 from selectq.programs.manifest import Manifest
 from selectq.quantization.fake_quantize import Grid
-from selectq.quantization.network import Identity, Layer, LinearNode, LookupNode, MoveNode, Network, Site
+from selectq.quantization.network import Identity, Layer, LinearNode, MoveNode, Network, Site
 
 LARGEST_BATCH = 256
 """The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
@@ -147,15 +147,18 @@ def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
         UserError: ExecuTorch is not installed, XNNPACK has not what a node computes, or would refuse a layer when the
             program is loaded.
     """
-    _check_lookups(reference.network)
+    _check_operations(reference.network)
     _check_factors(reference.network)
     write_bytes(path, lower(to_xnnpack(reference), manifest))
 
 
-def _check_lookups(network: Network) -> None:
-    for site in network.sites():
-        if isinstance(site, LookupNode):
-            raise UserError(f"formats: pte: {site.name} ({site.function}): XNNPACK has none on integers. Leave pte out")
+def _check_operations(network: Network) -> None:
+    for node in network.graph.nodes:
+        if isinstance(node.operation, Lookup | Slice | Shuffle):
+            what = (
+                node.operation.function if isinstance(node.operation, Lookup) else type(node.operation).__name__.lower()
+            )
+            raise UserError(f"formats: pte: {node.name} ({what}): XNNPACK has none on integers. Leave pte out")
 
 
 def _check_factors(network: Network) -> None:
