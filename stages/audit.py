@@ -25,9 +25,9 @@ def main() -> None:
     params = load_checked_params(IMAGES)
     with only_writer(OUTPUT):
         device = choose_device()
-        dataset = read_dataset(IMAGES).to(device)
-        model = read_fp32(PARENT).model.to(device)
-        found = audit(model, dataset, params.audit, params.seed)
+        parent = read_fp32(PARENT)
+        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
+        found = audit(parent.model.to(device), dataset, params.audit, params.seed)
         write_csv(OUTPUT, found)
         print(f"audit: {len(found)} results in {OUTPUT}")
 

@@ -37,8 +37,8 @@ def main() -> None:
     output = Path(f"metrics/calibration/{name}.csv")
     with only_writer(output):
         device = choose_device()
-        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
+        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
         splits = [split.sample(sweep.evaluation_images, params.seed) for split in (dataset.validation, dataset.test)]
         for estimator, images in product(sweep.estimators, sweep.images):
             calibration = dataclasses.replace(config.calibration, estimator=estimator, images=images)

@@ -38,9 +38,9 @@ def main() -> None:
     output = Path(f"metrics/drift/{name}.csv")
     with only_writer(output):
         device = choose_device()
-        test = read_dataset(IMAGES).to(device).test
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         original = read_parent(PARENT, params.range_skew, params.seed)
+        test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
         parent = fold_parent(equivalent_parent(original, checkpoint.algorithms), device)
         require_convolutions(parent, params.drift.inspect)
         quantized = checkpoint.network.to(device)

@@ -38,8 +38,8 @@ def main() -> None:
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     with only_writer(checkpoint_path):
         device = choose_device()
-        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
+        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
         scheme = Scheme(config.weights, config.activations)
         network = ptq_pipeline(parent, dataset, config, params.seed)
         validation = evaluate(quantized_forward(network, device), dataset.validation, f"{name} validation")

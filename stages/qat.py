@@ -37,8 +37,8 @@ def main() -> None:
     checkpoint_path = Path(f"models/quantized/{name}.safetensors")
     device = choose_device(params.deterministic)
     with training_workers(device) as workers, workers.only_writer(checkpoint_path):
-        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
+        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
         key = run_key((params.deterministic, params.range_skew, retraining), [IMAGES, PARENT])
         state = TrainingState(checkpoint_path, key)
         network, history = retrain(retraining, parent, dataset, state, workers)

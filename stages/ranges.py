@@ -27,8 +27,9 @@ def main() -> None:
     params = load_checked_params(IMAGES)
     with only_writer(OUTPUT):
         device = choose_device()
-        test = read_dataset(IMAGES).to(device).test
-        parent = fold_parent(read_parent(PARENT, params.range_skew, params.seed), device)
+        original = read_parent(PARENT, params.range_skew, params.seed)
+        test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
+        parent = fold_parent(original, device)
         write_csv(OUTPUT, channel_ranges(parent, params.drift.inspect, shown_batches(test, "channel ranges")))
 
 

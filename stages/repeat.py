@@ -35,8 +35,8 @@ def main() -> None:
     output = Path(f"models/logits/repeats/{name}-{retraining.seed}.safetensors")
     device = choose_device(params.deterministic)
     with training_workers(device) as workers, workers.only_writer(output):
-        dataset = read_dataset(IMAGES).to(device)
         parent = read_parent(PARENT, params.range_skew, params.seed)
+        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
         state = TrainingState(output, run_key((params.deterministic, params.range_skew, retraining), [IMAGES, PARENT]))
         network, _ = retrain(retraining, parent, dataset, state, workers)
 

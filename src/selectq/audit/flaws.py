@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from selectq.audit.forms import Saturating, Unfused
 from selectq.audit.setup import CALIBRATION_BATCH, Setup
-from selectq.data.augment import normalise
 from selectq.errors import UserError
 from selectq.graph.chains import chains
 from selectq.networks.layers import FloatLayer, float_layer, rescale_channels
@@ -91,7 +90,7 @@ def use_stale_statistics(setup: Setup, batches: int) -> Setup:
     if batches:
         sample = setup.training.sample(batches * CALIBRATION_BATCH, setup.seed)
         for chunk in sample.chunks(CALIBRATION_BATCH):
-            setup.model(normalise(chunk))
+            setup.model(setup.training.normalization(chunk))
     setup.model.eval()
     return setup
 

@@ -3,12 +3,14 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from selectq.audit.saturation import saturate_products
+from selectq.data.normalization import Normalization
 from selectq.drift.measure import Simulation
 from selectq.graph.bounds import UNBOUNDED
 from selectq.graph.capture import capture
@@ -32,20 +34,22 @@ Forward = Callable[[Tensor], Outputs]
 """Float images (N, 3, H, W) to outputs."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How ranges are estimated, and how activations and weights become integers."""
+
+    calibration: CalibrationConfig
+    activations: ActivationScheme
+    weight_bits: int
+
+
 class Form(ABC):
     """A network and its calibrated ranges, which do not depend on how weights are quantized."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: list[Tensor],
-        calibration: CalibrationConfig,
-        activations: ActivationScheme,
-        weight_bits: int,
-    ) -> None:
-        """Calibrate on `batches`, float (B, 3, H, W) each; `model` is left as it is."""
-        self.activations = activations
-        self.weight_bits = weight_bits
+    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
+        """Calibrate on `batches`, float (B, 3, H, W) each, of pixels so normalised; `model` is left as it is."""
+        self.activations = recipe.activations
+        self.weight_bits = recipe.weight_bits
         self.device = next(model.parameters()).device
 
     @abstractmethod
@@ -60,17 +64,10 @@ class Form(ABC):
 class Fused(Form):
     """As the pipeline has it: batch norms folded, activations fused."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: list[Tensor],
-        calibration: CalibrationConfig,
-        activations: ActivationScheme,
-        weight_bits: int,
-    ) -> None:
-        super().__init__(model, batches, calibration, activations, weight_bits)
-        self.network = fold(model).to(memory_format=torch.channels_last)
-        self.ranges = estimate_ranges(self.network, lambda: batches, calibration, activations)
+    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
+        super().__init__(model, normalization, batches, recipe)
+        self.network = fold(model, normalization=normalization).to(memory_format=torch.channels_last)
+        self.ranges = estimate_ranges(self.network, lambda: batches, recipe.calibration, recipe.activations)
 
     def floating(self) -> Forward:
         """See the base."""
@@ -121,18 +118,11 @@ class Unfused(Form):
     it. A batch norm in training mode uses the statistics of the batch, here and in calibration.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: list[Tensor],
-        calibration: CalibrationConfig,
-        activations: ActivationScheme,
-        weight_bits: int,
-    ) -> None:
-        super().__init__(model, batches, calibration, activations, weight_bits)
+    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
+        super().__init__(model, normalization, batches, recipe)
         self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
         self.graph = capture(model)
-        self.ranges = self._calibrate(batches, calibration)
+        self.ranges = self._calibrate(batches, recipe.calibration)
 
     def floating(self) -> Forward:
         """See the base."""

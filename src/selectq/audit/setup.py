@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from selectq.audit.forms import Form, Fused
-from selectq.data.augment import normalise
+from selectq.audit.forms import Form, Fused, Recipe
 from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
 from selectq.graph.nodes import Graph
@@ -52,7 +51,8 @@ class Setup:
 
     def simulation(self) -> Form:
         """The experiment's network, calibrated."""
-        return self.form(self.model, self.calibration_batches(), self.calibration, self.activations, self.weight_bits)
+        recipe = Recipe(self.calibration, self.activations, self.weight_bits)
+        return self.form(self.model, self.training.normalization, self.calibration_batches(), recipe)
 
 
 def sound_setup(model: nn.Module, graph: Graph, training: Split, config: AuditConfig, seed: int) -> Setup:
@@ -66,8 +66,8 @@ def sound_setup(model: nn.Module, graph: Graph, training: Split, config: AuditCo
         training=training,
         calibration=config.calibration,
         activations=config.activations,
-        calibration_pixels=normalise,
-        inference_pixels=normalise,
+        calibration_pixels=training.normalization,
+        inference_pixels=training.normalization,
         form=Fused,
         weight_bits=config.weight_bits,
         seed=seed,

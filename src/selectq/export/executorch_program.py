@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.export.exported import export_program
 from selectq.export.reference import (
@@ -91,17 +90,18 @@ class XnnpackNetwork(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.store_pixels = _pixels_store()
+        self.store_pixels = _pixels_store(network)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 -> (N, classes)."""
-        return self.network(self.store_pixels((pixels.to(torch.float32) - PIXEL_ZERO_POINT) * PIXEL_SCALE))
+        values = (pixels.to(torch.float32) - self.network.pixel_zero_point) * self.network.pixel_scale
+        return self.network(self.store_pixels(values))
 
 
 def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
     """The same integer network in XNNPACK's terms; the reference form is left as it is."""
     network = copy.deepcopy(reference.network)
-    for layer in network.layers():
+    for layer in [*network.normalizations(), *network.layers()]:
         _store_parameters(layer)
     stored = {site.name: _stored(site) for site in network.sites()}
     for site in network.sites():
@@ -109,7 +109,7 @@ def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
     for move in [module for module in network.parts.values() if isinstance(module, MoveNode)]:
         if not isinstance(move.node.operation, Flatten) or move.node is network.graph.output:
             source = network.source(move.name)
-            store = _pixels_store() if source is None else _signed(stored[source.name])
+            store = _pixels_store(network) if source is None else _signed(stored[source.name])
             network.parts[move.name.replace(".", "/")] = StoredMove(move, store)
     return XnnpackNetwork(network).eval()
 
@@ -119,8 +119,8 @@ def _stored(site: Site) -> QuantizeDequantize:
     return site.activation
 
 
-def _pixels_store() -> SignedQuantizeDequantize:
-    return SignedQuantizeDequantize(PIXEL_SCALE, PIXEL_ZERO_POINT, UINT8)
+def _pixels_store(network: Network) -> SignedQuantizeDequantize:
+    return SignedQuantizeDequantize(network.pixel_scale, network.pixel_zero_point, UINT8)
 
 
 def _signed(stored: QuantizeDequantize) -> SignedQuantizeDequantize:
@@ -166,7 +166,7 @@ def _check_factors(network: Network) -> None:
         if isinstance(layer, LinearNode):
             continue  # computes in floating point
         assert isinstance(layer.weight_quantizer, DequantizeParameters)
-        input_scale = PIXEL_SCALE if source is None else _stored(source).scale
+        input_scale = network.pixel_scale if source is None else _stored(source).scale
         factor = (layer.weight_quantizer.weight_scales() * input_scale / _stored(layer).scale).max().item()
         if factor >= FACTOR_LIMIT:
             raise UserError(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.export.reference import UINT8, DequantizeParameters, QuantizeDequantize
 from selectq.graph.nodes import PIXELS, AveragePool, Concat, Conv, MaxPool, Node, Shuffle, Slice
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
@@ -86,7 +85,7 @@ class GraphWriter:
             return 0
         missing = -self._shapes[PIXELS][0] % CHANNELS_AT_ONCE
         pads = self._constant([0, 0, 0, 0, 0, missing, 0, 0], np.int64)  # before each of N, C, H, W, then behind
-        inputs = [INPUT_NAME, pads, self._constant(PIXEL_ZERO_POINT, np.uint8)]
+        inputs = [INPUT_NAME, pads, self._constant(self._network.pixel_zero_point, np.uint8)]
         self._codes[PIXELS] = self._add("Pad", inputs, f"{INPUT_NAME}.padded")
         return missing
 
@@ -184,7 +183,8 @@ class GraphWriter:
         """Scale and zero point of the codes that a node puts out."""
         site = self._network.source(name)
         if site is None:
-            return self._constant(PIXEL_SCALE, np.float32), self._constant(PIXEL_ZERO_POINT, np.uint8)
+            pixels = self._network.pixel_scale, self._network.pixel_zero_point
+            return self._constant(pixels[0], np.float32), self._constant(pixels[1], np.uint8)
         return self._constants_of(_stored(site))
 
     def _constants_of(self, stored: QuantizeDequantize) -> tuple[str, str]:
@@ -218,7 +218,7 @@ class GraphWriter:
         name, codes = f"{layer.name}.weight", _array(layer.weight)
         if layer.node.inputs[0] == PIXELS:
             codes = np.pad(codes, ((0, 0), (0, self._missing_channels), (0, 0), (0, 0)))
-        if self._weight_bits[layer.name] > INT4_BITS:
+        if self._weight_bits.get(layer.name, 8) > INT4_BITS:
             return self._tensor(name, codes)
         packed = self._tensor(f"{name}.int4", codes.astype(ml_dtypes.int4))
         return self._add("Cast", [packed], name, to=TensorProto.INT8)

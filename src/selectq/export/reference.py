@@ -10,7 +10,6 @@ import torch
 import torch.ao.quantization.fx._decomposed
 from torch import Tensor, nn
 
-from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.quantization.fake_quantize import Grid
 from selectq.quantization.network import Layer, LookupNode, Network, Site
@@ -102,7 +101,9 @@ class ReferenceNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 -> (N, classes)."""
-        x = _ops.dequantize_per_tensor(pixels, PIXEL_SCALE, PIXEL_ZERO_POINT, 0, 255, torch.uint8)
+        x = _ops.dequantize_per_tensor(
+            pixels, self.network.pixel_scale, self.network.pixel_zero_point, 0, 255, torch.uint8
+        )
         return self.network(x)
 
 
@@ -114,12 +115,15 @@ def to_reference(network: Network) -> ReferenceNetwork:
     """
     network = copy.deepcopy(network).cpu().eval()
     _check_scales(network)
-    integers = [(layer, _to_integers(layer)) for layer in network.layers()]  # before any site changes
+    layers = [*network.normalizations(), *network.layers()]
+    integers = [(layer, _to_integers(layer)) for layer in layers]  # before any site changes
     for layer, (weight, bias, weight_quantizer) in integers:
         layer.weight, layer.bias = weight, bias
         layer.weight_quantizer = weight_quantizer
     for site in network.sites():
         _store_activation(site)
+    for normalization in network.normalizations():
+        normalization.recovers = False
     return ReferenceNetwork(network).eval()
 
 

@@ -9,10 +9,18 @@ from selectq.graph.bounds import UNBOUNDED, Bounds
 PIXELS = "pixels"
 """The name of the input node."""
 
+NORMALIZATION = "normalization"
+"""The name of the node behind it, where pixels are no integer codes as they are."""
+
 
 @dataclass(frozen=True)
 class Input:
     """The images, (N, 3, H, W)."""
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Pixels, each less its channel's mean and divided by its standard deviation: (N, 3, H, W) to the same shape."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,9 @@ class Flatten:
     """(N, C, H, W) -> (N, C H W)."""
 
 
-Operation = Input | Conv | Linear | Add | Mul | Concat | AveragePool | MaxPool | Lookup | Slice | Shuffle | Flatten
+Operation = (
+    Input | Normalize | Conv | Linear | Add | Mul | Concat | AveragePool | MaxPool | Lookup | Slice | Shuffle | Flatten
+)
 
 MOVES = (MaxPool, Slice, Shuffle, Flatten, Concat)
 """What puts out values that it read: integer codes pass through it unchanged."""
@@ -160,6 +170,14 @@ class Graph:
     def layers(self) -> Iterator[Node]:
         """The nodes with weights, in order."""
         return (node for node in self.nodes if node.is_layer)
+
+    def with_normalization(self) -> "Graph":
+        """The same with a node between the pixels and what reads them."""
+        pixels, *others = self.nodes
+        normalize = Node(NORMALIZATION, Normalize(), (PIXELS,), kind=NORMALIZATION, block=NORMALIZATION)
+        renamed = {PIXELS: NORMALIZATION}
+        behind = (each.with_(inputs=tuple(renamed.get(name, name) for name in each.inputs)) for each in others)
+        return Graph((pixels, normalize, *behind))
 
     def origins(self, name: str) -> tuple[str, ...]:
         """The nodes whose integer codes the node `name` puts out: itself, unless it only moves values."""

@@ -15,7 +15,16 @@ from selectq.kernels.fake_quantized import (
     StraightThrough,
     fake_quantized_parameters,
 )
-from selectq.quantization.network import AddNode, ConvNode, Network, PoolNode, Site, Watch, execute
+from selectq.quantization.network import (
+    AddNode,
+    ConvNode,
+    Network,
+    NormalizationNode,
+    PoolNode,
+    Site,
+    Watch,
+    execute,
+)
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
@@ -63,7 +72,7 @@ class QuantizedStep:
 
     def _compute(self, module: nn.Module, inputs: list[Tensor]) -> Tensor:
         """A node's output; images are (N, H, W, C) here."""
-        if isinstance(module, ConvNode):
+        if isinstance(module, ConvNode) and not isinstance(module, NormalizationNode):
             return self._convolution(module, *inputs)
         if isinstance(module, AddNode) and inputs[0].ndim == 4:
             return self._stored(module, inputs[0] + inputs[1])

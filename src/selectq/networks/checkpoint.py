@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
+from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
@@ -22,6 +23,11 @@ class Fp32Checkpoint(Generic[Network]):
     model: Network
     config: ModelConfig
     classes: tuple[str, ...]
+
+    @property
+    def normalization(self) -> Normalization:
+        """How pixels become what the network takes."""
+        return Normalization.of(self.config.normalization)
 
 
 def write_fp32(path: Path, checkpoint: Fp32Checkpoint[Network]) -> None:

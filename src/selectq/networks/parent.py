@@ -4,22 +4,14 @@ from pathlib import Path
 
 from torch import nn
 
-from selectq.data.normalization import INTEGER_GRID, Normalization
-from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint, read_fp32
 from selectq.networks.range_skew import skew_ranges
 
 
 def read_parent(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint[nn.Module]:
-    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged.
-
-    Raises:
-        UserError: no such checkpoint, or one of a normalization that cannot be quantized yet.
-    """
+    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
     checkpoint = read_fp32(path)
-    if Normalization.of(checkpoint.config.normalization) != INTEGER_GRID:
-        raise UserError("model.normalization: only mean 128/255 and std 64/255 can be quantized yet")
     if range_skew:
         skew_ranges(checkpoint.model, capture(checkpoint.model), range_skew, seed)
     return checkpoint

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from selectq.data.augment import normalise
 from selectq.export.reference import ReferenceNetwork
 from selectq.programs.manifest import INPUT_NAME
 from selectq.programs.onnx_runtime import codes_of, open_session
@@ -44,7 +43,7 @@ class Backend:
 
 def simulation_backend(network: Network) -> Backend:
     """The fake-quantized network, as it was trained and validated."""
-    return _module_backend("simulation", lambda pixels: network(normalise(pixels)), network)
+    return _module_backend("simulation", lambda pixels: network(network.normalization(pixels)), network)
 
 
 def reference_backend(reference: ReferenceNetwork) -> Backend:

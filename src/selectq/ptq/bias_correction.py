@@ -107,7 +107,7 @@ class CorrectBias:
     def apply(self, state: PtqState) -> None:
         """Change the biases of the quantized network."""
         device = next(state.quantized.parameters()).device
-        reference = fold_model(state.reference, state.graph, device)
+        reference = fold_model(state.reference, state.graph, state.normalization, device)
         correct_bias(reference, state.quantized, list(state.batches()))
 
 

@@ -31,9 +31,10 @@ def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, se
     state.scheme = Scheme(config.weights, config.activations)
     require_kinds(state.graph, state.scheme)
     state.batches, state.reference = lambda: image_batches(images), state.model
+    state.normalization = parent.normalization
     state.model = copy.deepcopy(state.reference).to(device)
     _apply(algorithms, "before", state)
-    network = fold_model(state.model, state.graph, device)
+    network = fold_model(state.model, state.graph, state.normalization, device)
     state.quantized = quantize_network(network, dataset, config.calibration, state.scheme, seed)
     _apply(algorithms, "after", state)
     return state.quantized

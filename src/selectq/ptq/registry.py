@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
+from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.graph.nodes import Graph
 from selectq.params.algorithms import OWN, in_order, known_algorithms, offered, registered
@@ -27,6 +28,7 @@ class PtqState:
         graph: of the model.
         scheme: how numbers become integers; from `before` on.
         batches: gives the calibration images, float (B, 3, H, W) each; from `before` on.
+        normalization: of these images; from `before` on.
         reference: the FP32 network as it was before `before`; from then on.
         quantized: the fake-quantized network; in `after`.
     """
@@ -35,6 +37,7 @@ class PtqState:
     graph: Graph
     scheme: Scheme = field(init=False)
     batches: Callable[[], Iterable[Tensor]] = field(init=False)
+    normalization: Normalization = field(init=False)
     reference: nn.Module = field(init=False)
     quantized: Network = field(init=False)
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.graph import nodes as graph_nodes
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph, Node
@@ -18,23 +19,29 @@ from selectq.quantization.network import (
     MulNode,
     Network,
     NodeModule,
+    NormalizationNode,
     PoolNode,
 )
 
 
-def fold(model: nn.Module, graph: Graph | None = None) -> Network:
+def fold(model: nn.Module, graph: Graph | None = None, normalization: Normalization = INTEGER_GRID) -> Network:
     """The float form of an FP32 network; it computes what `model` computes in evaluation mode.
 
     Args:
         model: images (N, 3, H, W) -> logits (N, classes).
         graph: of the model, where it is at hand.
+        normalization: of the images that the model takes.
 
     Raises:
         UserError: the graph cannot be captured.
     """
-    graph = graph or capture(model)
-    modules = dict(model.named_modules())
-    return Network(graph, [_module(graph, node, modules) for node in graph.nodes[1:]]).eval()
+    graph, modules = graph or capture(model), dict(model.named_modules())
+    if normalization == INTEGER_GRID:
+        return Network(graph, [_module(graph, node, modules) for node in graph.nodes[1:]], normalization).eval()
+    graph = graph.with_normalization()
+    _, first, *others = graph.nodes
+    computing = [NormalizationNode(first, normalization), *(_module(graph, node, modules) for node in others)]
+    return Network(graph, computing, normalization).eval()
 
 
 def _module(graph: Graph, node: Node, modules: dict[str, nn.Module]) -> NodeModule:

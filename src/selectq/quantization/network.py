@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selectq.data.normalization import INTEGER_GRID, PIXEL_SCALE, PIXEL_ZERO_POINT, Normalization
 from selectq.graph import nodes as graph_nodes
 from selectq.graph.bounds import Bounds
 from selectq.graph.nodes import PIXELS, Graph, Node
@@ -137,6 +138,34 @@ class LinearNode(Site):
 
 
 Layer = ConvNode | LinearNode
+
+
+class NormalizationNode(ConvNode):
+    """Pixels to what the network takes for them: in integers a 1x1 convolution of each channel, in float nothing.
+
+    The images that the network is given are normalised already; where it is quantized, their pixels are recovered.
+
+    Attributes:
+        recovers: whether it is given normalised images, and not pixels.
+    """
+
+    shift: Tensor
+    factor: Tensor
+
+    def __init__(self, node: Node, normalization: Normalization) -> None:
+        super().__init__(node, nn.Conv2d(3, 3, 1, groups=3), {"weight": (), "bias": ()})
+        self.recovers = True
+        self.register_buffer("shift", torch.tensor(normalization.shift).view(3, 1, 1))
+        self.register_buffer("factor", torch.tensor(normalization.scale).view(3, 1, 1))
+        self.weight = nn.Parameter(self.factor.view(3, 1, 1, 1).clone(), requires_grad=False)
+        self.bias = nn.Parameter(-(self.shift * self.factor).flatten(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the same shape."""
+        if isinstance(self.weight_quantizer, Identity):
+            return self.activation(x)
+        pixels = (x / self.factor + self.shift).round() if self.recovers else x
+        return super().forward(pixels)
 
 
 class Computation(Site):
@@ -273,11 +302,20 @@ class Block:
 
 
 class Network(nn.Module):
-    """The whole network: float images (N, 3, H, W) -> logits (N, classes). Pixels lie on an 8-bit grid already."""
+    """The whole network: normalised images (N, 3, H, W) -> logits (N, classes).
 
-    def __init__(self, graph: Graph, modules: Iterable[NodeModule]) -> None:
+    Attributes:
+        graph: its nodes and edges.
+        normalization: how pixels become what the network is given.
+        pixel_scale, pixel_zero_point: of pixels as integer codes.
+    """
+
+    def __init__(self, graph: Graph, modules: Iterable[NodeModule], normalization: Normalization) -> None:
         super().__init__()
         self.graph = graph
+        self.normalization = normalization
+        on_grid = normalization == INTEGER_GRID
+        self.pixel_scale, self.pixel_zero_point = (PIXEL_SCALE, PIXEL_ZERO_POINT) if on_grid else (1.0, 0)
         self.parts = nn.ModuleDict({module.name.replace(".", "/"): module for module in modules})
 
     def __getitem__(self, name: str) -> Any:
@@ -305,7 +343,12 @@ class Network(nn.Module):
 
     def layers(self) -> Iterator[Layer]:
         """The nodes with weights, in order of execution."""
-        return (module for module in self.parts.values() if isinstance(module, ConvNode | LinearNode))
+        every = (module for module in self.parts.values() if isinstance(module, ConvNode | LinearNode))
+        return (module for module in every if not isinstance(module, NormalizationNode))
+
+    def normalizations(self) -> list[NormalizationNode]:
+        """The node that normalises pixels; none where they are integer codes as they are."""
+        return [module for module in self.parts.values() if isinstance(module, NormalizationNode)]
 
     def sites(self) -> Iterator[Site]:
         """Everything whose output is stored as integers, in order of execution."""

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from selectq.data.augment import image_batches
+from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
 from selectq.graph.capture import capture
@@ -19,12 +20,12 @@ from selectq.quantization.range_estimation import estimate_ranges
 
 def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> Network:
     """The FP32 network with batch norms folded, on `device`, channels last."""
-    return fold_model(parent.model, capture(parent.model), device)
+    return fold_model(parent.model, capture(parent.model), parent.normalization, device)
 
 
-def fold_model(model: nn.Module, graph: Graph, device: torch.device) -> Network:
-    """The same of a model and its graph."""
-    return fold(model, graph).to(device).to(memory_format=torch.channels_last)
+def fold_model(model: nn.Module, graph: Graph, normalization: Normalization, device: torch.device) -> Network:
+    """The same of a model, its graph, and how pixels become what it takes."""
+    return fold(model, graph, normalization).to(device).to(memory_format=torch.channels_last)
 
 
 def calibrate(

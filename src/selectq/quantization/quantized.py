@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
@@ -14,7 +15,7 @@ from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
-from selectq.quantization.network import LookupNode, Network
+from selectq.quantization.network import LookupNode, Network, NormalizationNode
 from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
 from selectq.quantization.scale_assignment import ScaleAssignment
 
@@ -42,6 +43,10 @@ class QuantizedCheckpoint:
     algorithms: tuple[str, ...] = ()
 
 
+PIXELS_SCHEME = ActivationScheme(8, symmetric=False)
+"""Of normalised pixels, whatever the network's own."""
+
+
 def insert_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:
     """Turn the float form into the fake-quantized one, in place: weights, biases and every site.
 
@@ -55,8 +60,11 @@ def put_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -
     """The same, with quantization parameters that are still to be chosen or read."""
     for layer in network.layers():
         layer.weight_quantizer = WeightQuantizer(scheme.weights.of(layer.kind), layer.bias)
+    for normalization in network.normalizations():
+        normalization.weight_quantizer = WeightQuantizer(WeightScheme(8, "channel"), normalization.bias)
     for site in network.sites():
-        site.activation = ActivationQuantizer(scheme.activations.of(site.kind), site.bounds, *ranges[site.name])
+        own = PIXELS_SCHEME if isinstance(site, NormalizationNode) else scheme.activations.of(site.kind)
+        site.activation = ActivationQuantizer(own, site.bounds, *ranges[site.name])
         if isinstance(site, LookupNode) and site.multiplies:
             site.gate = GateQuantizer(GATE_SCALES[site.function])
 
@@ -91,7 +99,7 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         scheme, classes = Scheme(weights, activations), tuple(metadata["classes"])
         algorithms = tuple(metadata["algorithms"])
         built = replace(config, activation="relu") if RELU6_AS_RELU in algorithms else config
-        network = fold(build_network(built, len(classes)))
+        network = fold(build_network(built, len(classes)), normalization=Normalization.of(config.normalization))
         zero = torch.zeros(())
         put_quantizers(network, scheme, {site.name: (zero, zero) for site in network.sites()})
         network.load_state_dict(tensors)

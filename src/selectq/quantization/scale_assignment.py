@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from selectq.data.augment import PIXEL_SCALE
 from selectq.graph.bounds import HARD_SWISH_INPUT
 from selectq.graph.nodes import Lookup
 from selectq.params.configs import WeightScheme
@@ -25,6 +24,7 @@ from selectq.quantization.scales import (
     activation_zero_point,
     common_unit,
     covering_scale,
+    exact_weight_scale,
     is_near_tie,
     largest_magnitude,
     multiple_of_unit,
@@ -60,12 +60,18 @@ class ScaleAssignment:
     def __init__(self, network: Network) -> None:
         self._activations = _ActivationScales(network)
         self._weights = _WeightScales(network)
+        self._normalizations = network.normalizations()
 
     @torch.no_grad()
     def assign(self) -> None:
         """Bring all quantization parameters up to date with ranges, weights and biases."""
         self._activations.assign()
         self._weights.assign()
+        for normalization in self._normalizations:
+            quantizer, stored = weight_quantizer_of(normalization), quantizer_of(normalization)
+            scale = exact_weight_scale(normalization.weight.flatten(), stored.scale)
+            quantizer.scale.copy_(scale)
+            quantizer.bias_scale.copy_(scale)  # pixels have a scale of 1
 
 
 class _ActivationScales:
@@ -179,7 +185,7 @@ class _ActivationScales:
 
     def _read_scale(self, name: str) -> Tensor:
         source = self._network.source(name)
-        return torch.tensor(PIXEL_SCALE) if source is None else self._scale(source.name)
+        return torch.tensor(self._network.pixel_scale) if source is None else self._scale(source.name)
 
     def _lowest(self, site: Site) -> Tensor:
         if site.bounds == HARD_SWISH_INPUT:
@@ -211,7 +217,7 @@ class _WeightScales:
         self._sizes = [len(quantizer.scale) for quantizer in self._quantizers]
         device = self._layers[0].bias.device
         self._schemes = _where([quantizer.scheme for quantizer in self._quantizers], self._sizes, device)
-        self._pixels = torch.tensor(PIXEL_SCALE, device=device)
+        self._pixels = torch.tensor(network.pixel_scale, device=device)
         self._one = torch.ones((), device=device)
         self._stored = _spread([layer.stored for layer in self._layers], self._sizes, device)  # (S,)
         self._repeats = torch.tensor(self._sizes, device=device)
@@ -264,7 +270,7 @@ def scales_of(network: Network) -> Iterator[tuple[str, Tensor]]:
     """Every scale with the name of the tensor it belongs to: activations first, weights follow them."""
     for site in network.sites():
         yield f"{site.name} (activations)", quantizer_of(site).scale
-    for layer in network.layers():
+    for layer in [*network.normalizations(), *network.layers()]:
         quantizer = weight_quantizer_of(layer)
         yield f"{layer.name}.weight", quantizer.scale
         yield f"{layer.name}.bias", quantizer.bias_scale

@@ -151,3 +151,20 @@ def is_near_tie(results: Tensor) -> bool:
     """Whether one of some positive results, in integer steps, lies near a rounding tie. Above 256 all saturate."""
     inside = results[results < 256]
     return bool((inside.frac() - 0.5).abs().lt(LOOKUP_MARGIN).any())
+
+
+def exact_weight_scale(weights: Tensor, output_scale: Tensor) -> Tensor:
+    """Scales (C,) at which weights (C,), one of each channel, are whole numbers of 64 to 127 steps, and no ties met.
+
+    Of all n / d, d odd, for the scale over `output_scale`, those that come nearest: within a millionth. The integers
+    that are multiplied have a scale of 1.
+    """
+    codes = torch.arange(64, 128, dtype=torch.double)[:, None]  # (64, 1)
+    denominators = torch.arange(1, LARGEST_TIE_FREE_DENOMINATOR + 1, 2, dtype=torch.double)  # (D,)
+    wanted = weights.detach().cpu().double() / output_scale.detach().cpu().double()
+    scales = []
+    for each in wanted:
+        numerators = (each / codes * denominators).round().clamp(min=1)  # (64, D)
+        best = (codes * numerators / denominators - each).abs().argmin()
+        scales.append((numerators / denominators).flatten()[best])
+    return (torch.stack(scales) * output_scale.cpu().double()).to(weights)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from selectq.data.augment import normalise
 from selectq.graph.nodes import PIXELS
 from selectq.progress import progress
 from selectq.quantization.fake_quantize import to_levels
@@ -47,7 +46,7 @@ class ClassifierFeatures:
     def _compute(self, view: int) -> Tensor:
         bar = progress(self._views.view(view), self._views.chunks, f"features of view {view + 1}")
         with tensor_float32(False):
-            return torch.cat([self._quantize(normalise(chunk)) for chunk in bar])
+            return torch.cat([self._quantize(self._network.normalization(chunk)) for chunk in bar])
 
     def _quantize(self, images: Tensor) -> Tensor:
         read, quantizer = self._network.compute(self._read, {PIXELS: images}), self._quantizer
