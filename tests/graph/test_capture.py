@@ -8,6 +8,7 @@ from known_networks import NETWORKS, build
 from torch import Tensor, nn
 
 from selectq.errors import UserError
+from selectq.graph.bounds import RELU, UNBOUNDED
 from selectq.graph.capture import capture
 from selectq.graph.nodes import PIXELS, Add, Concat, Lookup, Mul
 from selectq.quantization.folding import fold
@@ -99,6 +100,29 @@ def test_codes_pass_through_what_only_moves_values() -> None:
     lookups = graph.origins(concat.name)
     assert len(lookups) == 2 and all(isinstance(graph[name].operation, Lookup) for name in lookups)
     assert graph.origins(PIXELS) == (PIXELS,)
+
+
+class Plain(nn.Module):
+    """As tutorials write it: a ReLU behind the pool, sizes asked for, a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 8, 3)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, 16, 16) -> (N, 3)."""
+        x = nn.functional.relu(nn.functional.max_pool2d(self.one(x), 2))
+        x = torch.relu(nn.functional.adaptive_avg_pool2d(self.two(x), (1, 1)))
+        return self.fc(x.view(x.size(0), -1))
+
+
+def test_clamps_go_through_what_only_moves_values() -> None:
+    model, images = Plain().eval(), torch.randn(2, 3, 16, 16)
+    graph = capture(model)
+    assert graph["one"].bounds == RELU and graph["two"].bounds == UNBOUNDED
+    assert [node.bounds for node in graph.nodes if node.kind == "pool"] == [RELU]
+    assert torch.allclose(fold(model)(images), model(images), atol=1e-6)
 
 
 class Wrong(nn.Module):

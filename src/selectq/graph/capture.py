@@ -85,6 +85,7 @@ class _Builder:
         self._nodes: dict[str, Node] = {}
         self._name_of: dict[fx.Node, str] = {}  # what a node's value is called in our graph
         self._splits: dict[fx.Node, list[tuple[int, int]]] = {}
+        self._sizes: set[fx.Node] = set()
         self._channels: dict[str, int] = {PIXELS: 3}  # of each node of ours
         self._count = {node: len(node.users) for node in traced.nodes}
         self._output = ""
@@ -106,6 +107,8 @@ class _Builder:
             self._name_of[node] = PIXELS
         elif node.op == "output":
             self._output = self._source(node, node.args[0])
+        elif self._asks_for_size(node):
+            self._sizes.add(node)  # a number, which only a flattening may use
         else:
             self._compute(node)
 
@@ -186,12 +189,25 @@ class _Builder:
         if bounds == source.bounds and source.bounds.low == 0.0:
             self._name_of[node] = source.name  # a ReLU of a ReLU
             return
-        stores = isinstance(source.operation, Conv | Linear | Add | Mul)
-        if not stores or source.bounds != UNBOUNDED or not self._fusible(node, source) or bounds.low not in (0.0, -3.0):
-            raise self._refusal(
-                node, "an activation function that is not behind a layer, a sum or a product of its own"
-            )
-        self._replace(node, source.with_(bounds=bounds))
+        clamped = self._behind_moves(source)
+        stores = isinstance(clamped.operation, Conv | Linear | Add | Mul | AveragePool)
+        alone = self._fusible(node, source) and (clamped is source or self._has_one_reader(clamped))
+        if not stores or clamped.bounds != UNBOUNDED or not alone or bounds.low not in (0.0, -3.0):
+            raise self._refusal(node, "a clamp that is not behind a layer, a sum or a product of its own")
+        self._nodes[clamped.name] = clamped.with_(bounds=bounds)
+        self._name_of[node] = source.name
+
+    def _behind_moves(self, node: Node) -> Node:
+        """The node whose values a max pool or a change of shape moves: clamped before or after, they are the same."""
+        while isinstance(node.operation, MaxPool | Shuffle | Flatten):
+            before = self._nodes[node.inputs[0]]
+            if not self._has_one_reader(before):
+                break
+            node = before
+        return node
+
+    def _has_one_reader(self, node: Node) -> bool:
+        return all(self._count[each] == 1 for each, name in self._name_of.items() if name == node.name)
 
     def _hard_sigmoid(self, node: fx.Node) -> None:
         """x / 6 + 1 / 2 goes into the layer before, its clamp to [0, 1] is the layer's."""
@@ -267,12 +283,10 @@ class _Builder:
             if _flattens(node, module, what):
                 pool = self._name_of[node]
                 self._append(node, f"{pool}.flatten", Flatten(), (pool,))
-        elif isinstance(module, nn.AvgPool2d) and not any(_pair(module.padding)) and not module.ceil_mode:
-            operation = AveragePool(_pair(module.kernel_size), _pair(module.stride))
-            self._append(node, str(node.target), operation, (source,))
-        elif isinstance(module, nn.MaxPool2d) and _pair(module.dilation) == (1, 1):
-            windows = (_pair(module.kernel_size), _pair(module.stride), _pair(module.padding), module.ceil_mode)
-            self._append(node, str(node.target), MaxPool(*windows), (source,))
+        elif windows := _max_pool(node, module, what):
+            self._append(node, self._path(node), windows, (source,))
+        elif averages := _average_pool(node, module, what):
+            self._append(node, self._path(node), averages, (source,))
         else:
             raise self._refusal(node, "which is no operation that selectq knows")
 
@@ -301,6 +315,10 @@ class _Builder:
         """Whether `node` alone reads what it reads."""
         (read,) = (argument for argument in node.args[:1] if isinstance(argument, fx.Node))
         return self._count[read] == 1
+
+    def _asks_for_size(self, node: fx.Node) -> bool:
+        asks = node.target == "size" or (node.target is getattr and node.args[1] == "shape")
+        return asks or (bool(node.args) and node.args[0] in self._sizes)
 
     def _source(self, node: fx.Node, argument: Any) -> str:
         if not isinstance(argument, fx.Node) or argument not in self._name_of:
@@ -349,6 +367,39 @@ def _is_global_average(node: fx.Node, module: nn.Module | None, what: Any) -> bo
         dimensions = _argument(node, 1, "dim")
         return isinstance(dimensions, list | tuple) and tuple(dimensions) in SPATIAL
     return False
+
+
+def _windows(node: fx.Node) -> tuple[Any, Any, Any]:
+    """Kernel, stride and padding of a pooling function's call."""
+    return _argument(node, 1, "kernel_size"), _argument(node, 2, "stride"), _argument(node, 3, "padding", 0)
+
+
+def _max_pool(node: fx.Node, module: nn.Module | None, what: Any) -> MaxPool | None:
+    if isinstance(module, nn.MaxPool2d):
+        kernel, stride, padding = module.kernel_size, module.stride, module.padding
+        dilation, ceil_mode = module.dilation, module.ceil_mode
+    elif what in (F.max_pool2d, torch.max_pool2d):
+        kernel, stride, padding = _windows(node)
+        dilation, ceil_mode = _argument(node, 4, "dilation", 1), _argument(node, 5, "ceil_mode", False)
+    else:
+        return None
+    if _pair(dilation) != (1, 1):
+        return None
+    return MaxPool(_pair(kernel), _pair(stride or kernel), _pair(padding or 0), ceil_mode)
+
+
+def _average_pool(node: fx.Node, module: nn.Module | None, what: Any) -> AveragePool | None:
+    """Over windows that lie within the image, whose averages all are of as many values."""
+    if isinstance(module, nn.AvgPool2d):
+        kernel, stride, padding, ceil_mode = module.kernel_size, module.stride, module.padding, module.ceil_mode
+    elif what is F.avg_pool2d:
+        kernel, stride, padding = _windows(node)
+        ceil_mode = _argument(node, 4, "ceil_mode", False)
+    else:
+        return None
+    if any(_pair(padding or 0)) or ceil_mode:
+        return None
+    return AveragePool(_pair(kernel), _pair(stride or kernel))
 
 
 def _flattens(node: fx.Node, module: nn.Module | None, what: Any) -> bool:
