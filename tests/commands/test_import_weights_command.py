@@ -40,7 +40,7 @@ def test_printed_lines_start_a_training_from_the_file(imagenet: Path, selectq: C
     printed = yaml.safe_load(selectq("import-weights", "imagenet.tflite", "--out", "weights.safetensors").out)
     params = validate(overlay(read_yaml(imagenet / "params.yaml"), printed), "merged")
     model, fresh = (build_network(params.model, len(CLASSES)) for _ in range(2))
-    load_weights(model, params.model, [])
+    load_weights(model, params.model, len(CLASSES), [])
     assert model.features[0][1].running_var.ne(1).any()
     assert model.classifier[1].weight.shape == fresh.classifier[1].weight.shape
 
