@@ -81,7 +81,7 @@ def spread_and_mixed(split: Split, count: int, seed: int) -> Split:
         raise UserError(f"audit.images: {count} images are asked for; allowed: up to {len(split)}, the test images")
     spread = torch.arange(count) * len(split) // count
     chosen = spread[torch.randperm(count, generator=torch.Generator().manual_seed(seed))]
-    return Split(split.pixels(chosen), split.labels[chosen.to(split.device)])
+    return dataclasses.replace(split, images=split.pixels(chosen), labels=split.labels[chosen.to(split.device)])
 
 
 def flawed(setup: Setup, trial: Trial) -> Setup:
