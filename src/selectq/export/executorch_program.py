@@ -25,7 +25,7 @@ from selectq.export.reference import (
     ReferenceNetwork,
 )
 from selectq.files import METADATA_KEY, write_bytes
-from selectq.graph.nodes import Flatten, Lookup, Shuffle, Slice
+from selectq.graph.nodes import Flatten, Graph, Lookup, Shuffle, Slice
 from selectq.programs.manifest import Manifest
 from selectq.quantization.fake_quantize import Grid
 from selectq.quantization.network import Identity, Layer, LinearNode, MoveNode, Network, Site
@@ -147,13 +147,18 @@ def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> No
         UserError: ExecuTorch is not installed, XNNPACK has not what a node computes, or would refuse a layer when the
             program is loaded.
     """
-    _check_operations(reference.network)
+    check_operations(reference.network.graph)
     _check_factors(reference.network)
     write_bytes(path, lower(to_xnnpack(reference), manifest))
 
 
-def _check_operations(network: Network) -> None:
-    for node in network.graph.nodes:
+def check_operations(graph: Graph) -> None:
+    """Refuse what XNNPACK has not.
+
+    Raises:
+        UserError: names the first such node.
+    """
+    for node in graph.nodes:
         if isinstance(node.operation, Lookup | Slice | Shuffle):
             what = (
                 node.operation.function if isinstance(node.operation, Lookup) else type(node.operation).__name__.lower()

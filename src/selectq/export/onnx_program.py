@@ -12,7 +12,7 @@ from selectq.export.reference import ReferenceNetwork
 from selectq.files import METADATA_KEY, write_bytes
 from selectq.graph.nodes import PIXELS
 from selectq.programs.manifest import Manifest
-from selectq.quantization.network import NodeModule
+from selectq.quantization.network import Network, NodeModule
 
 OPSET, IR_VERSION = 21, 10
 RUNTIME = f"ONNX Runtime 1.18 or newer (opset {OPSET})"
@@ -32,7 +32,7 @@ def write_onnx(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> N
 def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelProto:
     """The ONNX model that `write_onnx` writes."""
     weight_bits = {layer.name: layer.weight_bits for layer in manifest.layers}
-    graph = GraphWriter(reference.network, _shapes(reference, manifest.image_size), weight_bits).write()
+    graph = GraphWriter(reference.network, node_shapes(reference.network, manifest.image_size), weight_bits).write()
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, producer_name="selectq", opset_imports=[opset], ir_version=IR_VERSION)
     model.metadata_props.add(key=METADATA_KEY, value=manifest.for_runtime(RUNTIME).to_json())
@@ -41,13 +41,13 @@ def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelPro
 
 
 @torch.no_grad()
-def _shapes(reference: ReferenceNetwork, image_size: int) -> Shapes:
-    """Found by running the network on one image."""
+def node_shapes(network: Network, image_size: int) -> Shapes:
+    """Found by running a network on one image of `image_size` pixels."""
     shapes: dict[str, tuple[int, ...]] = {PIXELS: (3, image_size, image_size)}
 
     def note(module: nn.Module, output: Tensor) -> None:
         assert isinstance(module, NodeModule)
         shapes[module.name] = tuple(output.shape[1:])
 
-    reference.network.watched(torch.zeros(1, *shapes[PIXELS]), note)
+    network.watched(torch.zeros(1, *shapes[PIXELS]), note)
     return shapes
