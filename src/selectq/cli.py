@@ -121,6 +121,16 @@ def _bench(arguments: argparse.Namespace) -> None:
     run_bench(arguments.files, plan, arguments.json)
 
 
+def _quantize(arguments: argparse.Namespace) -> None:
+    from selectq.commands.quantize import Choices, run_quantize  # noqa: PLC0415
+    from selectq.deploy.trained import TrainedNetwork  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    network = arguments.network, dict(arguments.arguments), arguments.mean, arguments.std
+    choices = Choices(arguments.size, arguments.out, arguments.seed, arguments.keep_relu6, arguments.skip_bad)
+    run_quantize(TrainedNetwork(arguments.weights, *network), arguments.images, choices)
+
+
 def _import_weights(arguments: argparse.Namespace) -> None:
     from selectq.commands.import_weights import run_import_weights  # noqa: PLC0415
 
@@ -179,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="name the class of each image"))
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
+    _add_quantize(
+        commands.add_parser("quantize", help="make an INT8 program of your trained network, without training")
+    )
     _add_bench(commands.add_parser("bench", help="time programs on this machine, side by side"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
@@ -272,6 +285,56 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.set_defaults(command=_bench)
 
 
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""The usual normalization of pixels from 0 to 1, for red, green and blue."""
+
+
+def _add_quantize(quantize: argparse.ArgumentParser) -> None:
+    quantize.add_argument("weights", metavar="WEIGHTS", type=Path, help="the state dict, alone or in a checkpoint")
+    quantize.add_argument(
+        "images",
+        metavar="IMAGES",
+        type=Path,
+        help="a folder, zip or tar of <class>/<image>, or of train/, val/, test/ of such, or data/images.safetensors",
+    )
+    quantize.add_argument(
+        "--network", metavar="NAME", required=True, help="torchvision's, timm:NAME or FILE.py:FUNCTION"
+    )
+    quantize.add_argument(
+        "--arguments", metavar="NAME=VALUE", nargs="+", type=_argument, default=[], help="the network's own"
+    )
+    quantize.add_argument("--size", metavar="PX", type=int, help="height and width of the images (default 224)")
+    for name, values in IMAGENET.items():
+        default = ",".join(map(str, values))
+        quantize.add_argument(
+            f"--{name}", metavar="R,G,B", type=_three, default=values, help=f"of the normalization (default {default})"
+        )
+    quantize.add_argument(
+        "--out", metavar="FILE", type=Path, help="ends in .onnx, .pt2 or .pte (default: WEIGHTS' name.int8.onnx, here)"
+    )
+    quantize.add_argument("--seed", metavar="N", type=int, default=0, help="of the division of the images (default 0)")
+    quantize.add_argument("--keep-relu6", action="store_true", help="do not try ReLU in place of ReLU6")
+    _add_skip_bad(quantize)
+    quantize.set_defaults(command=_quantize)
+
+
+def _argument(text: str) -> tuple[str, object]:
+    import yaml  # noqa: PLC0415
+
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as width_mult=0.5")
+    return name, yaml.safe_load(value)
+
+
+def _three(text: str) -> tuple[float, ...]:
+    try:
+        red, green, blue = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers, such as 0.485,0.456,0.406") from None
+    return red, green, blue
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", type=Path, help="an INT8 program: .onnx, .pt2 or .pte")
 
@@ -282,4 +345,8 @@ def _add_image_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bring the shorter side of an image of another size to the model's, and cut out the centre",
     )
+    _add_skip_bad(command)
+
+
+def _add_skip_bad(command: argparse.ArgumentParser) -> None:
     command.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read, and name them")

@@ -61,7 +61,7 @@ def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> L
     left_out.tell()
 
     def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        used = (file for file in _files(path) if file.path in label_of)
+        used = (file for file in files_of(path) if file.path in label_of)
         named = ((label_of[file.path], str(path / file.path), partial(_content, file)) for file in used)
         return decoded(named, size, to_pixels, skip_bad)
 
@@ -72,7 +72,8 @@ def _content(file: File) -> bytes:
     return file.content
 
 
-def _files(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
+def files_of(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
+    """The files of a folder, zip or tar; `left_out` gets what is not read."""
     left_out = left_out or LeftOut(str(path))
     if path.is_dir():
         yield from read_folder(path, GENEROUS, left_out)
@@ -83,7 +84,7 @@ def _files(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
 
 def _image_paths(path: Path, left_out: LeftOut) -> list[PurePosixPath]:
     found = []
-    for file in _files(path, left_out):
+    for file in files_of(path, left_out):
         if is_meant_as_image(file.path, file.content):
             found.append(file.path)
         else:
@@ -104,7 +105,7 @@ def _test_labels(origin: str, paths: list[PurePosixPath], left_out: LeftOut) -> 
         labels = {path: place.label for path, place in in_parts.items() if place.part == "test"}
         elsewhere = [path for path in paths if path not in in_parts]
     else:
-        labels = _labels_without_parts(origin, paths)
+        labels = labels_without_parts(origin, paths)
         elsewhere = [path for path in paths if path not in labels]
     for path in elsewhere:
         left_out.add(ELSEWHERE, path)
@@ -114,7 +115,7 @@ def _test_labels(origin: str, paths: list[PurePosixPath], left_out: LeftOut) -> 
     return labels
 
 
-def _labels_without_parts(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
+def labels_without_parts(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
     """The first folder of each path is its class; the second, where all share a first one and none lies in that."""
     tops = {path.parts[0] for path in paths if len(path.parts) > 1}
     depth = 1 if len(tops) == 1 and all(len(path.parts) != 2 for path in paths) else 0

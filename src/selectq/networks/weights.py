@@ -32,10 +32,14 @@ SHOWN = 3
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """A file of weights, and the parameter that names it: both stand in messages."""
+    """A file of weights, and the parameter that names it: both stand in messages.
+
+    `other_classes` is what to do where the file's classes are others than the images'.
+    """
 
     key: str
     path: Path
+    other_classes: str = "model.new_classifier: true, which trains a new one"
 
     def refusal(self, reason: str) -> UserError:
         """The error that the file ends with."""
@@ -56,8 +60,12 @@ def load_weights(model: nn.Module, config: ModelConfig, classes: int, folders: S
             floating.
     """
     origin = _origin(config, folders)
-    if origin is None:
-        return
+    if origin is not None:
+        fill_network(model, origin, config, classes)
+
+
+def fill_network(model: nn.Module, origin: Origin, config: ModelConfig, classes: int) -> None:
+    """Fill `model` with the weights of a file that is to be trusted; see `load_weights`."""
     own = model.state_dict()
     state = dict(unwrapped(_read(origin), own, origin))
     state |= {name: own[name] for name in own if name.endswith(COUNTERS) and name not in state}  # older files lack them
@@ -180,7 +188,7 @@ def _require_classes(
         if name in state and state[name].shape[1:] == own[name].shape[1:] and state[name].shape != own[name].shape:
             raise origin.refusal(
                 f"tells {len(state[name])} classes apart, the images have {len(own[name])}; allowed:"
-                " model.new_classifier: true, which trains a new one"
+                f" {origin.other_classes}"
             )
 
 

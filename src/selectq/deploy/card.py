@@ -1,0 +1,159 @@
+"""The card beside a program: what an engineer must know to run it, on half a page of Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selectq.deploy.outcome import Accuracy, Costs, accuracy_text, processor_notes
+from selectq.files import METADATA_KEY, sha256
+from selectq.latency.measure import Measured
+from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
+from selectq.programs.onnx_runtime import float_operators, operator_counts
+from selectq.tables.card import MOST_CLASSES
+from selectq.tables.cells import Column
+from selectq.tables.markdown import bullet, code, markdown_table, prose
+from selectq.tables.model_files import megabytes
+
+FLOAT_PARTS = {".pt2": "all arithmetic, between integers that are stored", ".pte": "pooling and classifier"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that a card says.
+
+    Attributes:
+        path: of the program.
+        manifest: the program's own description.
+        network: the FP32 network's name, with arguments.
+        weights_sha256: of the file of its weights.
+        normalization: mean and standard deviation, in words.
+        recipe: of the quantization, in words.
+        accuracy, costs: measured.
+        flipped: predictions of the program that are not those of the simulation.
+        notes: what the accuracy does not show.
+    """
+
+    path: Path
+    manifest: Manifest
+    network: str
+    weights_sha256: str
+    normalization: str
+    recipe: str
+    accuracy: Accuracy
+    costs: Costs
+    flipped: int
+    notes: Sequence[str]
+
+
+def float_parts(path: Path) -> str:
+    """What a program computes in floating point, in words."""
+    if path.suffix in FLOAT_PARTS:
+        return FLOAT_PARTS[path.suffix]
+    counts = float_operators(operator_counts(path))
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def render_card(card: Card) -> str:
+    """The card as Markdown."""
+    size, manifest = card.manifest.image_size, card.manifest
+    lines = [
+        f"# {card.path.name}",
+        "",
+        *prose(f"{card.network}, quantized to 8 bits without training: {card.recipe}. {_verdict(card)}"),
+        "",
+        *bullet(
+            f"Input `{INPUT['name']}`: {INPUT['dtype']}, (batch, 3, {size}, {size}), {INPUT['layout']}, pixels as"
+            f" decoded; normalization ({card.normalization}) is inside. Images of another size: the shorter side"
+            f" brought to {size}, the centre cut out."
+        ),
+        *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(manifest.classes)}), before softmax."),
+        *_classes(manifest.classes),
+        *bullet(f"In floating point: {float_parts(card.path)}."),
+        *bullet(f"Needs {manifest.runtime}."),
+        *bullet(f"sha256 `{sha256(card.path)}`, made of weights with sha256 `{card.weights_sha256}`."),
+        "",
+        *_table(card),
+        "",
+        *prose(_evidence(card)),
+        "",
+        *code("python", _snippet(card)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(card: Card) -> str:
+    return f"Verdict: {card.accuracy.verdict_text()}."
+
+
+def _classes(classes: Sequence[str]) -> list[str]:
+    if len(classes) > MOST_CLASSES:
+        return bullet(f"Classes, in the order of the logits: `classes` of the file's metadata `{METADATA_KEY}`.")
+    listed = ", ".join(f"{number}={name}" for number, name in enumerate(classes))
+    return bullet(f"Classes, in the order of the logits: `{listed}`.")
+
+
+def _table(card: Card) -> list[str]:
+    columns = (Column("", "text"), Column("FP32", "number"), Column("INT8", "number"))
+    return markdown_table(columns, comparison(card.accuracy, card.costs))
+
+
+def comparison(accuracy: Accuracy, costs: Costs) -> list[tuple[str, str, str]]:
+    """Rows of what was measured: its name, of FP32, of INT8."""
+    (fp32, fp32_interval), (int8, int8_interval) = accuracy_text(accuracy.fp32), accuracy_text(accuracy.int8)
+    runtimes = costs.fp32.runtime.name, costs.int8.runtime.name
+    return [
+        (f"top-1 of {len(accuracy.fp32):,} images", fp32, int8),
+        ("95 % interval", fp32_interval, int8_interval),
+        ("file", megabytes(costs.fp32_bytes), megabytes(costs.int8_bytes)),
+        ("one image, one thread", milliseconds(costs.fp32), milliseconds(costs.int8)),
+        *([("in", *runtimes)] if len(set(runtimes)) > 1 else []),
+    ]
+
+
+def milliseconds(measured: Measured) -> str:
+    """The median inference."""
+    return f"{measured.milliseconds[1]:.3f} ms"
+
+
+def gap_text(accuracy: Accuracy) -> str:
+    """INT8 less FP32, with its interval."""
+    gap = accuracy.gap
+    return f"{gap.points:+.2f} points [{gap.low:+.2f}, {gap.high:+.2f}]"
+
+
+def _evidence(card: Card) -> str:
+    images = len(card.accuracy.fp32)
+    notes = "".join(f" Mind: {note}." for note in (*card.notes, *processor_notes()))
+    return (
+        f"Gap: {gap_text(card.accuracy)}, on the same {images:,} images (95 % interval). Predictions that differ"
+        f" between simulation and program: {card.flipped:,} of these. Latency: in {card.costs.int8.runtime.name}, where"
+        f" this card was made.{notes}"
+    )
+
+
+def _snippet(card: Card) -> list[str]:
+    """A few lines that run as they are, beside an `image.png`."""
+    if card.path.suffix != ".onnx":
+        return _snippet_with_selectq(card)
+    size = card.manifest.image_size
+    return [
+        "import numpy, onnxruntime, PIL.Image, PIL.ImageOps",
+        "options = onnxruntime.SessionOptions()",
+        f"options.add_session_config_entry{EXACT_PRODUCTS}  # CPUs without VNNI would saturate".replace("'", '"'),
+        f'session = onnxruntime.InferenceSession("{card.path.name}", options)',
+        'image = PIL.ImageOps.exif_transpose(PIL.Image.open("image.png")).convert("RGB")',
+        f"image = PIL.ImageOps.fit(image, ({size}, {size}), PIL.Image.BILINEAR)",
+        f'print(session.run(None, {{"{INPUT["name"]}": numpy.asarray(image).transpose(2, 0, 1)[None]}})[0].argmax(1))',
+    ]
+
+
+def _snippet_with_selectq(card: Card) -> list[str]:
+    return [
+        "from pathlib import Path",
+        "from selectq.programs.images import resized_pixels",
+        "from selectq.programs.program import open_program",
+        f'program = open_program(Path("{card.path.name}"))',
+        f'pixels = resized_pixels(Path("image.png").read_bytes(), "image.png", {card.manifest.image_size})',
+        "print(program.logits(pixels[None]).argmax(1))",
+    ]

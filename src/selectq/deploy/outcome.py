@@ -1,0 +1,116 @@
+"""What quantization cost a network: accuracy on the same images, bytes, and time on this machine."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from selectq.data.packed import Split
+from selectq.export.float_program import write_float_onnx
+from selectq.intervals import CONFIDENCE, wilson_interval
+from selectq.latency.measure import Measured, Setting, measure, read_programs
+from selectq.parity.environment import describe_environment
+from selectq.programs.program import Program
+from selectq.progress import progress
+from selectq.quantization.folding import fold
+from selectq.statistics.paired import compare, score_interval
+from selectq.statistics.verdicts import Gap, Verdict, judge
+
+MARGIN = 0.5
+"""Points of accuracy; a loss below it is no loss."""
+
+BATCH = 250
+SECONDS = 1.0
+"""On the clock, for each program in each of its runtimes."""
+
+FAST_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8")
+"""Instruction sets of x86 that add products of 8-bit integers, fast and exactly."""
+
+Right = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Two networks on the same images: which of them each puts into the right class, (N,)."""
+
+    fp32: Right
+    int8: Right
+
+    @property
+    def gap(self) -> Gap:
+        """INT8 less FP32."""
+        pair = compare(self.int8, self.fp32)
+        return Gap(pair.gap_points, *score_interval(pair, CONFIDENCE), seeds=1)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether INT8 keeps up with FP32."""
+        return judge(self.gap, "keeps up", MARGIN)
+
+    def verdict_text(self) -> str:
+        """The verdict in words."""
+        gap = self.gap
+        if self.verdict == "holds":
+            return "no retraining needed"
+        if self.verdict == "fails":
+            return f"a loss of more than {MARGIN:g} points is shown: retrain (docs/data.md, A trained network)"
+        reach = (gap.high - gap.low) / 2
+        return (
+            f"not shown either way: {len(self.fp32):,} images leave ±{reach:.2f} points open, and {MARGIN:g} are asked"
+            " for; more images would tell"
+        )
+
+
+def accuracy_text(right: Right) -> tuple[str, str]:
+    """Top-1 in percent, and its 95 % interval."""
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return f"{100 * right.mean():.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def right_of(logits: NDArray[np.float32], labels: Tensor) -> Right:
+    """Which images' largest logit is their label's."""
+    right: Right = logits.argmax(1) == labels.cpu().numpy()
+    return right
+
+
+def program_logits(program: Program, split: Split) -> NDArray[np.float32]:
+    """Logits (N, classes) of all images, by the written program."""
+    batches = progress(split.images.split(BATCH), -(-len(split) // BATCH), "the program")
+    return np.concatenate([program.logits(batch.cpu().numpy()) for batch in batches])
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes and milliseconds of the FP32 network as an ONNX file, and of the INT8 program."""
+
+    fp32_bytes: int
+    int8_bytes: int
+    fp32: Measured
+    int8: Measured
+
+
+def measure_costs(model: nn.Module, size: int, program: Path) -> Costs:
+    """Of one image at a time on one thread; the FP32 network's file is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        float_file = Path(folder) / "fp32.onnx"
+        write_float_onnx(float_file, fold(model), size)
+        measured, _ = measure(read_programs([program, float_file]), Setting(batch=1, threads=1), SECONDS)
+        sizes = float_file.stat().st_size, program.stat().st_size
+        return Costs(*sizes, fp32=_first_of(measured, float_file), int8=_first_of(measured, program))
+
+
+def processor_notes() -> list[str]:
+    """What latencies on this processor do not show."""
+    machine = describe_environment()
+    if machine["architecture"] != "x86_64" or set(FAST_PRODUCTS) & set(machine["instructions"]):
+        return []
+    return ["this processor has no VNNI instructions: INT8 is slow on it (docs/deploy.md, CPUs without VNNI)"]
+
+
+def _first_of(measured: Sequence[Measured], path: Path) -> Measured:
+    """A program in the runtime that is always there."""
+    return next(each for each in measured if each.program.path == path)

@@ -1,0 +1,100 @@
+"""A trained network from the user's own file, as the command line describes it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from selectq.errors import UserError
+from selectq.files import sha256
+from selectq.networks.build import build_network, check_logits
+from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.networks.weights import Origin, fill_network
+from selectq.params.configs import ModelConfig
+
+OPTIONS = {
+    "model.network": "--network",
+    "model.arguments": "--arguments",
+    "model.normalization.mean": "--mean",
+    "model.normalization.std": "--std",
+    "formats": "--out",
+}
+"""The parameters' keys, as messages have them -> the options of `selectq quantize`."""
+
+OTHER_CLASSES = "images of its own classes, one folder for each"
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What the command line says of a network.
+
+    Attributes:
+        weights: the file of its weights.
+        network: as `model.network` of the parameters names it.
+        arguments: the network's own.
+        mean, std: its normalization, of pixels from 0 to 1.
+    """
+
+    weights: Path
+    network: str
+    arguments: Mapping[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def config(self) -> ModelConfig:
+        """As a section of the parameters: the network as it is, trained.
+
+        A file that the command line names is trusted, whatever its hash.
+
+        Raises:
+            UserError: no such file, or something of it is not allowed.
+        """
+        if not self.weights.is_file():
+            raise UserError(f"{self.weights}: no such file")
+        own_code = Path(self.network.rpartition(":")[0]) if ".py:" in self.network else None
+        described = {
+            "network": self.network,
+            "network_sha256": sha256(own_code) if own_code and own_code.is_file() else None,
+            "arguments": dict(self.arguments),
+            "strides_removed": 0,
+            "activation": "as_is",
+            "normalization": {"mean": list(self.mean), "std": list(self.std)},
+            "weights": "none",
+            "weights_sha256": None,
+            "trained": str(self.weights),
+            "trained_sha256": sha256(self.weights),
+            "new_classifier": False,
+        }
+        return ModelConfig.from_mapping(described, "model")
+
+
+def read_trained(config: ModelConfig, classes: tuple[str, ...], size: int) -> Fp32Checkpoint[nn.Module]:
+    """The trained network in evaluation mode, on the CPU.
+
+    Args:
+        config: of a trained network.
+        classes: of the images, in the order of the logits.
+        size: height and width of the images in pixels.
+
+    Raises:
+        UserError: no such network, or the file holds another or none.
+    """
+    assert config.trained is not None
+    model = build_network(config, len(classes))
+    fill_network(model, Origin("WEIGHTS", Path(config.trained), OTHER_CLASSES), config, len(classes))
+    check_logits(model, config, size, len(classes))
+    return Fp32Checkpoint(model.eval(), config, classes)
+
+
+@contextmanager
+def named_by_options() -> Iterator[None]:
+    """Messages name the options of the command in place of the parameters' keys."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        key = next((key for key in OPTIONS if message.startswith((f"{key}:", f"{key}["))), None)
+        raise UserError(OPTIONS[key] + message.removeprefix(key) if key else message) from None

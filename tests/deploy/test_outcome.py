@@ -1,0 +1,41 @@
+"""From right and wrong predictions to the verdict."""
+
+import numpy as np
+import pytest
+
+from selectq.deploy.outcome import Accuracy, accuracy_text
+
+
+def accuracy(images: int, lost: int, won: int = 0, wrong: int = 0) -> Accuracy:
+    fp32 = np.ones(images, bool)
+    fp32[lost : lost + won + wrong] = False
+    int8 = np.ones(images, bool)
+    int8[:lost] = int8[lost + won : lost + won + wrong] = False
+    return Accuracy(fp32, int8)
+
+
+def test_gap_is_int8_less_fp32() -> None:
+    gap = accuracy(1000, lost=30, won=10, wrong=100).gap
+    assert gap.points == pytest.approx(-2.0)
+    assert gap.low < -2.0 < gap.high < 0
+
+
+def test_enough_images_and_no_loss() -> None:
+    assert accuracy(5000, lost=3, won=3).verdict_text() == "no retraining needed"
+
+
+def test_loss_that_is_shown() -> None:
+    found = accuracy(2000, lost=60, won=5)
+    assert found.gap.high < -0.5
+    assert found.verdict_text().startswith("a loss of more than 0.5 points is shown: retrain (docs/")
+
+
+def test_too_few_images_to_tell() -> None:
+    found = accuracy(400, lost=1, won=1)
+    text, reach = found.verdict_text(), (found.gap.high - found.gap.low) / 2
+    assert text.startswith(f"not shown either way: 400 images leave ±{reach:.2f} points open")
+    assert text.endswith("more images would tell")
+
+
+def test_accuracy_and_its_interval() -> None:
+    assert accuracy_text(accuracy(200, lost=20).int8) == ("90.00 %", "85.06 to 93.43")
