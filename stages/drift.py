@@ -12,9 +12,10 @@ from selectq.data.counts import load_checked_params
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.drift.causes import measure_causes
-from selectq.drift.distributions import level_histograms, require_convolutions
+from selectq.drift.distributions import level_histograms
 from selectq.drift.measure import measure_drift
 from selectq.files import only_writer, write_csv
+from selectq.graph.parameters import inspected_convolutions
 from selectq.networks.parent import read_parent
 from selectq.params.load import choose
 from selectq.ptq.pipeline import equivalent_parent
@@ -42,7 +43,7 @@ def main() -> None:
         original = read_parent(PARENT, params.range_skew, params.seed)
         test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
         parent = fold_parent(equivalent_parent(original, checkpoint.algorithms), device)
-        require_convolutions(parent, params.drift.inspect)
+        inspected = inspected_convolutions(parent.graph, params.drift.inspect)
         quantized = checkpoint.network.to(device)
 
         spread = test.part(evenly(len(test), params.drift.images))
@@ -52,7 +53,7 @@ def main() -> None:
         causes_sample = test.sample(params.drift.cause_images, params.seed)
         causes = measure_causes(parent, quantized, shown_batches(causes_sample, f"{name}: causes"))
         sample = test.sample(params.drift.histogram_images, params.seed)
-        histograms = level_histograms(quantized, params.drift.inspect, image_batches(sample))
+        histograms = level_histograms(quantized, inspected, image_batches(sample))
         for table in (drift, causes, histograms):
             table.insert(0, "config", name)
         write_csv(output, drift)

@@ -11,6 +11,7 @@ from selectq.data.counts import load_checked_params
 from selectq.data.packed import read_dataset
 from selectq.drift.distributions import channel_ranges
 from selectq.files import only_writer, write_csv
+from selectq.graph.parameters import inspected_convolutions
 from selectq.networks.parent import read_parent
 from selectq.quantization.post_training import fold_parent
 from selectq.stage import run
@@ -30,7 +31,8 @@ def main() -> None:
         original = read_parent(PARENT, params.range_skew, params.seed)
         test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
         parent = fold_parent(original, device)
-        write_csv(OUTPUT, channel_ranges(parent, params.drift.inspect, shown_batches(test, "channel ranges")))
+        inspected = inspected_convolutions(parent.graph, params.drift.inspect)
+        write_csv(OUTPUT, channel_ranges(parent, inspected, shown_batches(test, "channel ranges")))
 
 
 if __name__ == "__main__":

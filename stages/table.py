@@ -47,7 +47,7 @@ def main() -> None:
         evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.calibration_sweep.names)
         ranking = rank(configurations, evidence, statistics.margin_points, statistics.confidence)
         verdict = find_verdict(ranking, evidence, params.range_skew)
-        latency, paper = latency_points(LATENCIES), figures_beside(evidence.fp32.data)
+        latency, paper = latency_points(LATENCIES), figures_beside(evidence.fp32.data, params.model.network)
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.regime)
         provenance = Provenance(params.seed, params.regime, params.range_skew, statistics)
@@ -64,6 +64,7 @@ def main() -> None:
             audit=audit_sheet(audited, read_paper()),
         )
         beside = Beside(
+            network=params.model.title,
             ranking=ranking,
             latency=latency,
             audit=audit_points(audited, measured, read_paper()),

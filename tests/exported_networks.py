@@ -112,9 +112,16 @@ class Exported:
 def exported(name: str, chosen: Scheme | None = None) -> Exported:
     """A network of `NETWORKS`, quantized after training."""
     chosen = chosen or scheme()
+    network = quantized_network(name, chosen)
+    checkpoint = QuantizedCheckpoint(name, network, model_config(), CLASSES, chosen)
+    return Exported(network, to_reference(network), describe_program(checkpoint, SIZE))
+
+
+def quantized_network(name: str, chosen: Scheme | None = None) -> Network:
+    """A network of `NETWORKS`, quantized after training: a new one each time."""
+    chosen = chosen or scheme()
     torch.manual_seed(0)
     network = fold(NETWORKS[name]()).to(memory_format=torch.channels_last)
     ranges = estimate_ranges(network, batches_of(images(24, seed=1)), calibration(), chosen.activations)
     insert_quantizers(network, chosen, ranges)
-    checkpoint = QuantizedCheckpoint(name, network.eval(), model_config(), CLASSES, chosen)
-    return Exported(network, to_reference(network), describe_program(checkpoint, SIZE))
+    return network.eval()

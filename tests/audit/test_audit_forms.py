@@ -1,9 +1,11 @@
 """Forms: the fused one is the pipeline's own, the one that is not fused computes the same in float."""
 
 import dataclasses
+import inspect
 
 import pytest
 import torch
+from exported_networks import NETWORKS, images
 from small_networks import (
     calibration,
     coloured_dataset,
@@ -15,7 +17,7 @@ from small_networks import (
 )
 
 from selectq.audit.flaws import FLAWS
-from selectq.audit.forms import Granularity, Unfused
+from selectq.audit.forms import Fused, Granularity, Recipe, Unfused
 from selectq.audit.measure import GRANULARITIES
 from selectq.audit.setup import Setup, sound_setup
 from selectq.graph.capture import capture
@@ -48,6 +50,19 @@ def test_unfused_computes_the_same_in_float() -> None:
         assert torch.allclose(one, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["custom", "mobilenet_v3_small", "resnet18", "mnasnet0_5", "squeezenet1_1"])
+def test_unfused_computes_the_same_in_any_network(name: str) -> None:
+    """Its head's output too, whether a module, a function or a sum makes it."""
+    torch.manual_seed(0)
+    model, shown = NETWORKS[name](), DATASET.train.normalization(images(4))
+    recipe = Recipe(calibration(), CONFIG.activations, weight_bits=8)
+    fused, unfused = (form(model, DATASET.train.normalization, [shown], recipe) for form in (Fused, Unfused))
+    for one, other in zip(fused.floating()(shown), unfused.floating()(shown), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+    head, logits = unfused.quantized("channel")(shown)
+    assert not torch.equal(head, unfused.floating()(shown)[0]) and logits.isfinite().all()
+
+
 def test_unfused_quantizes_weights_as_they_are_and_every_output() -> None:
     form = FLAWS["fusion"](setup(), "none").simulation()
     assert isinstance(form, Unfused)
@@ -60,7 +75,7 @@ def test_unfused_quantizes_weights_as_they_are_and_every_output() -> None:
     scale = weight_scale(conv.weight, per_channel)
     expected = fake_quantize(conv.weight, scale, torch.zeros_like(scale), weight_grid(per_channel))
     assert not torch.equal(expected, conv.weight)
-    own = quantized.__closure__[0].cell_contents.features[2].conv[1][0]  # type: ignore[attr-defined, index]
+    own = inspect.getclosurevars(quantized).nonlocals["model"].features[2].conv[1][0]
     assert torch.equal(own.weight, expected)
 
 

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from small_networks import coloured_noise, committed_params, model_config, random_network, same_tensors, trained
+from small_networks import (
+    coloured_dataset,
+    coloured_noise,
+    committed_params,
+    model_config,
+    random_network,
+    same_tensors,
+    trained,
+)
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
 from selectq.audit.flaws import FLAWS
+from selectq.audit.measure import audit
 from selectq.audit.setup import Setup, sound_setup
 from selectq.errors import UserError
 from selectq.graph.capture import capture
@@ -152,6 +161,9 @@ def test_activation_is_exchanged_everywhere() -> None:
 
 @pytest.mark.parametrize("name", ["outlier_channel", "outlier_weight", "range_skew"])
 def test_flaw_that_needs_a_free_scale_is_refused_without_one(name: str) -> None:
+    flaws = AuditFlaws(
+        **{field.name: () for field in dataclasses.fields(AuditFlaws)} | {name: (2.0 if name == "range_skew" else 2,)}
+    )
     clipped = trained("as_is").model
-    with pytest.raises(UserError, match=name.replace("weight", "channel")):
-        FLAWS[name](sound_setup(clipped, capture(clipped), TRAINING, CONFIG, seed=0), 2)
+    with pytest.raises(UserError, match=f"^audit.flaws.{name}: this network has no channel whose scale is free; "):
+        audit(clipped, coloured_dataset(), dataclasses.replace(CONFIG, images=4, flaws=flaws, combined=()), seed=0)

@@ -3,6 +3,7 @@
 import itertools
 
 import torch
+from exported_networks import quantized_network
 from small_networks import float_images, quantized, scheme
 
 from selectq.audit.saturation import lost_by_saturation, saturate_products
@@ -56,3 +57,19 @@ def test_nothing_changes_where_nothing_saturates() -> None:
     expected = plain(images)
     saturate_products(plain)
     assert torch.equal(plain(images), expected)
+
+
+def test_strided_layers_and_odd_channels_lose_what_they_read() -> None:
+    """A 1x1 convolution of stride 2 on 5 channels: the fifth has no neighbour."""
+    generator = torch.Generator().manual_seed(0)
+    activations = torch.full((1, 5, 4, 4), 255.0)
+    weights = torch.randint(100, 128, (3, 5), generator=generator).float()
+    assert torch.equal(lost_by_saturation(activations, weights), lost_by_saturation(activations[:, :4], weights[:, :4]))
+    network = quantized_network("resnet18")
+    layer = network["layer2.0.downsample.0"]
+    before = network(float_images(2, 3))
+    layer.weight.data.abs_()  # of one sign: pairs do not cancel
+    ScaleAssignment(network).assign()
+    exact = network(float_images(2, 3))
+    saturate_products(network)
+    assert not torch.equal(exact, before) and not torch.equal(network(float_images(2, 3)), exact)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from small_networks import float_images, mixed_scheme, quantized, scheme, trained
 
-from selectq.drift.distributions import channel_ranges, find_convolution, level_histograms, weight_levels
-from selectq.errors import UserError
+from selectq.drift.distributions import channel_ranges, level_histograms, weight_levels
 from selectq.params.configs import width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
@@ -25,7 +24,7 @@ SCHEMES = {
 def stored(network: Network, name: str, images: torch.Tensor) -> torch.Tensor:
     """What a layer stores for the images: (N, O, H, W)."""
     found: list[torch.Tensor] = []
-    handle = find_convolution(network, name).register_forward_hook(lambda *call: found.append(call[2]))
+    handle = network[name].register_forward_hook(lambda *call: found.append(call[2]))
     with torch.no_grad():
         network(images)
     handle.remove()
@@ -52,7 +51,7 @@ def test_histograms_by_brute_force(config: str) -> None:
     assert set(table.layer) == set(LAYERS)
     for name in LAYERS:
         rows = table[(table.layer == name) & (table.tensor == "activation")]
-        quantizer = find_convolution(network, name).activation
+        quantizer = network[name].activation
         levels = (stored(network, name, images) / quantizer.scale + quantizer.zero_point).round().long().flatten()
         counts = torch.bincount(levels)
         assert dict(zip(rows.level, rows.share, strict=True)) == pytest.approx(
@@ -83,7 +82,7 @@ def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
 @pytest.mark.parametrize("config", SCHEMES)
 def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
     for name in LAYERS:
-        layer = find_convolution(quantized(SCHEMES[config]), name)
+        layer = quantized(SCHEMES[config])[name]
         levels = weight_levels(layer)
         assert torch.equal(levels, levels.round())
         last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind) - 1) - 1
@@ -91,13 +90,3 @@ def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
         scale = layer.weight_quantizer.scale
         assert (scale >= 0.9999 * (finest.amax() if config == "tensor" else finest)).all()
         assert torch.equal(levels * scale[:, None, None, None], layer.weight_quantizer(layer.weight, layer.bias)[0])
-
-
-@pytest.mark.parametrize("name", ["features.14", "features.14.conv.1", "features.99.0", "classifier.1", ""])
-def test_unknown_layer_is_refused(name: str) -> None:
-    network = fold(trained().model)
-    with pytest.raises(UserError) as refusal:
-        channel_ranges(network, ["features.0.0", name], [])
-    message = str(refusal.value)
-    assert message.startswith(f"drift.inspect: {name!r} is no convolution")
-    assert ("; closest: features." in message) == name.startswith("features") and "\n" not in message

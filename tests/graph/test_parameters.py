@@ -7,7 +7,9 @@ import torchvision
 from small_networks import model_config
 from torch import nn
 
-from selectq.graph.parameters import parameter_kinds
+from selectq.errors import UserError
+from selectq.graph.capture import capture
+from selectq.graph.parameters import inspected_convolutions, parameter_kinds
 from selectq.networks.build import build_network
 from selectq.params.configs import LAYER_KINDS
 
@@ -59,3 +61,19 @@ def test_what_the_logits_do_not_depend_on_has_no_kind() -> None:
     network = torchvision.models.get_model("googlenet", weights=None, init_weights=False)
     assert not any(name.startswith("aux") for name in parameter_kinds(network))
     assert any(name.startswith("aux") for name, _ in network.named_parameters())
+
+
+def test_convolutions_are_inspected_by_module_or_as_the_middle_of_a_kind(model: nn.Module) -> None:
+    graph = capture(model)
+    chosen = inspected_convolutions(graph, ["features.14.conv.1.0", "depthwise", "stem", "features.0.0"])
+    assert chosen == ("features.14.conv.1.0", "features.9.conv.1.0", "features.0.0")
+
+
+@pytest.mark.parametrize("name", ["features.14", "features.14.conv.1", "features.99.0", "dense", ""])
+def test_unknown_convolution_is_refused(name: str, model: nn.Module) -> None:
+    with pytest.raises(UserError) as refusal:
+        inspected_convolutions(capture(model), ["features.0.0", name])
+    message = str(refusal.value)
+    assert message.startswith(f"drift.inspect: {name!r} is no convolution")
+    assert message.endswith("; allowed: modules, or one of stem, depthwise, projection, expansion, head")
+    assert ("; closest: features." in message) == name.startswith("features") and "\n" not in message

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_networks import coloured_dataset, quantized, same_tensors, scheme, trained
+from small_networks import coloured_dataset, model_config, quantized, same_tensors, scheme, trained
 
 from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
-from selectq.networks.checkpoint import read_fp32, write_fp32
+from selectq.networks.build import build_network
+from selectq.networks.checkpoint import Fp32Checkpoint, read_fp32, write_fp32
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 
 
@@ -30,6 +31,14 @@ def test_same_network_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_fp32(tmp_path / name, trained())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_network_that_asks_for_its_version_is_read(tmp_path: Path) -> None:
+    """torchvision's MNASNet loads no state dict without one."""
+    config = model_config("as_is", 0, "mnasnet0_5")
+    checkpoint = Fp32Checkpoint(build_network(config, 3).eval(), config, ("a", "b", "c"))
+    write_fp32(tmp_path / "fp32", checkpoint)
+    assert same_tensors(read_fp32(tmp_path / "fp32").model, checkpoint.model)
 
 
 def write_other_kinds(folder: Path) -> None:

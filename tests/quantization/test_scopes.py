@@ -80,6 +80,12 @@ def test_module_name_takes_in_all_below_it(model: MobileNetV2) -> None:
     assert parameters_in_scope(model, ["features.1"]).isdisjoint(names)
 
 
+def test_kind_comes_before_a_module_of_that_name() -> None:
+    """MobileNetV3 calls its head and its classifier `classifier`."""
+    network = torchvision.models.mobilenet_v3_small(num_classes=10)
+    assert parameters_in_scope(network, ["classifier"]) == {"classifier.3.weight", "classifier.3.bias"}
+
+
 def test_convolution_s_name_leaves_out_its_batch_norm(model: MobileNetV2) -> None:
     assert parameters_in_scope(model, ["features.14.conv.1.0"]) == {"features.14.conv.1.0.weight"}
     assert parameters_in_scope(model, ["features.14.conv.1.1"]) == {

@@ -25,7 +25,7 @@ def test_card_is_written_and_said(shipped_folder: Path) -> None:
     assert run_stage("card", "--name", "channel", folder=shipped_folder) == Ended(0, f"wrote {CARD}\n", "")
     assert [path.name for path in (shipped_folder / "results/cards").iterdir()] == ["channel.md"]
     text = (shipped_folder / CARD).read_text()
-    assert text.startswith("# channel: MobileNetV2 W8A8, 32 × 32 pixels\n")
+    assert text.startswith("# channel: mobilenet_v2 W8A8, 32 × 32 pixels\n")
     assert "1.00 ms per image" in text, "the latencies are found"
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from selectq.params.configs import STORING_KINDS, WEIGHT_KINDS
-from selectq.tables import error_charts, outcome_charts
+from selectq.tables import drift_map, error_charts, outcome_charts
 from selectq.tables.audit import audit_points, compare_with_paper
 from selectq.tables.charts import Chart
 from selectq.tables.looks import assign_looks
@@ -43,6 +43,7 @@ def all_charts() -> list[Chart]:
         *outcome_charts.learning_charts(learning),
         *outcome_charts.calibration_charts(made_up.calibration(), 90.0, 200),
         *error_charts.drift_charts(tables["drift"]),
+        *drift_map.drift_maps(tables["drift"], ["tensor", "dwpw"]),
         error_charts.cause_chart(tables["causes"]),
         *error_charts.range_charts(made_up.channel_ranges()),
         *error_charts.histogram_charts(tables["histograms"]),
@@ -114,6 +115,31 @@ def test_drift_grows_upwards() -> None:
     heights = [y for _, y in places(accumulated, assign_looks(["tensor"])["tensor"].colour)]
     assert len(heights) == 19 and heights == sorted(heights, reverse=True)
     assert accumulated.seen == "In the last block from 0.165 (channel) to 0.550 (tensor)."
+
+
+def test_drift_map_has_kinds_in_rows_and_blocks_in_columns() -> None:
+    units = [
+        ("a", "block", 0, 0.5),
+        ("b", "block", 1, 0.5),
+        ("a.0", "depthwise", 0, 0.03),
+        ("a.1", "depthwise", 1, 0.04),
+    ]
+    units += [("b", "dense", 2, 0.002), ("act", "lookup", 3, 0.2), ("last", "classifier", 4, 0.0001)]
+    rows = [("some", index, layer, kind, "isolated", drift) for layer, kind, index, drift in units]
+    table = pd.DataFrame(rows, columns=["config", "index", "layer", "layer_kind", "kind", "drift"])
+    (chart,) = drift_map.drift_maps(pd.concat([table, table.assign(config="other")]), ["some"])
+    assert told(chart) == [
+        "some, block 0, depthwise: 0.0354",
+        "some, block 1, dense: 0.0020",
+        "some, block 1, lookup: 0.2000",
+        "some, block 2, classifier: 0.0001",
+    ]
+    assert chart.seen == "Largest: lookup in block 1, 0.200 (act)."
+    depthwise, dense, lookup, classifier = (
+        float(x) for x in re.findall('fill-opacity="(.*?)"', "".join(chart.elements))
+    )
+    assert lookup == 1 > depthwise > dense > classifier == 0
+    assert {"3.5", "0.2", "20"} <= set(written(chart))
 
 
 def test_every_kind_of_layer_has_causes() -> None:

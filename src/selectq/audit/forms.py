@@ -4,21 +4,23 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from selectq.audit.saturation import saturate_products
 from selectq.data.normalization import Normalization
 from selectq.drift.measure import Simulation
 from selectq.graph.bounds import UNBOUNDED
 from selectq.graph.capture import capture
-from selectq.graph.nodes import Add, Conv, Graph
+from selectq.graph.nodes import Add, AveragePool, Conv, Graph, Linear, Lookup, Mul
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
 from selectq.quantization.folding import fold
-from selectq.quantization.network import ConvNode, Network
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
@@ -32,6 +34,12 @@ Outputs = tuple[Tensor, Tensor]
 
 Forward = Callable[[Tensor], Outputs]
 """Float images (N, 3, H, W) to outputs."""
+
+STORING = (Conv, Linear, Add, Mul, AveragePool, Lookup)
+"""Operations whose output is stored as integers."""
+
+AVERAGES = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean)
+"""What computes an average over all positions."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Saturating(Fused):
 
 
 def _with_head(network: Network, simulation: Simulation) -> Forward:
-    *_, head = (layer for layer in network.layers() if isinstance(layer, ConvNode))
+    head = network[network.graph.head.name]
 
     def forward(images: Tensor) -> Outputs:
         heads: list[Tensor] = []
@@ -111,8 +119,8 @@ def _with_head(network: Network, simulation: Simulation) -> Forward:
 
 
 class Unfused(Form):
-    """The user's own modules: every convolution, batch norm and sum stores its output as integers, and the classifier's
-    input is stored.
+    """The user's own modules: every layer, batch norm, sum, product, average and elementwise function that is a module
+    stores its output as integers, and the classifier's input is stored.
 
     The batch norm's affine map is computed in float, and its output is stored before the activation function clamps
     it. A batch norm in training mode uses the statistics of the batch, here and in calibration.
@@ -159,10 +167,11 @@ class Unfused(Form):
         return [estimator.estimate() for estimator in estimators]
 
     def _stored(self, model: nn.Module) -> list[nn.Module]:
-        """The modules whose output is stored as integers: convolutions, batch norms, and blocks that end in a sum."""
-        sums = {node.name for node in self.graph.nodes if isinstance(node.operation, Add)}
-        named = model.named_modules()
-        return [module for name, module in named if isinstance(module, nn.Conv2d | nn.BatchNorm2d) or name in sums]
+        """The modules whose output is stored as integers: all but the classifier, which gives the logits."""
+        stored = {node.name for node in self.graph.nodes[:-1] if isinstance(node.operation, STORING)}
+        return [
+            module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d) or name in stored
+        ]
 
     def _store(self, model: nn.Module, changes: Sequence[nn.Module]) -> None:
         """Have a change applied to everything that is stored, that of the classifier's input last."""
@@ -173,16 +182,30 @@ class Unfused(Form):
         model.get_submodule(classifier).register_forward_pre_hook(lambda module, inputs: (of_input(inputs[0]),))
 
 
+class _LastRead(TorchFunctionMode):
+    """Keeps what `Graph.head` puts out, whatever module or function it is."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        averages = any(
+            node.inputs == (graph.head.name,) for node in graph.nodes if isinstance(node.operation, AveragePool)
+        )
+        self._readers = AVERAGES if averages else (F.linear, torch.conv2d)
+        self.kept = torch.empty(0)
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        """Call a function of torch's."""
+        if function in self._readers:
+            self.kept = arguments[0]
+        return function(*arguments, **(named or {}))
+
+
 def _plainly(model: nn.Module, graph: Graph) -> Forward:
-    """The model itself; the head is the module around the last convolution but the classifier."""
-    *_, head = (node.block for node in graph.layers() if isinstance(node.operation, Conv))
-    module = model.get_submodule(head)
+    """The model itself."""
 
     def forward(images: Tensor) -> Outputs:
-        heads: list[Tensor] = []
-        handle = module.register_forward_hook(lambda module, inputs, output: heads.append(output))
-        logits = model(images)
-        handle.remove()
-        return heads[0], logits
+        with _LastRead(graph) as read:
+            logits = model(images)
+        return read.kept, logits
 
     return forward

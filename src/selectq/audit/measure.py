@@ -18,6 +18,7 @@ from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.params.configs import AuditConfig
 from selectq.progress import progress
+from selectq.quantization.scopes import check_flaws
 from selectq.training.evaluate import top1
 
 Trial = Mapping[str, Any]
@@ -53,10 +54,11 @@ def audit(model: nn.Module, dataset: Dataset, config: AuditConfig, seed: int) ->
         output, against the sound float network on soundly prepared images.
 
     Raises:
-        UserError: more images are asked for than there are.
+        UserError: more images are asked for than there are, or a flaw that the network cannot have.
     """
     test = spread_and_mixed(dataset.test, config.images, seed)
     graph = capture(model)
+    check_flaws(model, graph, config)
     sound = sound_setup(model, graph, dataset.train, config, seed)
     heads = _heads(sound, test)
     trials = list_trials(config)

@@ -6,30 +6,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from selectq.errors import UserError, with_closest
 from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
 OFFSET = 256
 """All integers of 8 bits, signed or not, lie between minus this and this."""
-
-
-def find_convolution(network: Network, name: str) -> ConvNode:
-    """The convolution with the FP32 module name `name`.
-
-    Raises:
-        UserError: there is none; says which are called alike.
-    """
-    found = {layer.name: layer for layer in network.layers() if isinstance(layer, ConvNode)}
-    if name not in found:
-        raise UserError(f"drift.inspect: {name!r} is no convolution{with_closest(name, found)}")
-    return found[name]
-
-
-def require_convolutions(network: Network, names: Iterable[str]) -> None:
-    """Raise a UserError before any work if one of `names` is no convolution."""
-    for name in names:
-        find_convolution(network, name)
 
 
 @torch.no_grad()
@@ -45,7 +26,7 @@ def channel_ranges(network: Network, names: Iterable[str], batches: Iterable[Ten
             high = torch.maximum(high, extremes[layer.name][1])
         extremes[layer.name] = low, high
 
-    handles = [find_convolution(network, name).register_forward_hook(widen) for name in names]
+    handles = [network[name].register_forward_hook(widen) for name in names]
     for batch in batches:
         network(batch)
     for handle in handles:
@@ -67,7 +48,7 @@ def level_histograms(network: Network, names: Iterable[str], batches: Iterable[T
         names: of convolutions.
         batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
     """
-    layers = [find_convolution(network, name) for name in names]
+    layers = [network[name] for name in names]
     stored = _count_stored(network, layers, batches)
     rows = []
     for layer in layers:

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from selectq.graph.nodes import PIXELS
+from selectq.graph.nodes import PIXELS, Conv, Linear, Lookup, Mul
 from selectq.quantization.network import ConvNode, Network, NodeModule, Watch
 
 DRIFT_COLUMNS = ["index", "layer", "layer_kind", "kind", "drift"]
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass
 class Unit:
-    """A block or a layer whose output is compared: of the float network and of the quantized one.
+    """A block, a layer or a function whose output is compared: of the float network and of the quantized one.
 
     Attributes:
         index: position in the network; blocks and layers count apart.
@@ -69,12 +69,13 @@ class Unit:
 
 
 def units_of(network: Network) -> list[Unit]:
-    """The blocks with convolutions (MobileNetV2's: stem, 17 inverted residuals, head), then all layers."""
+    """The blocks with convolutions (MobileNetV2's: stem, 17 inverted residuals, head), then all layers, and what else
+    squeeze-excite and activation functions consist of: products and lookups."""
     convolutional = {layer.node.block for layer in network.layers() if isinstance(layer, ConvNode)}
     blocks = [block for block in network.blocks() if block.name in convolutional]
     units = [Unit(index, each.name, "block", each.output, each.inputs) for index, each in enumerate(blocks)]
-    for index, layer in enumerate(network.layers()):
-        units.append(Unit(index, layer.name, layer.kind, layer.name, layer.node.inputs))
+    single = [node for node in network.graph.nodes if isinstance(node.operation, Conv | Linear | Mul | Lookup)]
+    units += [Unit(index, node.name, node.kind, node.name, node.inputs) for index, node in enumerate(single)]
     return units
 
 

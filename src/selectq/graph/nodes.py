@@ -179,6 +179,14 @@ class Graph:
         behind = (each.with_(inputs=tuple(renamed.get(name, name) for name in each.inputs)) for each in others)
         return Graph((pixels, normalize, *behind))
 
+    @property
+    def head(self) -> Node:
+        """The node that the last average over all positions reads; without one, that which the last layer reads."""
+        averages = [
+            node for node in self.nodes if isinstance(node.operation, AveragePool) and not node.operation.kernel
+        ]
+        return self[(averages or [*self.layers()])[-1].inputs[0]]
+
     def origins(self, name: str) -> tuple[str, ...]:
         """The nodes whose integer codes the node `name` puts out: itself, unless it only moves values."""
         node = self[name]

@@ -1,11 +1,13 @@
 """FP32 checkpoints: a state dict as safetensors, with what is needed to rebuild the network."""
 
 import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from selectq.data.normalization import Normalization
 from selectq.errors import UserError
@@ -47,7 +49,18 @@ def read_fp32(path: Path) -> Fp32Checkpoint[nn.Module]:
         config = ModelConfig.from_mapping(metadata["model"], "model")
         classes = tuple(metadata["classes"])
         model = build_network(config, len(classes))
-        model.load_state_dict(tensors)
+        load_tensors(model, tensors)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not hold the FP32 network it should ({str(error).splitlines()[0]})") from None
     return Fp32Checkpoint(model.eval(), config, classes)
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load what `state_dict` gave, written without the versions that some modules ask for: they are the model's own.
+
+    Raises:
+        RuntimeError: another network's.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # torch keeps it there
+    model.load_state_dict(state)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from selectq.data.fetch import Checksum, fetch, file_name
 from selectq.errors import UserError
 from selectq.networks.build import build_network
+from selectq.networks.checkpoint import load_tensors
 from selectq.networks.own_files import own_file
 from selectq.params.configs import ModelConfig
 
@@ -79,7 +80,7 @@ def fill_network(model: nn.Module, origin: Origin, config: ModelConfig, classes:
     if differences:
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise origin.refusal(f"is not a {config.title}: {'; '.join(differences[:SHOWN])}{more}")
-    model.load_state_dict(state)
+    load_tensors(model, state)
 
 
 def _origin(config: ModelConfig, folders: Sequence[Path]) -> Origin | None:

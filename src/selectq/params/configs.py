@@ -374,7 +374,8 @@ class RepeatConfig(Config):
 
 @dataclass(frozen=True)
 class DriftConfig(Config):
-    """The layers whose channel ranges and histograms are recorded (module names of the FP32 network).
+    """The convolutions whose channel ranges and histograms are recorded: module names of the FP32 network, or layer
+    kinds, of which the middle one is recorded.
 
     Drift is measured on `images` test images, evenly spread; histograms on `histogram_images` random ones, the causes
     of every layer's error on `cause_images`.

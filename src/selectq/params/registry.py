@@ -16,8 +16,8 @@ def registry_entries(params: Params) -> dict[str, dict[str, Any]]:
         f"{name.replace('_', '-')}-{form}": {
             "path": f"models/int8/{name}/{name}.{form}",
             "type": "model",
-            "desc": f"INT8 MobileNetV2, {name}; for {RUNTIMES[form]}",
-            "labels": ["int8", "mobilenetv2", form],
+            "desc": f"INT8 {params.model.title}, {name}; for {RUNTIMES[form]}",
+            "labels": ["int8", params.model.network, form],
             "meta": {
                 "configuration": name,
                 "card": f"results/cards/{name}.md",

@@ -6,14 +6,25 @@ from torch import nn
 
 from selectq.errors import UserError, with_closest
 from selectq.graph.capture import capture
-from selectq.graph.nodes import MOVES, Add, Conv, Graph, Input
-from selectq.graph.parameters import parameter_kinds
+from selectq.graph.chains import chains
+from selectq.graph.nodes import MOVES, Add, Graph, Input, Lookup
+from selectq.graph.parameters import inspected_convolutions, parameter_kinds
 from selectq.networks.range_skew import require_chains
-from selectq.params.configs import LAYER_KINDS, STORING_KINDS, Params, PtqConfig, QatConfig
+from selectq.params.configs import LAYER_KINDS, STORING_KINDS, AuditConfig, Params, PtqConfig, QatConfig
 from selectq.quantization.network import Network, NodeModule, Site
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.scale_assignment import quantizer_of
+
+NEEDED = {
+    "range_skew": "channel whose scale is free",
+    "outlier_channel": "channel whose scale is free",
+    "outlier_weight": "channel whose scale is free",
+    "batch_norm": "batch norm",
+    "statistics_batches": "batch norm",
+    "activation_function": "ReLU",
+}
+"""Flaw -> what it is a flaw of."""
 
 
 def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | None = None) -> frozenset[str]:
@@ -33,8 +44,10 @@ def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | N
     kinds = parameter_kinds(model, graph)
     chosen: set[str] = set()
     for entry in scope:
-        wanted = LAYER_KINDS if entry == "all" else (entry,)
-        found = {name for name, kind in kinds.items() if kind in wanted or name.startswith(f"{entry}.")}
+        if entry in LAYER_KINDS or entry == "all":  # also where a module is called so: `classifier` often holds more
+            found = {name for name, kind in kinds.items() if entry in (kind, "all")}
+        else:
+            found = {name for name in kinds if name.startswith(f"{entry}.")}
         if not found:
             has = _in_order(kinds.values())
             alike = "" if entry in LAYER_KINDS else with_closest(entry, [*has, *_modules(kinds)])
@@ -46,7 +59,7 @@ def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | N
 
 
 def check_network(model: nn.Module, params: Params) -> None:
-    """Refuse parameters that name layers which a network has not, before anything is trained.
+    """Refuse parameters that name what a network has not, or a format that it cannot have, before anything is trained.
 
     Raises:
         UserError: the first such key.
@@ -62,10 +75,31 @@ def check_network(model: nn.Module, params: Params) -> None:
             parameters_in_scope(model, config.scope if isinstance(config, QatConfig) else (), graph)
         except UserError as error:
             raise UserError(f"{key}.{error}") from None
-    convolutions = [layer.name for layer in graph.layers() if isinstance(layer.operation, Conv)]
-    for name in params.drift.inspect:
-        if name not in convolutions:
-            raise UserError(f"drift.inspect: {name!r} is no convolution{with_closest(name, convolutions)}")
+    inspected_convolutions(graph, params.drift.inspect)
+    check_flaws(model, graph, params.audit)
+    functions = [(node.name, node.operation.function) for node in graph.nodes if isinstance(node.operation, Lookup)]
+    if "pte" in params.formats and functions:
+        name, function = functions[0]
+        raise UserError(f"formats: pte: {name} ({function}): XNNPACK has none on integers. Leave pte out")
+
+
+def check_flaws(model: nn.Module, graph: Graph, audit: AuditConfig) -> None:
+    """Refuse flaws that a network cannot have.
+
+    Raises:
+        UserError: names one, and what the network lacks for it.
+    """
+    kinds = {type(module) for module in model.modules()}
+    lacks = {
+        "channel whose scale is free": not chains(graph),
+        "batch norm": not any(issubclass(kind, nn.BatchNorm2d) for kind in kinds),
+        "ReLU": not kinds & {nn.ReLU, nn.ReLU6},
+    }
+    for flaw, needed in NEEDED.items():
+        if lacks[needed] and (getattr(audit.flaws, flaw) or any(flaw in each for each in audit.combined)):
+            raise UserError(
+                f"audit.flaws.{flaw}: this network has no {needed}; allowed: [], and no {flaw} in audit.combined"
+            )
 
 
 def require_kinds(graph: Graph, scheme: Scheme) -> None:

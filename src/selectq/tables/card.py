@@ -61,7 +61,7 @@ class Card:
 def render_card(card: Card) -> str:
     """The card; the same text for the same content."""
     size = card.manifest.image_size
-    title = f"{card.manifest.name}: MobileNetV2 {card.recipe.scheme}, {size} × {size} pixels"
+    title = f"{card.manifest.name}: {card.recipe.model.title} {card.recipe.scheme}, {size} × {size} pixels"
     lines = [f"# {title}", "", *prose(_summary(card))]
     for heading, section in SECTIONS.items():
         lines += ["", f"## {heading}", "", *section(card)]
@@ -73,7 +73,7 @@ def _summary(card: Card) -> str:
     gap = round(int8.test_top1 - fp32.test_top1, 2)
     compared = f"{abs(gap):.2f} points {'more' if gap > 0 else 'less'} than" if gap else "the same as"
     return (
-        f"MobileNetV2 with {len(card.manifest.classes):,} classes as a quantized program of"
+        f"{card.recipe.model.title} with {len(card.manifest.classes):,} classes as a quantized program of"
         f" {megabytes(int8.size_bytes)} that takes raw pixels, and puts {percent(int8.test_top1, 2)} of"
         f" {int8.test_images:,} test images into the right class"
         f"{'' if int8.integer_arithmetic else ' (simulated: see Limits)'}, {compared} its FP32 model of"
@@ -195,8 +195,8 @@ def _operators(card: Card) -> list[str]:
         " integer layer with a float result."
     )
     return prose(
-        f"ONNX Runtime runs the ONNX file as {counts}. It leaves {int8.float_operators} convolutions, additions,"
-        f" poolings or matrix products in float; the logits leave the last operator as {OUTPUT['dtype']}."
+        f"ONNX Runtime runs the ONNX file as {counts}. It leaves {int8.float_operators} of these in"
+        f" float; the logits leave the last operator as {OUTPUT['dtype']}."
         f"{pte if 'pte' in int8.sizes else ''}"
     )
 

@@ -40,7 +40,7 @@ from selectq.tables.svg import (
 
 DRIFT_KINDS = {
     "accumulated": "The whole network is quantized: where the error is.",
-    "isolated": "One block alone is quantized, on exact input: where the error starts.",
+    "isolated": "One block or layer alone is quantized, on exact input: where the error starts.",
 }
 
 CAUSE_KINDS = {
@@ -82,7 +82,7 @@ def _drift_chart(kind: str, rows: list[Row]) -> Chart:
         2.6,
         "thin",
     )
-    axes = [*grid(x, y), *axis_labels(x, y, "block (0: stem, last: head)", "drift")]
+    axes = [*grid(x, y), *axis_labels(x, y, "block, in order of execution", "drift")]
     last = max(row["index"] for row in rows)
     low, high = ends([row for row in rows if row["index"] == last], "drift")
     return Chart(
@@ -115,9 +115,10 @@ def cause_chart(causes: pd.DataFrame) -> Chart:
             drawn.append(series(row["config"], [marker(place, looks[row["config"]], told)]))
         top += height + gap
     words = [CAUSE_KINDS[kind] for kind in kinds]
-    drawn += [
-        text(x(place) + column / 2, top - gap + LINE, word, "middle", "small") for place, word in enumerate(words)
-    ]
+    rows_of_words = 1 + any(width_of(word) > column for word in words)
+    for number, word in enumerate(words):
+        across, down = x(number) + column / 2, top - gap + LINE * (1 + number % rows_of_words)
+        drawn.append(text(min(across, RIGHT - width_of(word) / 2 + 8), down, word, "middle", "small"))
     largest = (
         "Nothing is drawn"
         if not shown
@@ -128,7 +129,7 @@ def cause_chart(causes: pd.DataFrame) -> Chart:
         f"{largest}.",
         "Root mean square, over the layers of a kind, of the drift that they add to what they inherit, logarithmic;"
         f" less than {SMALLEST_CAUSE:g} is not drawn. `dvc plots show` has all configurations.",
-        top - gap + 2 * LINE,
+        top - gap + (1 + rows_of_words) * LINE,
         drawn,
         looks,
     )

@@ -19,7 +19,7 @@ from selectq.tables.cells import percent
 from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
-ACTIVATIONS = {"relu": "ReLU in place of ReLU6", "as_is": "its own activation functions"}
+ACTIVATIONS = {"relu": "ReLU in place of any ReLU6", "as_is": "its own activation functions"}
 ALGORITHMS: dict[str, str] = {
     "relu6_as_relu": "ReLU in place of ReLU6",
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",

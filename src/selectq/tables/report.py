@@ -10,7 +10,7 @@ from string import Template
 
 import pandas as pd
 
-from selectq.tables import error_charts, outcome_charts
+from selectq.tables import drift_map, error_charts, outcome_charts
 from selectq.tables.cells import Column, Sheet
 from selectq.tables.charts import Chart
 from selectq.tables.evidence import Evidence
@@ -39,6 +39,7 @@ class Beside:
     """What the report shows beside the evidence of the configurations.
 
     Attributes:
+        network: with its arguments.
         ranking: of the configurations.
         latency: as `latency_points` gives it.
         audit: as `audit_points` gives it.
@@ -46,6 +47,7 @@ class Beside:
         commit: the code's, or empty.
     """
 
+    network: str
     ranking: Ranking
     latency: pd.DataFrame
     audit: pd.DataFrame
@@ -78,7 +80,7 @@ def render_report(
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=TITLE,
-        lead=f"MobileNetV2 on {escape(evidence.fp32.data)}, setting {escape(rows[0].regime)}",
+        lead=f"{escape(beside.network)} on {escape(evidence.fp32.data)}, setting {escape(rows[0].regime)}",
         verdict=_verdict(verdict, beside.ranking.recommended is not None),
         links="".join(f'<a href="#{section.name}">{section.name.capitalize()}</a>' for section in sections),
         markers="".join(f'<path id="m-{name}" d="{outline}"/>' for name, outline in MARKERS.items()),
@@ -112,6 +114,7 @@ def _sections(sheets: ReportSheets, rows: Sequence[Table2Row], evidence: Evidenc
         ),
         Section("training", "Training and calibration", (_charts(training), oscillation)),
         Section("error", "Where the error comes from", (_charts(_errors(evidence, beside.ranking)),)),
+        Section("drift", "Drift by kind of layer and depth", (_charts(_drift_maps(evidence, beside.ranking)),)),
         Section("audit", sheets.audit.title, audit if len(beside.audit) > len(SOUND_AND_PAPER) else ()),
         Section("speed", "Speed of such programs", (LATENCY if speed else "", _charts(speed))),
         Section("backends", sheets.parity.title, (_table(sheets.parity, looks),)),
@@ -133,9 +136,13 @@ def _errors(evidence: Evidence, ranking: Ranking) -> list[Chart]:
     ]
 
 
+def _drift_maps(evidence: Evidence, ranking: Ranking) -> list[Chart]:
+    return drift_map.drift_maps(evidence.drift, worst_and_best(ranking))
+
+
 LATENCY = (
-    '<p class="soft">Of the benchmark’s networks for 32 × 32 pixels, not of this run’s: speed does not depend on the'
-    " weights. The marker tells the scheme of the activations; stride_1 has four times the pixels.</p>"
+    '<p class="soft">Of the benchmark’s MobileNetV2 for 32 × 32 pixels, not of this run’s network: speed does not'
+    " depend on the weights. The marker tells the scheme of the activations; stride_1 has four times the pixels.</p>"
 )
 
 

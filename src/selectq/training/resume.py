@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from selectq.files import read_tensors, sha256, write_tensors
+from selectq.networks.checkpoint import load_tensors
 
 Row = dict[str, Any]
 
@@ -50,7 +51,7 @@ class TrainingState:
                 _, index, slot = name.split(".")
                 slots.setdefault(int(index), {})[slot] = value
         parameters = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
-        network.load_state_dict(parameters)
+        load_tensors(network, parameters)
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         for parameter, slot in optimizer.state.items():  # fused optimisers read both as they lie in memory
             for name, value in slot.items():
