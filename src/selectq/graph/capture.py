@@ -318,7 +318,7 @@ class _Builder:
 
     def _asks_for_size(self, node: fx.Node) -> bool:
         asks = node.target == "size" or (node.target is getattr and node.args[1] == "shape")
-        return asks or (bool(node.args) and node.args[0] in self._sizes)
+        return bool(asks or (bool(node.args) and node.args[0] in self._sizes))
 
     def _source(self, node: fx.Node, argument: Any) -> str:
         if not isinstance(argument, fx.Node) or argument not in self._name_of:
