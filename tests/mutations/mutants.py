@@ -578,7 +578,7 @@ _MODELS = [
     *_of(
         "networks",
         "src/selectq/networks/build.py",
-        "networks/test_build.py",
+        "networks/test_build_network.py",
         (
             "torchvision's arguments are its own",
             "weights=None, num_classes=classes, **arguments)",
