@@ -1,5 +1,6 @@
 """What holds for every format: bytes, description, batch, size, and the same answers."""
 
+import functools
 import subprocess
 import sys
 import zipfile
@@ -16,13 +17,19 @@ from selectq.export.describe import describe_program
 from selectq.export.executorch_program import LARGEST_BATCH
 from selectq.export.formats import WRITERS, write_program
 from selectq.export.reference import to_reference
-from selectq.programs.program import OPENERS, open_program
+from selectq.programs.program import OPENERS, Program, open_program
 from selectq.programs.sizes import byte_counts
 from selectq.quantization.scale_assignment import ScaleAssignment
 
 ANY = scheme(8, "channel", 8, symmetric=False)
 slow = pytest.mark.slow
 ENDINGS = [".onnx", pytest.param(".pt2", id="pt2"), pytest.param(".pte", marks=slow, id="pte")]
+
+
+@functools.cache
+def opened(ending: str) -> Program:
+    """What is opened once for all tests: torch takes seconds."""
+    return open_program(program_of(ANY, ending).path)
 
 
 def test_every_format_can_be_written_and_opened() -> None:
@@ -32,7 +39,7 @@ def test_every_format_can_be_written_and_opened() -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_description_is_complete(ending: str) -> None:
     program = program_of(ANY, ending)
-    manifest = open_program(program.path).manifest
+    manifest = opened(ending).manifest
     assert manifest.for_runtime("") == program.manifest
     assert any(character.isdigit() for character in manifest.runtime), "which version loads it"
     assert (manifest.classes, manifest.image_size, len(manifest.layers)) == (CLASSES, IMAGE_SIZE, 53)
@@ -44,19 +51,19 @@ def test_description_is_complete(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_logits_are_those_of_the_reference_for_any_batch(batch: int, ending: str) -> None:
-    program, images = program_of(ANY, ending), blends(100)
-    expected = program.reference(images[:batch]).numpy()
-    found = open_program(program.path).logits(images[:batch].numpy())
-    assert found.dtype == np.float32
-    assert np.allclose(found, expected, rtol=0, atol=1e-4)
+def test_logits_are_those_of_the_reference_for_any_batch(ending: str) -> None:
+    images = blends(100)
+    expected = program_of(ANY, ending).reference(images).numpy()
+    for batch in (1, 3, 100):
+        found = opened(ending).logits(images[:batch].numpy())
+        assert found.dtype == np.float32
+        assert np.allclose(found, expected[:batch], rtol=0, atol=1e-4)
     assert np.ptp(expected) > 1, "the logits differ by more than what is tolerated"
 
 
 @slow
 def test_pte_refuses_more_images_than_it_has_memory_for() -> None:
-    program = open_program(program_of(ANY, ".pte").path)
+    program = opened(".pte")
     many = np.zeros((LARGEST_BATCH + 1, 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     assert len(program.logits(many[:LARGEST_BATCH])) == LARGEST_BATCH
     with pytest.raises(RuntimeError):

@@ -20,8 +20,9 @@ def relative_difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return ((one - other).norm() / one.norm()).item()
 
 
-@pytest.mark.parametrize("activation", ["relu", "as_is"])
-@pytest.mark.parametrize("strides_removed", [0, 2, 5])
+@pytest.mark.parametrize(
+    ("activation", "strides_removed"), [("relu", 0), ("as_is", 2), pytest.param("relu", 5, marks=pytest.mark.slow)]
+)
 @torch.no_grad()
 def test_fused_network_equals_the_fp32_network(activation: str, strides_removed: int) -> None:
     model = random_network(model_config(activation, strides_removed), seed=3)

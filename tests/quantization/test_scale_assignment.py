@@ -1,5 +1,7 @@
 """Chosen scales: nothing that a network computes is near a rounding tie, in any network, under any scheme."""
 
+import functools
+
 import pytest
 import torch
 from known_networks import NETWORKS, build
@@ -24,7 +26,9 @@ def pixels(count: int = 4, size: int = 48) -> Tensor:
     return ((levels.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
 
 
+@functools.cache
 def quantized_network(name: str, chosen: Scheme) -> Network:
+    """For all tests: they leave it as it is."""
     network = fold(build(name)).to(memory_format=torch.channels_last)
     ranges = estimate_ranges(network, lambda: [pixels()], calibration(), chosen.activations)
     insert_quantizers(network, chosen, ranges)
@@ -44,9 +48,10 @@ def nearest_to_ties(network: Network) -> dict[str, float]:
         steps = steps[(inside - quantizer.zero_point - steps).abs() < 1]  # what saturates meets no tie that counts
         found[site.name] = ((steps - steps.floor()) - 0.5).abs().amin().item() if len(steps) else 0.5
 
-    for site in network.sites():
-        site.register_forward_hook(measure)
+    handles = [site.register_forward_hook(measure) for site in network.sites()]
     network(pixels())
+    for handle in handles:
+        handle.remove()
     return found
 
 
@@ -58,6 +63,14 @@ def raw_output(site: Site, read: list[Tensor]) -> Tensor:
     return site.raw(*read)
 
 
+FAST = {
+    ("mobilenet_v2", "w8a8"),
+    ("resnet18", "w8a8"),
+    ("mobilenet_v3_small", "w8a8"),
+    ("mobilenet_v3_small", "symmetric"),
+    ("shufflenet_v2_x1_0", "w8a8"),
+    ("shufflenet_v2_x1_0", "w4a4"),
+}
 CASES = [(name, "w8a8") for name in NETWORKS]
 CASES += [(name, chosen) for name in ("mobilenet_v3_small", "shufflenet_v2_x1_0") for chosen in ("symmetric", "w4a4")]
 
@@ -69,7 +82,9 @@ def near_ties(network: Network) -> set[str]:
     return {name for name, found in nearest_to_ties(network).items() if found < margins[name]} - free
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
+@pytest.mark.parametrize(
+    ("name", "chosen"), [pytest.param(*case, marks=() if case in FAST else pytest.mark.slow) for case in CASES]
+)
 def test_nothing_is_near_a_tie(name: str, chosen: str) -> None:
     assert not near_ties(quantized_network(name, SCHEMES[chosen]))
 
@@ -77,7 +92,7 @@ def test_nothing_is_near_a_tie(name: str, chosen: str) -> None:
 def test_ordinary_scales_would_meet_ties(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: products and averages whose scales are those that their ranges ask for."""
     monkeypatch.setattr("selectq.quantization.scale_assignment.tie_free_output_scale", lambda scale, step: scale)
-    network = quantized_network("mobilenet_v3_small", scheme())
+    network = quantized_network.__wrapped__("mobilenet_v3_small", scheme())
     assert "product" in {network[name].kind for name in near_ties(network)}
 
 

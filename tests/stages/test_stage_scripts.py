@@ -21,7 +21,6 @@ from selectq.quantization.quantized import read_quantized
 
 slow = pytest.mark.slow
 
-EQUALIZE_NOTHING = {name: {"repairs": []} for name in ("tensor_repaired", "channel_repaired")}
 WRITTEN = {
     "metrics/audit.csv",
     "metrics/calibration/tensor.csv",
@@ -237,17 +236,11 @@ def test_trained_network_is_taken_as_it_is(chain: Workspace, workspace: Workspac
     assert (row["epoch"], row["split"]) == ("0", "validation")
 
 
-def test_other_networks_are_trained_and_not_quantized_yet(workspace: Workspace) -> None:
-    model = {"network": "resnet18", "activation": "as_is", "strides_removed": 2}
-    workspace.write({"model": model, "range_skew": 0.0, "ptq": EQUALIZE_NOTHING}).run("finetune_fp32")
-    assert metrics(workspace, "fp32.json")["parameters"] == 11_178_051
-    message = workspace.refusal("ptq", "--name", "tensor")
-    assert message == "model.network: resnet18 cannot be quantized yet; allowed: mobilenet_v2"
-
-
-def test_another_normalization_is_not_quantized_yet(workspace: Workspace) -> None:
+def test_another_normalization_is_quantized_with_the_network(workspace: Workspace) -> None:
     workspace.write({"model": {"normalization": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}}}).run("finetune_fp32")
-    assert "model.normalization: " in workspace.refusal("ptq", "--name", "tensor")
+    workspace.run("ptq", "--name", "tensor")
+    network = read_quantized(workspace.folder / "models/quantized/tensor.safetensors").network
+    assert len(network.normalizations()) == 1 and network.normalization.shift == (127.5,) * 3
 
 
 @pytest.mark.parametrize(
