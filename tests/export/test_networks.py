@@ -28,7 +28,7 @@ CASES += [
 
 
 def assert_same_integers(program: Exported, folder: Path, ending: str, backends: int) -> None:
-    found, pixels = program.backends(folder, (ending,)), images(100, seed=2).numpy()
+    found, pixels = program.backends(folder, (ending,)), images(40, seed=2).numpy()
     logits = {backend.name: all_logits(backend, pixels, "some") for backend in found}
     pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
     assert len(logits) == backends and pairs["flipped_pct"].max() == 0, pairs.to_string()

@@ -19,8 +19,8 @@ from selectq.quantization.quantized import Scheme
 
 slow = pytest.mark.slow
 SCHEMES = [
-    pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric"),
-    pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric"),
+    pytest.param(scheme(8, "tensor", 8, symmetric=False), id="tensor-asymmetric", marks=slow),
+    pytest.param(scheme(8, "channel", 8, symmetric=True), id="channel-symmetric", marks=slow),
     pytest.param(mixed_scheme(), id="mixed"),
     pytest.param(scheme(3, "tensor", 2, symmetric=True), id="w3a2-symmetric", marks=slow),
 ]

@@ -28,7 +28,7 @@ from selectq.networks.build import build_network
 from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.loop import Hooks, HookSequence, fit
-from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.training.qat import RangeFollower, ScaleUpdate, build_optimizer
 from selectq.training.resume import Row
 
 
@@ -58,7 +58,9 @@ def test_qat_overfits_one_batch(bits: int, lr: float, epochs: int) -> None:
     training = dataclasses.replace(params.qat_training, range_epochs=0.8 * epochs, range_averaging=0.1)
     follower = RangeFollower(quantizers_in_scope(network), training)
     dataset = one_batch((torch.arange(BATCH) + 1) % len(CLASSES))  # to be learnt anew: the parent says the class before
-    chosen = dataclasses.replace(plan(network, dataset, epochs=epochs, lr=lr), hooks=follower)
+    chosen = dataclasses.replace(
+        plan(network, dataset, epochs=epochs, lr=lr), hooks=HookSequence(follower, ScaleUpdate(network))
+    )
     history = fit(network, optimizer, dataset, chosen, Unsaved())
     assert history[0]["loss"] > 5
     assert history[-1]["split"] == "validation"

@@ -25,8 +25,8 @@ from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training import resume
-from selectq.training.loop import Hooks, Plan, fit
-from selectq.training.qat import RangeFollower, build_optimizer
+from selectq.training.loop import Hooks, HookSequence, Plan, fit
+from selectq.training.qat import RangeFollower, ScaleUpdate, build_optimizer
 from selectq.training.resume import TrainingState, run_key
 
 EPOCHS = 3
@@ -70,7 +70,8 @@ def qat_run(optimizer: str) -> Run:
     learning = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
     follower = RangeFollower(quantizers_in_scope(network), training)
     optimiser = build_optimizer(learning, params.qat["full"], training)
-    return Run(network, optimiser, dataclasses.replace(plan(network, DATASET, epochs=EPOCHS, lr=0.001), hooks=follower))
+    hooks = HookSequence(follower, ScaleUpdate(network))
+    return Run(network, optimiser, dataclasses.replace(plan(network, DATASET, epochs=EPOCHS, lr=0.001), hooks=hooks))
 
 
 RUNS: dict[str, Callable[[], Run]] = {
