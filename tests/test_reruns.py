@@ -74,10 +74,10 @@ def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
     ("path", "rerun"),
     [
         ("stages/table.py", {"table"}),
-        ("src/selectq/data/split.py", EVERYTHING),
+        ("src/selectq/data/split.py", EVERYTHING | {"check"}),
         ("src/selectq/params/configs.py", EVERYTHING | {"check"}),
         ("src/selectq/audit/flaws.py", AUDIT),
-        ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED),
+        ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED | {"check"}),
         ("src/selectq/export/onnx_program.py", CONVERTED),
         ("src/selectq/parity/gate.py", CONVERTED),
         ("src/selectq/statistics/paired.py", TABLES | CARDS),

@@ -19,7 +19,7 @@ from workload import Workload, random_dataset, shrunk, study_params
 from selectq.errors import UserError
 from selectq.quantization.network import ConvNode
 from selectq.quantization.scopes import parameters_in_scope
-from selectq.training.qat import RangeFollower
+from selectq.training.qat import RangeFollower, ScaleUpdate
 
 FORK_WARNING = "ignore:This process:DeprecationWarning"
 """From Python 3.12 on, starting a DataLoader's workers warns of the other threads."""
@@ -92,9 +92,10 @@ def test_data_loader_gives_the_scale_of_pixels_that_ours_has(workload: Workload)
 def test_qat_sides_quantize_and_follow_ranges(workload: Workload) -> None:
     mine = ours.qat(workload, "full")
     mine.hooks.before_step(0.0)
-    assert isinstance(mine.hooks, RangeFollower)
-    assert len(mine.hooks._quantizers) == 52 + 10 + 1
-    assert all(quantizer.observing for quantizer in mine.hooks._quantizers)
+    follower, scales = mine.hooks._hooks
+    assert isinstance(follower, RangeFollower) and isinstance(scales, ScaleUpdate)
+    assert len(follower._quantizers) == 52 + 10 + 1
+    assert all(quantizer.observing for quantizer in follower._quantizers)
     peer = peers.torch_ao_nchw(workload).forward
     assert isinstance(peer, nn.Module)
     observed = [module for module in peer.modules() if hasattr(module, "observer_enabled")]
