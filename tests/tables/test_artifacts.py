@@ -40,7 +40,7 @@ def test_each_says_what_it_is(artifacts: dict[str, Any]) -> None:
     for name, artifact in artifacts.items():
         config, format_ = SHIPPED[name]
         assert artifact["type"] == "model", name
-        assert artifact["labels"] == ["int8", "mobilenetv2", format_], name
+        assert artifact["labels"] == ["int8", "mobilenet_v2", format_], name
         assert artifact["meta"] == {
             "configuration": config,
             "card": f"results/cards/{config}.md",

@@ -13,6 +13,7 @@ import pytest
 from selectq.params.configs import StatisticsConfig
 from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper
 from selectq.tables.configurations import Configuration
+from selectq.tables.error_charts import DRIFT_KINDS
 from selectq.tables.evidence import Evidence
 from selectq.tables.looks import assign_looks
 from selectq.tables.oscillation import oscillation_by_kind, oscillation_sheet
@@ -79,7 +80,7 @@ def render(configurations: list[Configuration], evidence: Evidence, latency: pd.
         oscillation_sheet(oscillation_by_kind(evidence.oscillation)),
         audit_sheet(audited, paper),
     )
-    beside = Beside(ranking, latency, audit_points(audited, audit, paper), 200, "0123abc")
+    beside = Beside("some_net", ranking, latency, audit_points(audited, audit, paper), 200, "0123abc")
     return render_report(find_verdict(ranking, evidence, 0.0), sheets, rows, evidence, beside).decode()
 
 
@@ -133,6 +134,7 @@ def test_report_holds_every_chart(page: Page) -> None:
         "Channel ranges of features.14.conv.1.0",
         "Integer codes used by features.14.conv.1.0",
         "What dwpw_asym takes for what",
+        *(f"{name}: drift by kind and depth, {kind}" for name in ("tensor", "dwpw_asym") for kind in DRIFT_KINDS),
         "What each flaw loses",
         "Time per image, 64 images at once",
         "Time per image, one image at once",
