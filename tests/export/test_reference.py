@@ -4,13 +4,15 @@ import pytest
 import torch
 from small_networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
 from steps import flipped, integer_steps
-from torch import nn
 
 from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.export.reference import ReferenceNetwork, to_reference
+from selectq.graph.nodes import PIXELS, Graph, Input, Node
 from selectq.params.configs import width_of
 from selectq.quantization.fake_quantize import BIAS_GRID
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scale_assignment import ScaleAssignment
 
@@ -81,7 +83,9 @@ def test_conversion_leaves_the_simulation_alone() -> None:
 
 def test_pixels_are_quantized_values_as_they_are() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 3, 16, 16)
-    reference = ReferenceNetwork(nn.Identity())  # type: ignore[arg-type]  # a network that shows its input
+    reference = ReferenceNetwork(
+        Network(Graph((Node(PIXELS, Input(), ()),)), [], INTEGER_GRID)
+    )  # puts out what it reads
     assert torch.equal(reference(pixels), normalise(pixels))
 
 

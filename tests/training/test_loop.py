@@ -50,7 +50,7 @@ def test_fp32_overfits_one_batch() -> None:
     assert history[-2]["loss"] < 0.01 and history[-2]["top1"] == 100.0
 
 
-@pytest.mark.parametrize(("bits", "lr", "epochs"), [(8, 0.001, 15), (4, 0.0005, 30)])
+@pytest.mark.parametrize(("bits", "lr", "epochs"), [(8, 0.001, 25), (4, 0.0005, 30)])
 def test_qat_overfits_one_batch(bits: int, lr: float, epochs: int) -> None:
     params, network = committed_params(), quantized(scheme(bits, bits=bits))
     parameters = freeze_outside(network, parameters_in_scope(trained().model, ["all"]))
