@@ -6,6 +6,7 @@ import made_up
 import pandas as pd
 import pytest
 
+from selectq.graph.nodes import NORMALIZATION
 from selectq.params.configs import STORING_KINDS, WEIGHT_KINDS
 from selectq.tables import drift_map, error_charts, outcome_charts
 from selectq.tables.audit import audit_points, compare_with_paper
@@ -143,7 +144,7 @@ def test_drift_map_has_kinds_in_rows_and_blocks_in_columns() -> None:
 
 
 def test_every_kind_of_layer_has_causes() -> None:
-    assert sorted(error_charts.CAUSE_KINDS) == sorted({*WEIGHT_KINDS, *STORING_KINDS})
+    assert sorted(error_charts.CAUSE_KINDS) == sorted({NORMALIZATION, *WEIGHT_KINDS, *STORING_KINDS})
 
 
 def test_causes_leave_out_what_is_inherited_and_what_is_small() -> None:

@@ -44,6 +44,7 @@ DRIFT_KINDS = {
 }
 
 CAUSE_KINDS = {
+    "normalization": "pixels",
     "stem": "stem",
     "expansion": "expand",
     "depthwise": "depthw.",
