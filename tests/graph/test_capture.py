@@ -143,6 +143,8 @@ class Wrong(nn.Module):
         y = self.conv(x)
         if self.kind == "number":
             y = y * 2.0
+        if self.kind == "shared":
+            y = torch.relu(y) + y
         return self.norm(y.mean((2, 3))) if self.kind == "layer norm" else y.mean((2, 3))
 
 
@@ -150,6 +152,7 @@ REFUSALS = {
     "dilation": "conv (Conv2d): a convolution with dilation",
     "order": "pre (BatchNorm2d): a batch norm that is not behind a convolution of its own",
     "number": "mul (mul): a sum or product with a number",
+    "shared": "relu (relu): a clamp that is not behind a layer, a sum or a product of its own",
     "layer norm": "norm (LayerNorm): which is no operation that selectq knows",
     "values": "torch.fx cannot follow Wrong",
 }

@@ -62,6 +62,7 @@ def test_what_may_lie_between_two_layers(between: nn.Module, linked: bool) -> No
 
 def test_what_another_reads_keeps_its_scale() -> None:
     assert names(Row(nn.Identity(), again=True)) == []
+    assert names(torchvision.models.squeezenet1_1()) == [], "two convolutions read each of the squeezing ones"
 
 
 def test_layer_that_is_called_twice_is_in_no_chain() -> None:

@@ -31,9 +31,10 @@ from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, known_algorithm
 from selectq.params.configs import PtqConfig
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
-from selectq.ptq import registry
+from selectq.ptq import bias_correction, registry
 from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
 from selectq.ptq.registry import PtqState, When, find, register
+from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
@@ -108,6 +109,16 @@ def test_images_of_an_algorithm_are_drawn_by_the_seed(algorithm: str) -> None:
     config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), (algorithm,))
     ptq_pipeline(trained(), watched, config, seed=7)
     assert set(asked) == {(24, 7)} and len(asked) == 2, "for the ranges, and for the algorithm"
+
+
+def test_biases_are_corrected_towards_the_network_whose_function_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not towards that of the re-estimated statistics."""
+    references: list[Network] = []
+    monkeypatch.setattr(
+        bias_correction, "correct_bias", lambda reference, network, batches: references.append(reference)
+    )
+    quantized_by("reestimate_batchnorm", "correct_bias", parent=trained())
+    assert same_tensors(references[0], fold(trained().model))
 
 
 def test_order_in_which_they_are_listed_does_not_matter() -> None:

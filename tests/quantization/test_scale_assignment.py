@@ -5,15 +5,17 @@ import functools
 import pytest
 import torch
 from known_networks import NETWORKS, build
-from small_networks import calibration, quantized, scheme
+from small_networks import calibration, mixed_scheme, quantized, scheme
 from torch import Tensor, nn
 
 from selectq.graph.bounds import HARD_SWISH_INPUT
+from selectq.quantization.fake_quantize import weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network, Site
 from selectq.quantization.quantized import Scheme, insert_quantizers
+from selectq.quantization.quantizers import per_output
 from selectq.quantization.range_estimation import estimate_ranges
-from selectq.quantization.scale_assignment import ScaleAssignment, quantizer_of, scales_of
+from selectq.quantization.scale_assignment import ScaleAssignment, quantizer_of, scales_of, weight_quantizer_of
 from selectq.quantization.scale_groups import shared_scales, sum_groups
 from selectq.quantization.scales import LARGEST_TIE_FREE_DENOMINATOR, tie_free_output_scale, whole_share
 
@@ -178,6 +180,15 @@ def test_scales_make_room_for_unequal_biases(granularity: str) -> None:
     for layer in network.layers():
         _, bias = layer.weight_quantizer(layer.weight, layer.bias)
         assert bias[-1].item() == pytest.approx(-1e9, rel=1e-3), layer.name
+
+
+def test_no_weight_saturates_where_widths_differ() -> None:
+    network = quantized(mixed_scheme())
+    for layer in network.layers():
+        quantizer = weight_quantizer_of(layer)
+        largest = weight_grid(quantizer.scheme).quant_max * per_output(quantizer.scale, layer.weight)
+        assert (layer.weight.abs() <= largest * 1.0001).all(), layer.name
+        assert (layer.weight.abs() > largest / 2).any(), "nor is the scale too coarse"
 
 
 def test_rounded_weights_are_a_fixed_point() -> None:
