@@ -12,7 +12,8 @@ from selectq.quantization.quantized import insert_quantizers
 from selectq.quantization.scale_assignment import quantizer_of
 from selectq.quantization.scales import LOOKUP_MARGIN, is_near_tie
 
-HIGHEST = torch.linspace(0.5, 20, 40).tolist()
+HIGHEST = [*torch.linspace(0.5, 20, 40).tolist(), 6.80451, 11.39850, 16.67669]
+"""At the last three, plain scales have a gate meet ties; at some of the others, a sigmoid."""
 
 
 class Gated(nn.Module):

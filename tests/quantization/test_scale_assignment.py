@@ -9,6 +9,7 @@ from small_networks import calibration, mixed_scheme, quantized, scheme
 from torch import Tensor, nn
 
 from selectq.graph.bounds import HARD_SWISH_INPUT
+from selectq.graph.capture import capture
 from selectq.quantization.fake_quantize import weight_grid
 from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network, Site
@@ -119,6 +120,14 @@ def test_three_is_a_whole_number_of_steps_before_a_hard_swish() -> None:
         assert (255 - quantizer.zero_point) * quantizer.scale >= 0.999 * quantizer.high
 
 
+def test_zero_point_before_a_hard_swish_does_not_depend_on_the_range() -> None:
+    network = quantized_network.__wrapped__("mobilenet_v3_small", scheme())
+    quantizer = next(quantizer_of(site) for site in network.sites() if site.bounds == HARD_SWISH_INPUT)
+    quantizer.low.fill_(-1.0)
+    ScaleAssignment(network).assign()
+    assert quantizer.zero_point * quantizer.scale == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize("high", [0.14, 1.0, 7.7, 90.0, 2000.0])
 def test_whole_share_is_prime_to_the_gate(high: float) -> None:
     scale = whole_share(torch.tensor((high + 3) / 255), 3.0, 255)
@@ -198,6 +207,35 @@ def test_rounded_weights_are_a_fixed_point() -> None:
         weight, bias = layer.weight_quantizer(layer.weight, layer.bias)
         again, bias_again = layer.weight_quantizer(weight, bias)
         assert torch.equal(weight, again) and torch.equal(bias, bias_again)
+
+
+class Meeting(nn.Module):
+    """A concatenation of two SiLUs, of which one is a summand, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.one, self.other = nn.SiLU(), nn.SiLU()
+        self.pool, self.again, self.classifier = nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        one, other = self.one(self.left(x)), self.other(self.right(x))
+        pooled = self.pool(torch.cat([one, other], 1)), self.again(one + x)
+        logits: Tensor = self.classifier(torch.cat(pooled, 1).flatten(1))
+        return logits
+
+
+def test_groups_hold_all_that_meets() -> None:
+    """What two SiLUs that meet read has one scale; a sum takes in what is concatenated with its summand."""
+    graph = capture(Meeting())
+    assert set(map(frozenset, shared_scales(graph))) == {
+        frozenset({"left", "right"}),
+        frozenset({"one", "other"}),
+        frozenset({"pool", "again"}),
+    }
+    (sums,) = sum_groups(graph)
+    assert set(sums) == {"stem", "one", "other", "add"}
 
 
 class Beside(nn.Module):
