@@ -8,7 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --editable
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 clean
+.PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 \
+	bench-networks clean
 
 help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
@@ -21,6 +22,7 @@ help:
 	@echo "make bench                    speed, memory and start-up against the usual loops, and where a step's time goes"
 	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
+	@echo "make bench-networks           twelve networks through the whole pipeline, on digits; half an hour"
 	@echo "make setup                    .venv with what the demo needs (the other targets add what they need)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
@@ -80,6 +82,10 @@ bench-accuracy: $(READY)
 
 bench-int8: $(READY)-bench
 	$(BIN)/python benchmarks/bench_int8.py
+
+bench-networks: $(READY)-bench $(READY)-timm
+	$(BIN)/python benchmarks/networks.py
+	$(BIN)/selectq claims
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from int8_cases import BATCHES, Case
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
 from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
 from selectq.data.augment import normalise
@@ -70,38 +71,14 @@ class Models:
     def fp32_onnx(self) -> Path:
         """The FP32 network as torch exports it: takes normalised images."""
         path = self._folder / "fp32.onnx"
-        # Channels last would leave ten nodes of index arithmetic in the file: a handicap for the peer.
-        network = copy.deepcopy(self.network).to(memory_format=torch.contiguous_format)
-        with quiet():
-            torch.onnx.export(
-                network,
-                (torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE),),
-                path,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                verbose=False,
-            )
+        export_onnx(self.network, path)
         return path
 
     @cached_property
     def static_onnx(self) -> Path:
         """The FP32 file quantized by ONNX Runtime's own tool: uint8 activations, int8 weights per channel."""
-        folded, path = self._folder / "folded.onnx", self._folder / "static.onnx"
-        with quiet():
-            quant_pre_process(self.fp32_onnx, folded)
-            quantize_static(
-                folded,
-                path,
-                _CalibrationImages(self.images),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
+        path = self._folder / "static.onnx"
+        quantize_static_onnx(self.fp32_onnx, path, self.images)
         return path
 
     @cached_property
@@ -121,3 +98,38 @@ class _CalibrationImages(CalibrationDataReader):
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._batches, None)
+
+
+def export_onnx(network: nn.Module, path: Path) -> None:
+    """An FP32 network as torch exports it: takes normalised images."""
+    # Channels last would leave ten nodes of index arithmetic in the file: a handicap for the peer.
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    with quiet():
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE),),
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
+
+
+def quantize_static_onnx(fp32: Path, path: Path, images: NDArray[np.float32]) -> None:
+    """An FP32 file quantized by ONNX Runtime's own tool: uint8 activations, int8 weights per channel."""
+    folded = path.with_name("folded.onnx")
+    with quiet():
+        quant_pre_process(fp32, folded)
+        quantize_static(
+            folded,
+            path,
+            _CalibrationImages(images),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )

@@ -17,7 +17,7 @@ from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
     get_default_x86_inductor_quantization_config,
 )
 from torchvision import transforms
-from torchvision.models.quantization import mobilenet_v2
+from torchvision.models import quantization as quantizable
 from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
 from selectq.data.packed import Split
@@ -156,8 +156,8 @@ def adam(network: nn.Module, workload: Workload) -> torch.optim.Optimizer:
 
 
 def _torch_ao_network(config: ModelConfig) -> nn.Module:
-    """torchvision's quantizable MobileNetV2 (its activations are always ReLU), prepared for training."""
-    network = mobilenet_v2(num_classes=CLASSES, **config.arguments).train()
+    """torchvision's quantizable network of the name (for MobileNetV2's ReLU6 it has ReLU), prepared for training."""
+    network = getattr(quantizable, config.network)(num_classes=CLASSES, **config.arguments).train()
     remove_strides(network, config.strides_removed)
     network.fuse_model(is_qat=True)
     with warnings.catch_warnings():

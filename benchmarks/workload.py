@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from timing import Batch
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2
 
 from selectq.data.augment import normalise, training_batches
 from selectq.data.packed import Dataset, Split
@@ -45,9 +44,12 @@ class Workload:
     dataset: Dataset
     width: float = 1.0
 
-    def network(self) -> MobileNetV2:
+    def network(self) -> nn.Module:
         """A freshly initialised network of the parameters."""
-        return build_network(dataclasses.replace(self.params.model, arguments={"width_mult": self.width}), CLASSES)
+        config = self.params.model
+        if self.width != 1.0:
+            config = dataclasses.replace(config, arguments={"width_mult": self.width})
+        return build_network(config, CLASSES)
 
     def parent(self) -> Fp32Checkpoint:
         """A network whose batch norms have seen the images, as a checkpoint."""

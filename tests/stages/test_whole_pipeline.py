@@ -153,7 +153,8 @@ def run_all(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else slow) for name in CASES])
-def test_whole_pipeline(name: str, tmp_path: Path) -> None:
+def test_whole_pipeline(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where a user's file is found when checkpoints are read below
     case, workspace = CASES[name], prepare(CASES[name], tmp_path)
     run_all(workspace)
     for config in ("channel_repaired", "some"):
