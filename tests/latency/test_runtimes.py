@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_programs import program_of
 from onnx import TensorProto, helper
-from small_networks import IMAGE_SIZE, scheme
+from small_networks import IMAGE_SIZE, blends, scheme
 
 from selectq.errors import UserError
 from selectq.latency.runtimes import RUNTIMES, Images, Runtime, read_images
@@ -81,7 +81,7 @@ def test_runtimes_compute_the_same(runtime: Runtime) -> None:
     assert images == Images(
         "pixels", "uint8", (3, IMAGE_SIZE, IMAGE_SIZE), most=256 if runtime.ending == ".pte" else None
     )
-    pixels = images.random(8)
+    pixels = blends(8).numpy()
     with torch.no_grad():
         expected = program.reference(torch.from_numpy(pixels)).argmax(1).tolist()
     logits = np.asarray(runtime.prepare(program.path, pixels, torch.get_num_threads())())
