@@ -13,7 +13,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.export.describe import describe_program
 from selectq.export.executorch_program import write_pte
 from selectq.export.onnx_program import OPSET, write_onnx
@@ -41,7 +41,7 @@ class Models:
 
     def __init__(self, case: Case, folder: Path) -> None:
         dataset = random_dataset(CALIBRATION.images, torch.device("cpu"))
-        calibration_images = normalise(dataset.train.images)
+        calibration_images = INTEGER_GRID(dataset.train.images)
         self._case = case
         self._dataset = dataset
         self._folder = folder

@@ -11,7 +11,8 @@ import torch
 from timing import Batch
 from torch import Tensor, nn
 
-from selectq.data.augment import normalise, training_batches
+from selectq.data.augment import training_batches
+from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Dataset, Split
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
@@ -54,7 +55,7 @@ class Workload:
     def parent(self) -> Fp32Checkpoint:
         """A network whose batch norms have seen the images, as a checkpoint."""
         model = self.network()
-        settle_batch_norms(model, normalise(self.dataset.train.images[:BATCH_TO_SETTLE].cpu()))
+        settle_batch_norms(model, INTEGER_GRID(self.dataset.train.images[:BATCH_TO_SETTLE].cpu()))
         return Fp32Checkpoint(model, self.params.model, self.dataset.classes)
 
     @property

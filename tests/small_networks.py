@@ -11,7 +11,8 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import image_batches, normalise
+from selectq.data.augment import image_batches
+from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Dataset, Split
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
@@ -111,7 +112,7 @@ def coloured_dataset(train: int = 48, validation: int = 12, test: int = 12, size
 
 
 def float_images(count: int, seed: int) -> Tensor:
-    return normalise(coloured_noise(count, seed).images)
+    return INTEGER_GRID(coloured_noise(count, seed).images)
 
 
 def random_network(config: ModelConfig, seed: int) -> MobileNetV2:

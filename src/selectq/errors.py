@@ -11,6 +11,11 @@ class UserError(Exception):
     """
 
 
+def first_line(error: Exception) -> str:
+    """For messages: the first line of another library's error, or its type where it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def with_closest(name: str, known: Iterable[str]) -> str:
     """For the end of a message that refuses `name`: up to three that begin so or are spelt alike, or nothing."""
     all_names = list(known)

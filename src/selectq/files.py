@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,14 +86,20 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
             metadata = json.loads((file.metadata() or {})[METADATA_KEY])
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  # not a mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable selectq file ({reason}); run the stage that writes it") from None
+        what = f"not a readable selectq file ({first_line(error)})"
+        raise UserError(f"{path}: {what}; run the stage that writes it") from None
 
 
 def sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable(option: str, path: Path) -> None:
+    """Raise a UserError, which names the command line's `option`, where `path` cannot become a file."""
+    if path.is_dir() or any(folder.is_file() for folder in path.parents):
+        raise UserError(f"{option}: {path} cannot be written: it is a folder, or inside of a file")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from small_networks import calibration, coloured_dataset, coloured_noise, commit
 
 from selectq.audit.flaws import FLAWS
 from selectq.audit.measure import audit, list_trials, spread_and_mixed
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Split
 from selectq.errors import UserError
 from selectq.params.configs import AuditConfig, AuditFlaws
@@ -46,11 +46,11 @@ def test_rows_say_what_was_tried_and_what_came_out() -> None:
     assert list(found["granularity"]) == ["tensor", "channel"] * 3
     assert set(found["images"]) == {8} and set(found["classes"]) == {3}
     chosen, rows = spread_and_mixed(dataset.test, 8, 0), found.set_index(["flaw", "granularity"])
-    expected = 100 * (parent.model(normalise(chosen.images)).argmax(1) == chosen.labels).double().mean().item()
+    expected = 100 * (parent.model(INTEGER_GRID(chosen.images)).argmax(1) == chosen.labels).double().mean().item()
     assert rows.loc[("none", "channel"), "float_top1"] == rows.loc[("range_skew", "channel"), "float_top1"] == expected
     drifts = [rows.loc[(flaw, "tensor"), "drift_last"] for flaw in ("none", "inference_pixels + fusion", "range_skew")]
     assert 0 < drifts[0] < 0.1 < drifts[1] < drifts[2] < 1.5
-    sound, unit = (parent.model.features(pixels) for pixels in (normalise(chosen.images), chosen.images / 255))
+    sound, unit = (parent.model.features(pixels) for pixels in (INTEGER_GRID(chosen.images), chosen.images / 255))
     assert drifts[1] == pytest.approx(((unit - sound).norm() / sound.norm()).item(), abs=0.1), "rounding adds little"
     assert same_tensors(parent.model, trained().model)
 

@@ -11,15 +11,12 @@ from torch import Tensor
 
 from selectq.data.augment import (
     EVALUATION_BATCH,
-    PIXEL_SCALE,
-    PIXEL_ZERO_POINT,
     augmented,
     draw_changes,
     image_batches,
-    normalise,
     training_batches,
 )
-from selectq.data.normalization import INTEGER_GRID, Normalization
+from selectq.data.normalization import INTEGER_GRID, PIXEL_SCALE, PIXEL_ZERO_POINT, Normalization
 from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig, NormalizationConfig
 from selectq.training.batches import FixedViews
@@ -103,7 +100,7 @@ def test_shares_of_a_batch_make_up_the_batch() -> None:
 
 def test_normalised_pixels_are_exact() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
-    found = normalise(pixels)
+    found = INTEGER_GRID(pixels)
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
     assert found[0, 0].flatten().tolist() == [(level - 128) / 64 for level in range(256)]
     assert torch.equal((found / PIXEL_SCALE + PIXEL_ZERO_POINT).to(torch.uint8), pixels), "and come back"
@@ -113,7 +110,7 @@ def test_committed_normalization_is_the_integer_grid_bit_for_bit() -> None:
     config = NormalizationConfig((0.5019607843137255,) * 3, (0.25098039215686274,) * 3)
     assert Normalization.of(config) == INTEGER_GRID
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
-    assert torch.equal(INTEGER_GRID(pixels), normalise(pixels))
+    assert torch.equal(INTEGER_GRID(pixels), (pixels.float() - 128) / 64)
 
 
 def test_normalization_is_each_channels_own() -> None:
@@ -167,4 +164,4 @@ def test_batches_of_evaluation_hold_every_image_once_in_order() -> None:
     before = images(EVALUATION_BATCH * 2 + 3)
     batches = list(image_batches(Split(before, torch.zeros(len(before)))))
     assert [len(batch) for batch in batches] == [EVALUATION_BATCH, EVALUATION_BATCH, 3]
-    assert torch.equal(torch.cat(batches), normalise(before))
+    assert torch.equal(torch.cat(batches), INTEGER_GRID(before))

@@ -5,7 +5,6 @@ import torch
 from small_networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
 from steps import flipped, integer_steps
 
-from selectq.data.augment import normalise
 from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.export.reference import ReferenceNetwork, to_reference
@@ -30,7 +29,7 @@ SAME = 0.001  # of a step: float32 is not exact
 def test_every_stored_value_is_that_of_the_simulation(chosen: Scheme) -> None:
     simulation = quantized(chosen)
     reference = to_reference(simulation)
-    steps = integer_steps(simulation, reference, normalise(blends(24)))
+    steps = integer_steps(simulation, reference, INTEGER_GRID(blends(24)))
     assert len(steps) == 63
     assert max(steps.values()) < SAME, max(steps, key=steps.__getitem__)
 
@@ -42,7 +41,7 @@ def test_damage_to_one_channel_shows_in_steps() -> None:
     layer = next(layer for layer in reference.network.layers() if layer.name == "features.9.conv.2")
     scale = simulation[layer.name].activation.scale.item()
     layer.bias[3] += int(3 * scale / layer.weight_quantizer.bias.scales[3])
-    steps = integer_steps(simulation, reference, normalise(blends(8)))
+    steps = integer_steps(simulation, reference, INTEGER_GRID(blends(8)))
     assert steps.pop(layer.name) == pytest.approx(3, abs=1.001)
     assert max(steps.values()) < SAME
 
@@ -55,7 +54,7 @@ def test_at_most_one_prediction_in_200_flips(chosen: Scheme) -> None:
     images, simulation = blends(400), quantized(chosen)
     reference = to_reference(simulation)
     with torch.no_grad():
-        simulated, referred = simulation(normalise(images)), reference(images)
+        simulated, referred = simulation(INTEGER_GRID(images)), reference(images)
     assert flipped(simulated, referred) <= 0.005
 
 
@@ -86,7 +85,7 @@ def test_pixels_are_quantized_values_as_they_are() -> None:
     reference = ReferenceNetwork(
         Network(Graph((Node(PIXELS, Input(), ()),)), [], INTEGER_GRID)
     )  # puts out what it reads
-    assert torch.equal(reference(pixels), normalise(pixels))
+    assert torch.equal(reference(pixels), INTEGER_GRID(pixels))
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
@@ -105,7 +104,7 @@ def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granular
     twin = next(place for place in reference.network.sites() if place.name == name)
     assert twin.bias[0].item() <= BIAS_GRID.quant_max
     assert twin.weight_quantizer(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
-    steps = integer_steps(simulation, reference, normalise(coloured_noise(8, seed=1).images))
+    steps = integer_steps(simulation, reference, INTEGER_GRID(coloured_noise(8, seed=1).images))
     assert max(steps.values()) < SAME, max(steps, key=steps.__getitem__)
 
 

@@ -132,7 +132,7 @@ class Wrong(nn.Module):
         super().__init__()
         self.kind = kind
         self.conv, self.norm = nn.Conv2d(3, 4, 3, dilation=2 if kind == "dilation" else 1), nn.LayerNorm(4)
-        self.pre = nn.BatchNorm2d(3)
+        self.pre, self.one, self.two = nn.BatchNorm2d(3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 4)."""
@@ -141,6 +141,8 @@ class Wrong(nn.Module):
         if self.kind == "order":
             x = self.pre(x)
         y = self.conv(x)
+        if self.kind == "twice":
+            y = self.two(self.one(y))
         if self.kind == "number":
             y = y * 2.0
         if self.kind == "shared":
@@ -151,6 +153,7 @@ class Wrong(nn.Module):
 REFUSALS = {
     "dilation": "conv (Conv2d): a convolution with dilation",
     "order": "pre (BatchNorm2d): a batch norm that is not behind a convolution of its own",
+    "twice": "two (BatchNorm2d): a batch norm that is not behind a convolution of its own",
     "number": "mul (mul): a sum or product with a number",
     "shared": "relu (relu): a clamp that is not behind a layer, a sum or a product of its own",
     "layer norm": "norm (LayerNorm): which is no operation that selectq knows",

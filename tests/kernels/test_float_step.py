@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from small_networks import coloured_noise, model_config, same_tensors
 from torch import Tensor, nn
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.graph.bounds import RELU, RELU6, UNBOUNDED, Bounds
 from selectq.kernels.float_step import FloatStep, _layer
 from selectq.networks.build import build_network
@@ -50,7 +50,7 @@ def relative_error(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
 def test_step_is_the_networks_own(activation: str, strides_removed: int, size: int, images: int) -> None:
     plain = network(activation, strides_removed)
     exact, fast = copy.deepcopy(plain).double(), copy.deepcopy(plain)
-    pixels = normalise(coloured_noise(images, seed=1, size=size).images)
+    pixels = INTEGER_GRID(coloured_noise(images, seed=1, size=size).images)
     truth = step(exact, exact, pixels.double())
     ours = step(FloatStep(fast), fast, pixels)
     assert relative_error({"logits": ours[0]}, {"logits": truth[0]}) < 1e-4
@@ -98,13 +98,13 @@ def test_wrong_running_statistics_would_show() -> None:
     for module in other.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.11
-    pixels = normalise(coloured_noise(8, seed=1).images)
+    pixels = INTEGER_GRID(coloured_noise(8, seed=1).images)
     own, changed = step(plain, plain, pixels), step(FloatStep(other), other, pixels)
     assert relative_error(changed[2], own[2]) > 1e-3
 
 
 def test_same_bits_every_time() -> None:
-    pixels = normalise(coloured_noise(8, seed=1).images)
+    pixels = INTEGER_GRID(coloured_noise(8, seed=1).images)
     first, second = network("relu", 0), network("relu", 0)
     one, other = step(FloatStep(first), first, pixels), step(FloatStep(second), second, pixels)
     assert torch.equal(one[0], other[0]) and same_tensors(first, second)

@@ -17,10 +17,10 @@ from small_networks import (
 )
 from torch import Tensor, nn
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
-from selectq.quantization.network import Network
+from selectq.quantization.network import ConvNode, Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import follow
 from selectq.quantization.scale_assignment import ScaleAssignment
@@ -33,7 +33,7 @@ SCOPES = [["all"], ["depthwise", "classifier"], ["depthwise", "projection", "cla
 
 
 def images(count: int = 8, size: int = 16) -> Tensor:
-    return normalise(coloured_noise(count, seed=1, size=size).images)
+    return INTEGER_GRID(coloured_noise(count, seed=1, size=size).images)
 
 
 def step(forward: Forward, network: nn.Module, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -104,6 +104,25 @@ def test_step_keeps_up_with_moving_ranges_and_weights() -> None:
         optimizer.step()
     network.load_state_dict(copy.deepcopy(quantized(scheme()).state_dict()))
     assert_same_step(network, fast, images())
+
+
+def test_frozen_layers_are_rounded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scales that stay what they were are not written again, however often they are chosen."""
+    network = quantized(scheme()).train()
+    fast, assignment, rounded = QuantizedStep(network), ScaleAssignment(network), list[str]()
+    freeze_outside(network, parameters_in_scope(trained().model, ["depthwise"]))
+
+    def counted(layer: ConvNode) -> tuple[Tensor, Tensor]:
+        rounded.append(layer.name)
+        return fake_quantized_parameters(layer)
+
+    monkeypatch.setattr("selectq.kernels.quantized_step.fake_quantized_parameters", counted)
+    for _ in range(3):
+        fast(images())
+        assignment.assign()
+    kinds = {layer.name: layer.kind for layer in network.layers()}
+    assert len(rounded) == 52 + 2 * 17
+    assert {kinds[name] for name in rounded[52:]} == {"depthwise"}
 
 
 def test_evaluation_sees_the_last_step() -> None:

@@ -384,7 +384,8 @@ _QUANTIZATION = [
             ".floor().clamp(grid.quant_min, grid.quant_max)",
         ),
         ("a bias overflows its levels", "bias_magnitude / (input_scale * BIAS_GRID.quant_max)", "bias_magnitude * 0"),
-        ("of biases of one tensor, the first alone fits", "magnitude.amax(0, keepdim=True)", "magnitude[:1]"),
+        ("of biases of one tensor, the first alone fits", "reshape(scales, -1).amax(1)", "reshape(scales, -1)[:, 0]"),
+        ("of biases of one tensor the mean fits", "reshape(scales, -1).amax(1)", "reshape(scales, -1).mean(1)"),
         ("sums meet rounding ties", "(2 * ((scale / unit - 1) / 2).ceil() + 1) * unit", "(scale / unit).ceil() * unit"),
         (
             "a dead channel's scale is 0",
@@ -397,11 +398,6 @@ _QUANTIZATION = [
         "src/selectq/quantization/scale_assignment.py",
         "quantization/test_scale_assignment.py::test_scales_make_room_for_unequal_biases"
         " quantization/test_scale_assignment.py::test_no_weight_saturates_where_widths_differ",
-        (
-            "all at once, of biases of one tensor the mean fits",
-            "layer.bias.detach().abs().reshape(size, -1).amax(1)",
-            "layer.bias.detach().abs().reshape(size, -1).mean(1)",
-        ),
         (
             "all at once, one scheme serves all layers",
             "        for scheme, mask in self._schemes[1:]:\n",
@@ -459,14 +455,19 @@ _QUANTIZATION = [
         ),
     ),
     *_of(
-        "quantization",
-        "src/selectq/quantization/folding.py",
+        "networks",
+        "src/selectq/networks/layers.py",
         "quantization/test_folding.py",
         (
             "folding forgets epsilon",
-            "torch.sqrt(norm.running_var.double() + norm.eps)",
-            "torch.sqrt(norm.running_var.double())",
+            "/ torch.sqrt(variance.double() + norm.eps)",
+            "/ torch.sqrt(variance.double())",
         ),
+    ),
+    *_of(
+        "quantization",
+        "src/selectq/quantization/folding.py",
+        "quantization/test_folding.py",
         (
             "folding forgets the running mean",
             "norm.bias.double() - mean * factor",
@@ -1007,8 +1008,8 @@ _GRAPH = [
         ("a clamp changes what others read, too", "        return self._count[read] == 1\n", "        return True\n"),
         (
             "a second batch norm takes the place of the first",
-            "not isinstance(source.operation, Conv) or source.operation.norm or",
-            "not isinstance(source.operation, Conv) or",
+            "            or source.operation.norm\n",
+            "",
         ),
     ),
     *_of(

@@ -8,7 +8,7 @@ from small_networks import coloured_noise, scheme, trained
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.graph.capture import capture
 from selectq.networks.layers import FloatLayer, normalised_convolutions, running_statistics
 from selectq.params.configs import BitWidths, WeightScheme
@@ -18,7 +18,7 @@ from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.scales import weight_scale
 
-IMAGES = normalise(coloured_noise(96, 3).images)
+IMAGES = INTEGER_GRID(coloured_noise(96, 3).images)
 
 
 def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, float]:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from selectq.params.configs import ActivationScheme, WeightScheme
-from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import (
+    Grid,
+    activation_grid,
+    fake_quantize,
+    fake_quantize_channels,
+    weight_grid,
+)
 
 BITS = range(2, 9)
 SCALES = (0.25, 0.0213, 1.7, 3e-5)
@@ -153,3 +159,17 @@ def test_error_is_at_most_half_a_step_inside_the_range(
     half_step = quantizer[0].item() / 2
     rounding = points.abs().max().item() * 2**-22  # of x / scale, in float32
     assert (fake_quantize(x, *quantizer) - x).abs().max().item() <= half_step + rounding
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_channels_at_once_are_the_same_bits(bits: int) -> None:
+    """torch's own operator, which a GPU takes for weights with a scale for each channel; gradients too."""
+    generator = torch.Generator().manual_seed(bits)
+    weight, scale = torch.randn(8, 3, 3, 3, generator=generator), torch.rand(8, generator=generator) / 50 + 0.001
+    found = []
+    for quantize in (fake_quantize_channels, lambda x, s, g: fake_quantize(x, s.view(8, 1, 1, 1), torch.zeros(()), g)):
+        own = weight.clone().requires_grad_()
+        values = quantize(own, scale, WEIGHT_GRIDS[bits - 2])
+        values.sum().backward()
+        found.append((values.detach(), own.grad))
+    assert all(map(torch.equal, *found))

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_networks import coloured_noise, quantized, scheme
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import BIAS_GRID, Grid, activation_grid, fake_quantize, weight_grid
 from selectq.quantization.quantizers import WeightQuantizer
@@ -17,10 +17,11 @@ from selectq.quantization.scales import (
     UNITS,
     activation_scale,
     activation_zero_point,
+    bias_magnitude,
     common_unit,
     multiple_of_unit,
     odd_multiple_of_unit,
-    scale_with_room_for_bias,
+    scale_with_room,
     tie_free_scale,
     weight_scale,
 )
@@ -123,10 +124,10 @@ def test_range_that_leaves_out_zero_is_widened_to_it() -> None:
 def test_scale_leaves_room_for_the_bias() -> None:
     scale, input_scale = torch.tensor([1e-9, 0.1]), torch.tensor(0.01)
     bias = torch.tensor([3.0, 3.0])
-    found = scale_with_room_for_bias(scale, bias, input_scale)
+    found = scale_with_room(scale, bias_magnitude(bias, 2), input_scale)
     assert found[1] == scale[1], "left alone where the bias fits"
     assert ((bias / (found * input_scale)).round() <= BIAS_GRID.quant_max).all()
-    assert scale_with_room_for_bias(scale[:1], bias, input_scale).shape == (1,)
+    assert scale_with_room(scale[:1], bias_magnitude(bias, 1), input_scale).shape == (1,)
 
 
 def test_bias_range_is_half_of_int32() -> None:
@@ -137,7 +138,7 @@ def test_bias_range_is_half_of_int32() -> None:
 
 def test_one_scale_per_tensor_has_room_for_the_largest_of_unequal_biases() -> None:
     bias = torch.tensor([1.0, -3e6, 2e6, 0.0])
-    (found,) = scale_with_room_for_bias(torch.tensor([1e-4]), bias, torch.tensor(1e-2))
+    (found,) = scale_with_room(torch.tensor([1e-4]), bias_magnitude(bias, 1), torch.tensor(1e-2))
     assert found.item() == pytest.approx(3e6 / (1e-2 * 2**30))
 
 
@@ -193,7 +194,7 @@ def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
         if layer.kind != "classifier":
             layer.register_forward_hook(measure)
     with torch.no_grad():
-        network(normalise(coloured_noise(12, seed=3).images))
+        network(INTEGER_GRID(coloured_noise(12, seed=3).images))
     assert len(nearest) == 52 and sources.keys() == {*nearest, "classifier.1"}
     assert min(nearest.values()) > 0.4 / LARGEST_TIE_FREE_DENOMINATOR
 

@@ -11,7 +11,7 @@ from tflite_files import ZERO_POINT, Levels, Pixels, per_channel, random_levels,
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.networks.build import build_network
@@ -58,7 +58,7 @@ def folded_outputs(folded: list[Folded], images: Tensor) -> Tensor:
             conv.weight.copy_(layer.weight)
             running_statistics(norm)[1].fill_(1 - norm.eps)
             norm.bias.copy_(layer.bias)
-        return unbounded(model, normalise(images).double())
+        return unbounded(model, INTEGER_GRID(images).double())
 
 
 def unbounded(model: MobileNetV2, inputs: Tensor) -> Tensor:
@@ -102,14 +102,14 @@ def test_stem_takes_our_pixels_whatever_those_of_the_file(layers: list[Levels], 
     weight = (layers[0].weight.astype(float) - ZERO_POINT) * float(layers[0].scale[0])
     expected = torch.from_numpy(weight).permute(0, 3, 1, 2).mul(as_in_file).sum((1, 2, 3))
     expected += torch.from_numpy(layers[0].bias * float(np.float32(0.001)))
-    torch.testing.assert_close(stem.weight.mul(normalise(patch).double()).sum((1, 2, 3)) + stem.bias, expected)
+    torch.testing.assert_close(stem.weight.mul(INTEGER_GRID(patch).double()).sum((1, 2, 3)) + stem.bias, expected)
 
 
 def test_unfolded_network_computes_what_the_file_does(unfolded: MobileNetV2, file: Path) -> None:
     others = coloured_noise(8, seed=4).images
     unfolded.eval()
     with torch.no_grad():
-        ours = unbounded(unfolded, normalise(others))
+        ours = unbounded(unfolded, INTEGER_GRID(others))
     expected = folded_outputs(read_folded(file), others)
     assert expected.std() > 0.01
     gain = unfolded.classifier[1].weight.double().norm() / read_folded(file)[-1].weight[1:].norm()
@@ -124,9 +124,9 @@ def test_heads_factors_are_as_large_as_a_fresh_networks(unfolded: MobileNetV2) -
 def test_batch_statistics_are_those_kept(unfolded: MobileNetV2, images: Tensor) -> None:
     with torch.no_grad():
         unfolded.eval()
-        kept = unfolded.features(normalise(images))
+        kept = unfolded.features(INTEGER_GRID(images))
         unfolded.train()
-        of_batch = unfolded.features(normalise(images))
+        of_batch = unfolded.features(INTEGER_GRID(images))
     torch.testing.assert_close(of_batch, kept, rtol=0, atol=0.01)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from workspaces import Workspace, packed_images, run_chain
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.drift.distributions import level_histograms
 from selectq.files import read_tensors, sha256
 from selectq.parity import backends
@@ -180,7 +180,7 @@ def test_channel_ranges_are_of_the_inspected_layers(chain: Workspace) -> None:
 
 def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
     """The packed test images lie in the order of their labels: the first few are all of one class."""
-    first = normalise(packed_images().test.images[:4])
+    first = INTEGER_GRID(packed_images().test.images[:4])
     network = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
     of_one_class = level_histograms(network, ["features.14.conv.1.0"], [first])
     found = pd.read_csv(chain.folder / "metrics/drift/tensor.histograms.csv")

@@ -17,7 +17,7 @@ from small_networks import (
 )
 from torch import Tensor
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.graph.nodes import PIXELS
 from selectq.params.configs import AugmentConfig, QatConfig
@@ -71,7 +71,7 @@ def test_fixed_views_without_augmentation_are_the_images() -> None:
     chosen = torch.cat(list(plain.chosen(generator())))
     assert len(set(chosen.tolist())) == 3 * BATCH, "every image at most once"
     images, labels = next(plain.epoch(0, generator()))
-    assert torch.equal(images, normalise(DATASET.train.images[chosen[:BATCH]]))
+    assert torch.equal(images, INTEGER_GRID(DATASET.train.images[chosen[:BATCH]]))
     assert torch.equal(labels, DATASET.train.labels[chosen[:BATCH]])
 
 

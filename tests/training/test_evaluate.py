@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_networks import coloured_noise, trained
 
-from selectq.data.augment import EVALUATION_BATCH, normalise
+from selectq.data.augment import EVALUATION_BATCH
+from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Split
 from selectq.training.evaluate import evaluate, predict_logits, top1
 
@@ -20,7 +21,7 @@ def test_logits_are_the_network_s() -> None:
     logits = predict_logits(model, split, "test")
     assert logits.dtype == torch.float32 and not logits.requires_grad
     with torch.no_grad():
-        assert torch.allclose(logits, model(normalise(split.images)), rtol=1e-3, atol=1e-3)
+        assert torch.allclose(logits, model(INTEGER_GRID(split.images)), rtol=1e-3, atol=1e-3)
 
 
 def test_evaluate_by_hand() -> None:

@@ -5,7 +5,7 @@ import torch
 from small_networks import coloured_noise, quantized, quantizers, scheme
 from torch import nn
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.kernels.build import load_kernels
 from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 
@@ -56,7 +56,7 @@ def test_the_quantized_network_is_one_graph() -> None:
     watching = quantizers(network)
     for quantizer in watching:
         quantizer.observing = True
-    images = normalise(coloured_noise(8, seed=1).images)
+    images = INTEGER_GRID(coloured_noise(8, seed=1).images)
     found = []
     for forward in (network, torch.compile(network, backend="aot_eager", fullgraph=True)):
         network.zero_grad()

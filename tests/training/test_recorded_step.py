@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from small_networks import coloured_noise, float_images, quantized, quantizers, scheme, trained
 from torch import Tensor, nn
 
-from selectq.data.augment import normalise
+from selectq.data.normalization import INTEGER_GRID
 from selectq.quantization.quantizers import ActivationQuantizer, follow
 from selectq.training.device import choose_device
 from selectq.training.finetune import _in_bfloat16
@@ -30,7 +30,7 @@ def after_some_steps(network: nn.Module, forward: Forward) -> tuple[list[Tensor]
     for index in range(STEPS):
         for quantizer in observers:
             quantizer.observing = index < STEPS // 2
-        images = normalise(coloured_noise(8, seed=index).images.cuda())
+        images = INTEGER_GRID(coloured_noise(8, seed=index).images.cuda())
         logits.append(forward(images))
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits[-1], torch.arange(8, device="cuda") % 3).backward()

@@ -11,7 +11,7 @@ from typing import Any
 
 from selectq.commands.text import WIDTH, aligned, printable, wrapped
 from selectq.errors import UserError
-from selectq.files import write_json
+from selectq.files import require_writable, write_json
 from selectq.latency.measure import Measured, Program, Setting, measure, read_programs, slowest_nodes
 from selectq.latency.operators import NodeTimes
 from selectq.latency.turns import spread
@@ -82,8 +82,8 @@ def _check(plan: Plan, json_file: Path | None) -> None:
             raise UserError(f"{key}: {min(values)} is out of range; allowed: 1 or more")
     if not 0 < plan.seconds < math.inf:
         raise UserError(f"--seconds: {plan.seconds:g} is out of range; allowed: more than 0")
-    if json_file and (json_file.is_dir() or any(folder.is_file() for folder in json_file.parents)):
-        raise UserError(f"--json: {json_file} cannot be written: it is a folder, or inside of a file")
+    if json_file:
+        require_writable("--json", json_file)
 
 
 def _machine(programs: Sequence[Program]) -> dict[str, Any]:

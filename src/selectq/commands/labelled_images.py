@@ -62,13 +62,14 @@ def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> L
 
     def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         used = (file for file in files_of(path) if file.path in label_of)
-        named = ((label_of[file.path], str(path / file.path), partial(_content, file)) for file in used)
+        named = ((label_of[file.path], str(path / file.path), partial(content_of, file)) for file in used)
         return decoded(named, size, to_pixels, skip_bad)
 
     return LabelledImages(len(label_of), tuple(sorted(set(label_of.values()))), read)
 
 
-def _content(file: File) -> bytes:
+def content_of(file: File) -> bytes:
+    """What `decoded` asks for, when its turn comes."""
     return file.content
 
 

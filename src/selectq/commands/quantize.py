@@ -27,7 +27,7 @@ from selectq.export.describe import describe_program
 from selectq.export.executorch_program import check_operations
 from selectq.export.formats import WRITERS, write_program
 from selectq.export.reference import to_reference
-from selectq.files import write_bytes
+from selectq.files import require_writable, write_bytes
 from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
@@ -108,8 +108,7 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
 def _checked(out: Path) -> Path:
     if out.suffix not in WRITERS:
         raise UserError(f"--out: {out} has no ending that tells the format; allowed: {', '.join(WRITERS)}")
-    if out.is_dir() or any(folder.is_file() for folder in out.parents):
-        raise UserError(f"--out: {out} cannot be written: it is a folder, or inside of a file")
+    require_writable("--out", out)
     return out
 
 
@@ -125,7 +124,7 @@ def _choose(parent: Fp32Checkpoint[nn.Module], dataset: Dataset, fp32: Tensor, c
     offered = candidates(len(dataset.train), relu6)
     tried = try_all(parent, dataset, fp32, offered, choices.seed)
     chosen, images = choose(tried), len(dataset.validation)
-    fp32_right = int((fp32.argmax(1) == dataset.validation.labels.cpu()).sum())
+    fp32_right = right_of(fp32.numpy(), dataset.validation.labels).sum()
     rows = [("candidates", "top-1", "logit MSE"), ("FP32", f"{100 * fp32_right / images:.2f} %", "")]
     for each in tried:
         mark = " (chosen)" if each is chosen else ""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selectq.data.normalization import PIXEL_SCALE, PIXEL_ZERO_POINT
+from selectq.data.normalization import PIXEL_ZERO_POINT
 from selectq.data.packed import Split
 from selectq.params.configs import AugmentConfig
 from selectq.progress import progress
@@ -15,12 +15,6 @@ from selectq.progress import progress
 EVALUATION_BATCH = 250
 WHOLE = slice(None)
 """The share of a process that trains alone."""
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) -> float32 in [-2, 2), channels last: INTEGER_GRID, which is all that can be quantized yet."""
-    centred = images.to(torch.float32).sub_(PIXEL_ZERO_POINT).mul_(PIXEL_SCALE)
-    return centred.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from selectq.data.packed import Dataset
+from selectq.deploy.outcome import right_of
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.networks.build import replace_relu6
@@ -97,11 +98,11 @@ def try_all(
         tried: the candidates.
         seed: of the calibration images' order.
     """
-    labels, found = dataset.validation.labels.cpu(), []
+    found = []
     for candidate in tried:
         network = ptq_pipeline(parent, dataset, candidate.config, seed)
         logits = predict_logits(quantized_forward(network, dataset.train.device), dataset.validation, candidate.name)
-        right = int((logits.argmax(1) == labels).sum())
+        right = int(right_of(logits.numpy(), dataset.validation.labels).sum())
         found.append(Tried(candidate, network, right, (logits - fp32).square().mean().item()))
     return found
 

@@ -59,7 +59,10 @@ def render_card(card: Card) -> str:
     lines = [
         f"# {card.path.name}",
         "",
-        *prose(f"{card.network}, quantized to 8 bits without training: {card.recipe}. {_verdict(card)}"),
+        *prose(
+            f"{card.network}, quantized to 8 bits without training: {card.recipe}."
+            f" Verdict: {card.accuracy.verdict_text()}."
+        ),
         "",
         *bullet(
             f"Input `{INPUT['name']}`: {INPUT['dtype']}, (batch, 3, {size}, {size}), {INPUT['layout']}, pixels as"
@@ -80,10 +83,6 @@ def render_card(card: Card) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _verdict(card: Card) -> str:
-    return f"Verdict: {card.accuracy.verdict_text()}."
 
 
 def _classes(classes: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selectq.commands.labelled_images import LAYOUT, PACKED_ENDING, files_of, labels_without_parts
+from selectq.commands.labelled_images import LAYOUT, PACKED_ENDING, content_of, files_of, labels_without_parts
 from selectq.data.archives import File
 from selectq.data.decoding import is_meant_as_image
 from selectq.data.duplicates import Placed, describe_duplicates
@@ -211,7 +211,7 @@ def _decode(
 ) -> dict[str, Split]:
     place_of = {image.path: (lot, number) for lot, images in chosen.items() for number, image in enumerate(images)}
     pixels: dict[str, dict[int, NDArray[np.uint8]]] = {lot: {} for lot in chosen}
-    named = ((place_of[file.path], str(path / file.path), partial(_content, file)) for file in _used(path, place_of))
+    named = ((place_of[file.path], str(path / file.path), partial(content_of, file)) for file in _used(path, place_of))
     for (lot, number), planes in progress(
         decoded(named, size, resized_pixels, skip_bad), len(place_of), "images", unit="image"
     ):
@@ -229,10 +229,6 @@ def _decode(
 
 def _used(path: Path, wanted: Collection[PurePosixPath]) -> Iterable[File]:
     return (file for file in files_of(path) if file.path in wanted)
-
-
-def _content(file: File) -> bytes:
-    return file.content
 
 
 def _notes(parts: Collection[str]) -> tuple[str, ...]:

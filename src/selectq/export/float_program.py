@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import GraphProto, TensorProto, helper
 
 from selectq.export.onnx_graph import GraphWriter
-from selectq.export.onnx_program import IR_VERSION, OPSET, node_shapes
+from selectq.export.onnx_program import checked_model, node_shapes
 from selectq.files import write_bytes
 from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, UNBOUNDED
 from selectq.graph.nodes import PIXELS
 from selectq.programs.manifest import OUTPUT_NAME
-from selectq.quantization.network import Layer, LookupNode, Network, Site
+from selectq.quantization.network import GATE_SHIFT, GATE_SLOPE, Layer, LookupNode, Network, Site
 
 INPUT_NAME = "images"
 
@@ -26,10 +25,7 @@ def write_float_onnx(path: Path, network: Network, image_size: int) -> None:
         image_size: height and width in pixels.
     """
     graph = FloatGraphWriter(network, node_shapes(network, image_size), {}).write()
-    opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, producer_name="selectq", opset_imports=[opset], ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    write_bytes(path, model.SerializeToString(deterministic=True))
+    write_bytes(path, checked_model(graph, {}).SerializeToString(deterministic=True))
 
 
 class FloatGraphWriter(GraphWriter):
@@ -62,7 +58,7 @@ class FloatGraphWriter(GraphWriter):
         value, name = self._value(module.node.inputs[0]), f"{module.name}.gate"
         if module.function == "silu":
             return self._add("Sigmoid", [value], name)
-        return self._add("HardSigmoid", [value], name, alpha=1 / 6, beta=1 / 2)
+        return self._add("HardSigmoid", [value], name, alpha=GATE_SLOPE, beta=GATE_SHIFT)
 
     def _value(self, name: str) -> str:
         return self._codes[name]

@@ -1,5 +1,6 @@
 """Writing the reference form as an ONNX file of quantize/dequantize operators with integer weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -33,9 +34,15 @@ def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> onnx.ModelPro
     """The ONNX model that `write_onnx` writes."""
     weight_bits = {layer.name: layer.weight_bits for layer in manifest.layers}
     graph = GraphWriter(reference.network, node_shapes(reference.network, manifest.image_size), weight_bits).write()
+    return checked_model(graph, {METADATA_KEY: manifest.for_runtime(RUNTIME).to_json()})
+
+
+def checked_model(graph: onnx.GraphProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """A graph as a model, in the versions that this package writes."""
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, producer_name="selectq", opset_imports=[opset], ir_version=IR_VERSION)
-    model.metadata_props.add(key=METADATA_KEY, value=manifest.for_runtime(RUNTIME).to_json())
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)
     return model
 

@@ -1,7 +1,7 @@
 """From a PyTorch network to its graph: torch.fx's nodes become typed, batch norms and clamps join their layers."""
 
 import operator
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import fx, nn
 from torchvision.models.shufflenetv2 import channel_shuffle
 from torchvision.ops import StochasticDepth, stochastic_depth
 
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 from selectq.graph.blocks import block_of
 from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, RELU6, UNBOUNDED, UNIT, Bounds
 from selectq.graph.kinds import with_kinds
@@ -66,9 +66,7 @@ def capture(model: nn.Module) -> Graph:
     try:
         traced = _Tracer(autowrap_functions=(channel_shuffle, stochastic_depth)).trace(model)
     except Exception as error:  # fx raises many types on control flow that depends on values
-        raise UserError(
-            f"model.network: torch.fx cannot follow {type(model).__name__} ({_first_line(error)})"
-        ) from None
+        raise UserError(f"model.network: torch.fx cannot follow {type(model).__name__} ({first_line(error)})") from None
     finally:
         model.train(was_training)
     builder = _Builder(model, traced)
@@ -98,7 +96,7 @@ class _Builder:
             needed.add(name)
             waiting += [source for source in self._nodes[name].inputs if source not in needed]
         kept = (node for name, node in self._nodes.items() if name in needed)
-        return Graph(tuple(node.with_(block=block_of(node.name, self._modules)) for node in kept))
+        return Graph(tuple(replace(node, block=block_of(node.name, self._modules)) for node in kept))
 
     def read(self, node: fx.Node) -> None:
         """Add what an fx node stands for."""
@@ -144,9 +142,9 @@ class _Builder:
     # --- layers and what is fused into them
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        name = str(node.target)
+        name, source = str(node.target), self._source(node, node.args[0])
         if isinstance(module, nn.Linear):
-            self._add(node, name, Linear(name), (node.args[0],), module.out_features)
+            self._append(node, name, Linear(name), (source,), module.out_features)
             return
         plain_padding = isinstance(module.padding, tuple) and module.padding_mode == "zeros"
         if not plain_padding or tuple(module.dilation) != (1, 1) or type(module).forward is not nn.Conv2d.forward:
@@ -158,17 +156,20 @@ class _Builder:
             pointwise=tuple(module.kernel_size) == (1, 1),
             groups=module.groups,
         )
-        self._add(node, name, operation, (node.args[0],), module.out_channels)
+        self._append(node, name, operation, (source,), module.out_channels)
 
     def _batch_norm(self, node: fx.Node, module: nn.BatchNorm2d) -> None:
         source = self._nodes[self._source(node, node.args[0])]
-        alone = self._fusible(node, source)
-        if not alone or not isinstance(source.operation, Conv) or source.operation.norm or source.bounds != UNBOUNDED:
+        if (
+            not self._reads_alone(node)
+            or not isinstance(source.operation, Conv)
+            or source.operation.norm
+            or source.bounds != UNBOUNDED
+        ):
             raise self._refusal(node, "a batch norm that is not behind a convolution of its own")
         if module.running_mean is None or not module.affine:
             raise self._refusal(node, "a batch norm without running statistics, weight and bias")
-        operation = source.operation
-        self._replace(node, source.with_(operation=Conv(**{**vars(operation), "norm": str(node.target)})))
+        self._replace(node, replace(source, operation=replace(source.operation, norm=str(node.target))))
         activation = getattr(module, "act", None)  # timm's batch norm holds its activation function
         if activation is not None and not isinstance(activation, nn.Identity):
             self._activate(node, activation)
@@ -177,7 +178,7 @@ class _Builder:
         """Apply a module that fx did not see to what `node` stands for."""
         if type(activation) in CLAMPS:
             name = self._name_of[node]
-            self._nodes[name] = self._nodes[name].with_(bounds=CLAMPS[type(activation)])
+            self._nodes[name] = replace(self._nodes[name], bounds=CLAMPS[type(activation)])
         elif type(activation) in LOOKUPS:
             source = self._name_of[node]
             self._append(node, f"{node.target}.act", Lookup(LOOKUPS[type(activation)]), (source,))
@@ -191,10 +192,10 @@ class _Builder:
             return
         clamped = self._behind_moves(source)
         stores = isinstance(clamped.operation, Conv | Linear | Add | Mul | AveragePool)
-        alone = self._fusible(node, source) and (clamped is source or self._has_one_reader(clamped))
+        alone = self._reads_alone(node) and (clamped is source or self._has_one_reader(clamped))
         if not stores or clamped.bounds != UNBOUNDED or not alone or bounds.low not in (0.0, -3.0):
             raise self._refusal(node, "a clamp that is not behind a layer, a sum or a product of its own")
-        self._nodes[clamped.name] = clamped.with_(bounds=bounds)
+        self._nodes[clamped.name] = replace(clamped, bounds=bounds)
         self._name_of[node] = source.name
 
     def _behind_moves(self, node: Node) -> Node:
@@ -212,17 +213,16 @@ class _Builder:
     def _hard_sigmoid(self, node: fx.Node) -> None:
         """x / 6 + 1 / 2 goes into the layer before, its clamp to [0, 1] is the layer's."""
         source = self._nodes[self._source(node, node.args[0])]
-        if not source.is_layer or source.bounds != UNBOUNDED or not self._fusible(node, source):
+        if not source.is_layer or source.bounds != UNBOUNDED or not self._reads_alone(node):
             raise self._refusal(node, "a hard-sigmoid that is not behind a layer of its own")
         assert isinstance(source.operation, Conv | Linear)
-        operation = type(source.operation)(**{**vars(source.operation), "gate": True})
-        self._replace(node, source.with_(operation=operation, bounds=UNIT))
+        self._replace(node, replace(source, operation=replace(source.operation, gate=True), bounds=UNIT))
 
     def _lookup(self, node: fx.Node, function: str) -> None:
         source = self._nodes[self._source(node, node.args[0])]
-        (origin,) = (source,) if not isinstance(source.operation, Flatten) else (self._nodes[source.inputs[0]],)
-        if function == "hard_swish" and self._fusible(node, source) and origin.bounds == UNBOUNDED and origin is source:
-            self._nodes[source.name] = source.with_(bounds=HARD_SWISH_INPUT)
+        clampable = source.bounds == UNBOUNDED and not isinstance(source.operation, Flatten)
+        if function == "hard_swish" and self._reads_alone(node) and clampable:
+            self._nodes[source.name] = replace(source, bounds=HARD_SWISH_INPUT)
         self._append(node, self._path(node), Lookup(function), (source.name,))
 
     # --- several tensors
@@ -273,7 +273,7 @@ class _Builder:
 
     def _reshape_or_pool(self, node: fx.Node, module: nn.Module | None, what: Any) -> None:
         source = self._source(node, node.args[0]) if node.args else ""
-        if what in FLATTENINGS or (what == "view" and _keeps_first(node)) or (what == "reshape" and _keeps_first(node)):
+        if what in FLATTENINGS or (what in ("view", "reshape") and _keeps_first(node)):
             self._append(node, self._path(node), Flatten(), (source,))
         elif what is channel_shuffle or isinstance(module, nn.ChannelShuffle):
             groups = module.groups if isinstance(module, nn.ChannelShuffle) else _argument(node, 1, "groups")
@@ -292,11 +292,6 @@ class _Builder:
 
     # --- helpers
 
-    def _add(
-        self, node: fx.Node, name: str, operation: Operation, arguments: Iterable[Any], channels: int | None = None
-    ) -> None:
-        self._append(node, name, operation, tuple(self._source(node, argument) for argument in arguments), channels)
-
     def _append(
         self, node: fx.Node, name: str, operation: Operation, inputs: tuple[str, ...], channels: int | None = None
     ) -> None:
@@ -311,7 +306,7 @@ class _Builder:
         self._nodes[changed.name] = changed
         self._name_of[node] = changed.name
 
-    def _fusible(self, node: fx.Node, source: Node) -> bool:
+    def _reads_alone(self, node: fx.Node) -> bool:
         """Whether `node` alone reads what it reads."""
         (read,) = (argument for argument in node.args[:1] if isinstance(argument, fx.Node))
         return self._count[read] == 1
@@ -412,7 +407,3 @@ def _flattens(node: fx.Node, module: nn.Module | None, what: Any) -> bool:
 def _pair(value: Any) -> tuple[int, int]:
     one, other = value if isinstance(value, list | tuple) else (value, value)
     return one, other
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

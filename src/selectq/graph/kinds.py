@@ -1,12 +1,14 @@
 """The kind of each layer, told from the graph alone, so that a scope means the same in every network."""
 
+from dataclasses import replace
+
 from selectq.graph.bounds import UNBOUNDED
 from selectq.graph.nodes import MOVES, PIXELS, Add, AveragePool, Conv, Graph, Input, Linear, Lookup, Mul, Node
 
 
 def with_kinds(graph: Graph) -> Graph:
     """The graph, each node with its kind."""
-    return Graph(tuple(node.with_(kind=_kind(graph, node)) for node in graph.nodes))
+    return Graph(tuple(replace(node, kind=_kind(graph, node)) for node in graph.nodes))
 
 
 def _kind(graph: Graph, node: Node) -> str:

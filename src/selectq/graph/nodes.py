@@ -134,10 +134,6 @@ class Node:
     kind: str = ""
     block: str = ""
 
-    def with_(self, **changes: object) -> "Node":
-        """The node with some attributes changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
-
     @property
     def is_layer(self) -> bool:
         """Whether it has weights."""
@@ -176,7 +172,7 @@ class Graph:
         pixels, *others = self.nodes
         normalize = Node(NORMALIZATION, Normalize(), (PIXELS,), kind=NORMALIZATION, block=NORMALIZATION)
         renamed = {PIXELS: NORMALIZATION}
-        behind = (each.with_(inputs=tuple(renamed.get(name, name) for name in each.inputs)) for each in others)
+        behind = (replace(each, inputs=tuple(renamed.get(name, name) for name in each.inputs)) for each in others)
         return Graph((pixels, normalize, *behind))
 
     @property

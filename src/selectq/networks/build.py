@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from selectq.data.fetch import data_folders
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 from selectq.networks.own_files import own_file
 from selectq.networks.strides import remove_strides
 from selectq.params.configs import ModelConfig
@@ -59,8 +59,8 @@ def check_logits(network: nn.Module, config: ModelConfig, size: int, classes: in
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 logits = tried.train(training)(torch.zeros(2, 3, size, size))
         except Exception as error:  # whatever a network raises
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"model.network: {config.title} takes no images of {size} pixels ({reason})") from None
+            reason = f"takes no images of {size} pixels ({first_line(error)})"
+            raise UserError(f"model.network: {config.title} {reason}") from None
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if found != (2, classes):
             allowed = f"logits of {classes} classes for each image"
@@ -99,8 +99,7 @@ def _closest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def _refused_arguments(name: str, arguments: dict[str, Any], error: Exception) -> UserError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"model.arguments: {arguments} do not suit {name} ({reason})")
+    return UserError(f"model.arguments: {arguments} do not suit {name} ({first_line(error)})")
 
 
 def _of_the_user(config: ModelConfig, classes: int) -> nn.Module:

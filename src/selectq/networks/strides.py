@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 
 SIZES = (64, 299)
 """Pixels of the image that finds them: large enough to be halved five times; some networks take no small ones."""
@@ -46,7 +46,7 @@ def strided_layers(network: nn.Module) -> list[list[nn.Module]]:
         try:
             return _observed(network, size)
         except (RuntimeError, ValueError, AssertionError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
     raise UserError(f"model.strides_removed: the network takes no image of {SIZES[0]} or {SIZES[1]} pixels ({reason})")
 
 

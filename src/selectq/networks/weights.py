@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from selectq.data.fetch import Checksum, fetch, file_name
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import load_tensors
 from selectq.networks.own_files import own_file
@@ -116,7 +116,7 @@ def _read(origin: Origin) -> Any:
         with warnings.catch_warnings(action="ignore"):  # on what the file was written with
             return torch.load(origin.path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise many types on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if "TorchScript" in str(error):
             raise origin.refusal(f"is TorchScript; {allowed}") from None
         if found := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):

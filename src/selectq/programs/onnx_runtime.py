@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 from selectq.files import METADATA_KEY
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME, Manifest
 
@@ -88,7 +88,7 @@ def open_session(model: Path | bytes, optimise: bool, optimised: Path | None = N
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exception types are not public
         name = model if isinstance(model, Path) else "the model"
-        raise UserError(f"{name}: not an ONNX program that ONNX Runtime can load ({_first_line(error)})") from None
+        raise UserError(f"{name}: not an ONNX program that ONNX Runtime can load ({first_line(error)})") from None
 
 
 def operator_counts(path: Path) -> dict[str, int]:
@@ -107,7 +107,3 @@ def float_operators(counts: dict[str, int]) -> dict[str, int]:
 def _kind(path: Path) -> str:
     quantized = any(node.op_type == "DequantizeLinear" for node in onnx.load(path).graph.node)
     return "a quantized model, but without selectq's description" if quantized else "a float model, not an INT8 one"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

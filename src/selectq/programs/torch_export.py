@@ -10,7 +10,7 @@ import torch.ao.quantization.fx._decomposed  # registers the operators that the 
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from selectq.errors import UserError
+from selectq.errors import UserError, first_line
 from selectq.programs.manifest import Manifest
 from selectq.programs.torch_archive import MANIFEST_FILE, checked_archive
 
@@ -62,8 +62,7 @@ def open_program(path: Path) -> TorchProgram:
     try:
         program = torch.export.load(archive, extra_files=extra_files)
     except Exception as error:  # torch raises anything on archives that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a torch.export program that can be loaded ({reason})") from None
+        raise UserError(f"{path}: not a torch.export program that can be loaded ({first_line(error)})") from None
     module = program.module()
     assert isinstance(module, fx.GraphModule)
     return TorchProgram(Manifest.from_json(extra_files[MANIFEST_FILE], str(path)), module)

@@ -7,6 +7,7 @@ from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.graph import nodes as graph_nodes
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph, Node
+from selectq.networks.layers import folding_factor, running_statistics
 from selectq.quantization.network import (
     GATE_SHIFT,
     GATE_SLOPE,
@@ -94,9 +95,8 @@ def fold_batch_norm(layer: ConvNode, norm: nn.BatchNorm2d, bias: Tensor | None) 
 
     w' = w * gamma / sqrt(var + eps), b' = beta - (mean - b) * gamma / sqrt(var + eps) (Jacob et al. 2018, eq. 14).
     """
-    assert norm.running_var is not None and norm.running_mean is not None
-    factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)  # (O,)
-    mean = norm.running_mean.double() - (0.0 if bias is None else bias.double())
+    factor, (running_mean, _) = folding_factor(norm), running_statistics(norm)  # (O,)
+    mean = running_mean.double() - (0.0 if bias is None else bias.double())
     layer.weight.copy_(layer.weight.double() * factor[:, None, None, None])
     layer.bias.copy_(norm.bias.double() - mean * factor)
 

@@ -22,6 +22,7 @@ from selectq.quantization.scales import (
     TIE_FREE_RESOLUTION,
     activation_scale,
     activation_zero_point,
+    bias_magnitude,
     common_unit,
     covering_scale,
     exact_weight_scale,
@@ -65,8 +66,12 @@ class ScaleAssignment:
     @torch.no_grad()
     def assign(self) -> None:
         """Bring all quantization parameters up to date with ranges, weights and biases."""
-        self._activations.assign()
+        if self._activations.assign():
+            self._assign_normalizations()
         self._weights.assign()
+
+    def _assign_normalizations(self) -> None:
+        """Their weights never move, so that their scales follow from what they store alone."""
         for normalization in self._normalizations:
             quantizer, stored = weight_quantizer_of(normalization), quantizer_of(normalization)
             scale = exact_weight_scale(normalization.weight.flatten(), stored.scale)
@@ -92,16 +97,17 @@ class _ActivationScales:
         self._units = {group: common_unit(self._free_scale(name) for name in group) for group in sums}
         self._scales: dict[str, Tensor] = {}
 
-    def assign(self) -> None:
-        """Set the scale and the zero point of every site, if a range has moved."""
+    def assign(self) -> bool:
+        """Set the scale and the zero point of every site, if a range has moved; whether one has."""
         versions = [quantizer.low._version + quantizer.high._version for quantizer in self._quantizers]
         if versions == self._seen:
-            return
+            return False
         self._seen, self._ranges, self._scales = versions, self._read_ranges(), {}
         for site, quantizer in zip(self._sites, self._quantizers, strict=True):
             scale = self._scale(site.name)
             quantizer.scale.copy_(scale)
             quantizer.zero_point.copy_(activation_zero_point(self._lowest(site), scale, quantizer.scheme))
+        return True
 
     def _read_ranges(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Range of every site, of those that share a scale the range of all; on the CPU."""
@@ -232,8 +238,8 @@ class _WeightScales:
         scale = torch.where(self._stored, tie_free_scale(scale, inputs, outputs), scale)
         changes = zip(self._quantizers, scale.split(self._sizes), (scale * inputs).split(self._sizes), strict=True)
         for quantizer, of_weight, of_bias in changes:
-            quantizer.scale.copy_(of_weight)
-            quantizer.bias_scale.copy_(of_bias)
+            _write(quantizer.scale, of_weight)
+            _write(quantizer.bias_scale, of_bias)
 
     def _for_each(self, scales: Sequence[Tensor]) -> Tensor:
         """A scale of each layer (scalars) -> (S,)."""
@@ -251,7 +257,13 @@ class _WeightScales:
     def _largest_biases(self) -> Tensor:
         """(S,)."""
         each = zip(self._layers, self._sizes, strict=True)
-        return torch.cat([layer.bias.detach().abs().reshape(size, -1).amax(1) for layer, size in each])
+        return torch.cat([bias_magnitude(layer.bias, size) for layer, size in each])
+
+
+def _write(buffer: Tensor, value: Tensor) -> None:
+    """Leave a CPU's buffer alone if it holds the value: the kernels compute anew what follows from what was written."""
+    if buffer.is_cuda or not torch.equal(buffer, value):
+        buffer.copy_(value)
 
 
 def _where(

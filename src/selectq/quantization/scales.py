@@ -66,18 +66,17 @@ def activation_zero_point(low: Tensor, scale: Tensor, scheme: ActivationScheme) 
     return (-low.clamp(max=0) / scale).round().clamp(grid.quant_min, grid.quant_max)
 
 
-def scale_with_room_for_bias(scale: Tensor, bias: Tensor, input_scale: Tensor) -> Tensor:
-    """The weight scale (O,) or (1,), made coarser where the bias would not fit the accumulator.
-
-    An integer layer adds its bias (O,) in levels of `input_scale` (a scalar) times the weight scale. Where that is so
-    fine that the bias leaves `BIAS_GRID`, the weights are negligible beside the bias.
-    """
-    magnitude = bias.detach().abs()  # (O,)
-    return scale_with_room(scale, magnitude if len(scale) > 1 else magnitude.amax(0, keepdim=True), input_scale)
+def bias_magnitude(bias: Tensor, scales: int) -> Tensor:
+    """The largest magnitude among the biases (O,) that share a scale: (`scales`,), which is (O,) or (1,)."""
+    return bias.detach().abs().reshape(scales, -1).amax(1)
 
 
 def scale_with_room(scale: Tensor, bias_magnitude: Tensor, input_scale: Tensor) -> Tensor:
-    """`scale`, made coarser where the bias would not fit; all of one shape, to which `input_scale` broadcasts."""
+    """The weight scale, made coarser where the bias would not fit; all of one shape, to which `input_scale` broadcasts.
+
+    An integer layer adds its bias in levels of `input_scale` times the weight scale. Where that is so fine that the
+    bias leaves `BIAS_GRID`, the weights are negligible beside the bias.
+    """
     return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_GRID.quant_max))
 
 

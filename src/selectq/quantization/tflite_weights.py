@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import PIXEL_SCALE, PIXEL_ZERO_POINT, normalise
+from selectq.data.normalization import INTEGER_GRID, PIXEL_SCALE, PIXEL_ZERO_POINT
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.networks.layers import NormalisedConv, normalised_convolutions, running_statistics
@@ -159,7 +159,7 @@ def _statistics(network: nn.Module, convs: Sequence[nn.Conv2d], images: Tensor) 
 
     handles = [conv.register_forward_hook(add) for conv in convs]
     for chunk in images.split(BATCH):
-        network(normalise(chunk).double())
+        network(INTEGER_GRID(chunk).double())
     for handle in handles:
         handle.remove()
     means = [sums[conv] / counts[conv] for conv in convs]

@@ -17,8 +17,6 @@ HEIGHT = 22.0
 ROOM_FOR_NUMBERS = 26.0
 """A column that is wider shows the drift in percent."""
 
-HIGHEST_RANKED = 3
-
 
 def drift_maps(drift: pd.DataFrame, configs: Sequence[str]) -> list[Chart]:
     """A map for each configuration and kind of drift."""
