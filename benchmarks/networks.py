@@ -41,6 +41,8 @@ PLAIN, ALGORITHMS = "plain", "algorithms"
 NETWORK_FILE = Path(__file__).with_name("digit_network.py")
 EPOCHS = 15
 BATCH = 32
+LEARNING_RATE = 0.02
+"""At 0.05, the digits study's, narrow networks do not learn."""
 DATA_FOLDERS = "SELECTQ_DATA"
 QAT_BATCH, QAT_STEPS, QAT_ROUNDS = 64, 2, 5
 FLOAT_IMAGES = 128
@@ -162,7 +164,7 @@ def parameters(network: Network, epochs: int) -> dict[str, Any]:
             "network_sha256": sha256(NETWORK_FILE),
             "arguments": {"name": network.name, **network.arguments},
         },
-        "finetune": {"epochs": epochs, "batch_size": BATCH},
+        "finetune": {"epochs": epochs, "batch_size": BATCH, "lr": LEARNING_RATE},
         "range_skew": 0.0,
         "ptq": dict.fromkeys(committed["ptq"]) | {PLAIN: {**algorithms, "algorithms": []}, ALGORITHMS: algorithms},
         "qat": dict.fromkeys(committed["qat"]),

@@ -8,7 +8,7 @@ from workspaces import Workspace
 
 from selectq.files import read_tensors
 
-CHANGES = {"model": {"dropout": 0.0}, "finetune": {"batch_size": 32}, "qat_training": {"batch_size": 32}}
+CHANGES = {"model": {"arguments": {"dropout": 0.0}}, "finetune": {"batch_size": 32}, "qat_training": {"batch_size": 32}}
 """Dropout is the one thing that each process draws for itself. One step: batch norms of so few values make of rounding,
 1e-5 after it, a hundredth after the next.
 """
