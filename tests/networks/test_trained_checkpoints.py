@@ -155,6 +155,14 @@ def test_other_shapes_and_unknown_names_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_another_network_is_not_taken_for_another_number_of_classes(tmp_path: Path) -> None:
+    """Both networks have a classifier of this name that reads as many channels."""
+    state = network("squeezenet1_0", classes=1000).state_dict()
+    message = refusal(state, tmp_path)
+    assert message.startswith("model.trained: trained.pth is not a squeezenet1_1: features.0.weight is (96, 3, 7, 7), ")
+    assert "classes" not in message
+
+
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     state = network(classes=1000).state_dict()
     assert refusal(state, tmp_path) == (

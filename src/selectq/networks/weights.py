@@ -75,11 +75,12 @@ def fill_network(model: nn.Module, origin: Origin, config: ModelConfig, classes:
         state |= {name: own[name] for name in of_classes}
     for name, tensor in state.items():
         _check(origin, name, tensor, own.get(name))
-    _require_classes(origin, state, own, of_classes)
-    differences = list(_differences(state, own))
+    differences = dict(_differences(state, own))
+    if differences and differences.keys() <= set(of_classes):
+        _require_classes(origin, state, own, of_classes)
     if differences:
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-        raise origin.refusal(f"is not a {config.title}: {'; '.join(differences[:SHOWN])}{more}")
+        raise origin.refusal(f"is not a {config.title}: {'; '.join([*differences.values()][:SHOWN])}{more}")
     load_tensors(model, state)
 
 
@@ -193,10 +194,11 @@ def _require_classes(
             )
 
 
-def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:
+def _differences(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """The names of tensors that are not the network's, and what is wrong with each."""
     for name, tensor in own.items():
         if name not in state:
-            yield f"{name} is missing"
+            yield name, f"{name} is missing"
         elif state[name].shape != tensor.shape:
-            yield f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-    yield from (f"{name} is unknown" for name in state if name not in own)
+            yield name, f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+    yield from ((name, f"{name} is unknown") for name in state if name not in own)
