@@ -125,6 +125,19 @@ def test_clamps_go_through_what_only_moves_values() -> None:
     assert torch.allclose(fold(model)(images), model(images), atol=1e-6)
 
 
+class Inner(nn.Module):
+    """relu(y) + y in a module of the network's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To the same shape."""
+        y = self.conv(x)
+        return torch.relu(y) + y
+
+
 class Wrong(nn.Module):
     """A network with one operation that cannot be captured."""
 
@@ -133,6 +146,7 @@ class Wrong(nn.Module):
         self.kind = kind
         self.conv, self.norm = nn.Conv2d(3, 4, 3, dilation=2 if kind == "dilation" else 1), nn.LayerNorm(4)
         self.pre, self.one, self.two = nn.BatchNorm2d(3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.inner = Inner()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 4)."""
@@ -147,6 +161,8 @@ class Wrong(nn.Module):
             y = y * 2.0
         if self.kind == "shared":
             y = torch.relu(y) + y
+        if self.kind == "shared in a module":
+            y = self.inner(y)
         return self.norm(y.mean((2, 3))) if self.kind == "layer norm" else y.mean((2, 3))
 
 
@@ -155,7 +171,8 @@ REFUSALS = {
     "order": "pre (BatchNorm2d): a batch norm that is not behind a convolution of its own",
     "twice": "two (BatchNorm2d): a batch norm that is not behind a convolution of its own",
     "number": "mul (mul): a sum or product with a number",
-    "shared": "relu (relu): a clamp that is not behind a layer, a sum or a product of its own",
+    "shared": "relu (relu): a clamp of conv, which something else reads unclamped",
+    "shared in a module": "inner (relu): a clamp of inner.conv, which something else reads unclamped",
     "layer norm": "norm (LayerNorm): which is no operation that selectq knows",
     "values": "torch.fx cannot follow Wrong",
 }

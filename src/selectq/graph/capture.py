@@ -193,7 +193,9 @@ class _Builder:
         clamped = self._behind_moves(source)
         stores = isinstance(clamped.operation, Conv | Linear | Add | Mul | AveragePool)
         alone = self._reads_alone(node) and (clamped is source or self._has_one_reader(clamped))
-        if not stores or clamped.bounds != UNBOUNDED or not alone or bounds.low not in (0.0, -3.0):
+        if not alone:
+            raise self._refusal(node, f"a clamp of {clamped.name}, which something else reads unclamped")
+        if not stores or clamped.bounds != UNBOUNDED or bounds.low not in (0.0, -3.0):
             raise self._refusal(node, "a clamp that is not behind a layer, a sum or a product of its own")
         self._nodes[clamped.name] = replace(clamped, bounds=bounds)
         self._name_of[node] = source.name
