@@ -16,9 +16,12 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def with_closest(name: str, known: Iterable[str]) -> str:
-    """For the end of a message that refuses `name`: up to three that begin so or are spelt alike, or nothing."""
+def with_closest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """For the end of a message that refuses `name`: up to three that begin so or are spelt alike, or nothing.
+
+    `prefix` is what the user writes before each.
+    """
     all_names = list(known)
     longer = [each for each in all_names if name and each.startswith(name)]
     alike = list(dict.fromkeys([*longer, *difflib.get_close_matches(name, all_names, n=3, cutoff=0.4)]))
-    return f"; closest: {', '.join(alike[:3])}" if alike else ""
+    return f"; closest: {', '.join(prefix + each for each in alike[:3])}" if alike else ""

@@ -169,7 +169,7 @@ def test_fault_in_the_users_file_is_told_with_its_line(own: Path) -> None:
         ("mobilenetv2", "model.network: torchvision has no 'mobilenetv2'; closest: mobilenet_v2, "),
         ("resnet", "model.network: torchvision has no 'resnet'; closest: resnet"),
         ("fcn_resnet50", "model.network: torchvision has no 'fcn_resnet50'; closest: "),
-        ("x", "model.network: torchvision has no 'x'; nothing is called alike"),
+        ("_", "model.network: torchvision has no '_'"),
     ],
 )
 def test_unknown_network_is_refused_with_those_called_alike(name: str, message: str) -> None:

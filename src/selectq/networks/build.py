@@ -1,11 +1,9 @@
 """FP32 networks by name: torchvision's, timm's, or a function of the user's own."""
 
 import copy
-import difflib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from selectq.data.fetch import data_folders
-from selectq.errors import UserError, first_line
+from selectq.errors import UserError, first_line, with_closest
 from selectq.networks.own_files import own_file
 from selectq.networks.strides import remove_strides
 from selectq.params.configs import ModelConfig
@@ -70,7 +68,7 @@ def check_logits(network: nn.Module, config: ModelConfig, size: int, classes: in
 def _of_torchvision(name: str, arguments: dict[str, Any], classes: int) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise UserError(f"model.network: torchvision has no {name!r}; {_closest(name, known)}")
+        raise UserError(f"model.network: torchvision has no {name!r}{with_closest(name, known)}")
     try:
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **arguments)
     except (TypeError, ValueError) as error:
@@ -84,18 +82,12 @@ def _of_timm(name: str, arguments: dict[str, Any], classes: int) -> nn.Module:
     except ImportError:
         raise UserError(f"model.network: {TIMM}{name} needs the package timm; install selectq[timm]") from None
     if not timm.is_model(name):
-        closest = _closest(name, timm.list_models(), prefix=TIMM)
-        raise UserError(f"model.network: timm has no {name!r}; {closest}")
+        raise UserError(f"model.network: timm has no {name!r}{with_closest(name, timm.list_models(), TIMM)}")
     try:
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **arguments)
     except (TypeError, ValueError) as error:
         raise _refused_arguments(f"{TIMM}{name}", arguments, error) from None
     return network
-
-
-def _closest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    closest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"closest: {', '.join(prefix + each for each in closest)}" if closest else "nothing is called alike"
 
 
 def _refused_arguments(name: str, arguments: dict[str, Any], error: Exception) -> UserError:
