@@ -94,31 +94,31 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
             from selectq.claims.archive import archive_study  # noqa: PLC0415  # pandas: half a second
 
             archive_study(study.workspace, study.results)
-            keep_programs(study)
-    print_result(study)
+            _keep_programs(study)
+    _print_result(study)
     if keep:
         print(f"kept:   {study.results}{os.sep} and {study.checkout / KEPT_PROGRAMS / study.profile}{os.sep}")
 
 
-def keep_programs(study: Study) -> None:
+def _keep_programs(study: Study) -> None:
     """Copy the shipped and the recommended models, each in all its formats, to a folder that outlives the workspace."""
-    for name in {*load_params(study.workspace / PARAMS_FILE).ship, recommended(study)} - {None}:
+    for name in {*load_params(study.workspace / PARAMS_FILE).ship, _recommended(study)} - {None}:
         for path in (study.workspace / PROGRAMS / str(name)).iterdir():
             write_bytes(study.checkout / KEPT_PROGRAMS / study.profile / path.name, path.read_bytes())
 
 
-def recommended(study: Study) -> str | None:
+def _recommended(study: Study) -> str | None:
     """The configuration that the verdict names, if it names one."""
     name: str | None = read_json(study.workspace / f"{VERDICT}.json")["recommended"]
     return name
 
 
-def print_result(study: Study) -> None:
+def _print_result(study: Study) -> None:
     """Print Table 2, the verdict, and where the report and the recommended model are."""
     print((study.workspace / TABLE).read_text(encoding="utf-8"))
     print((study.workspace / f"{VERDICT}.md").read_text(encoding="utf-8"))
     print(f"report: {study.workspace / REPORT}")
-    best = recommended(study)
+    best = _recommended(study)
     if best:
         print(f"model:  {study.workspace / PROGRAMS / best / f'{best}.onnx'}")
 
@@ -142,7 +142,10 @@ def reproduced(study: Study, stages: Sequence[str] = (), jobs: int = 1) -> Itera
             print(line, flush=True)
         if jobs > 1:
             repro_in_parallel(study.workspace, jobs, stage_environment(study.checkout))
-        reproduce(study, stages)
+        status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
+        if status:
+            stopped = f"study {study.profile} stopped in {study.workspace}"
+            raise UserError(f"{stopped} (dvc's exit status: {status}); see above")
         yield
 
 
@@ -185,7 +188,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
         UserError: DVC is not installed or cannot read its configuration.
     """
     for source in SOURCES:
-        mirror(study.checkout / source, study.workspace / source)
+        _mirror(study.checkout / source, study.workspace / source)
     cache = cache_folder(study.checkout)
     local = settings({"core": {"no_scm": "true"}, "cache": {"dir": str(cache)}})
     write_bytes(study.workspace / ".dvc" / "config.local", local.encode())
@@ -196,22 +199,7 @@ def prepare_workspace(study: Study, parameters: dict[str, Any]) -> None:
         write_bytes(own, servable_lock(lock, had_from_cache(cache, study.checkout)).encode())
 
 
-def reproduce(study: Study, stages: Sequence[str]) -> None:
-    """Run `dvc repro` in the workspace, its output passed through.
-
-    Args:
-        study: whose workspace has been prepared.
-        stages: run these and what they need; all if empty.
-
-    Raises:
-        UserError: a stage failed.
-    """
-    status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
-    if status:
-        raise UserError(f"study {study.profile} stopped in {study.workspace} (dvc's exit status: {status}); see above")
-
-
-def mirror(source: Path, target: Path) -> None:
+def _mirror(source: Path, target: Path) -> None:
     """Make `target` a copy of a file or folder, without what Python and pip leave there."""
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)

@@ -27,15 +27,15 @@ CAUSE_COLUMNS = ["index", "layer", "layer_kind", "cause", "drift"]
 
 
 @torch.no_grad()
-def measure_causes(parent: Network, quantized: Network, batches: Iterable[Tensor]) -> pd.DataFrame:
+def measure_causes(fp32: Network, quantized: Network, batches: Iterable[Tensor]) -> pd.DataFrame:
     """Split the error of every site and of the logits, in a wholly quantized network, into causes that add up.
 
-    With x what the unit reads in the float parent and x' in the quantized network; W the parent's parameters, V those
-    of the quantized network in float and V' as it rounds them; act the activation function, clip the clamp to what the
-    output's quantizer can represent, and Q(V' x') what the unit stores:
+    With x what the unit reads in the FP32 network and x' in the quantized network; W the FP32 network's parameters, V
+    those of the quantized network in float and V' as it rounds them; act the activation function, clip the clamp to
+    what the output's quantizer can represent, and Q(V' x') what the unit stores:
 
     - inherited: act(W x') - act(W x)
-    - changed weights: act(V x') - act(W x'), 0 without training or repairs
+    - changed weights: act(V x') - act(W x'), 0 without training or PTQ algorithms
     - weight rounding: act(V' x') - act(V x'), that of the bias included
     - clipping: clip(act(V' x')) - act(V' x')
     - activation rounding: Q(V' x') - clip(act(V' x'))
@@ -44,17 +44,17 @@ def measure_causes(parent: Network, quantized: Network, batches: Iterable[Tensor
     do not add up to the size of their sum: they may cancel.
 
     Args:
-        parent: in its float form.
-        quantized: the same network, fake-quantized; its weights may have been retrained or repaired.
+        fp32: in its float form.
+        quantized: the same network, fake-quantized; its weights may be others, by training or PTQ algorithms.
         batches: float (B, 3, H, W), each seen once; memory does not grow with their number.
 
     Returns:
         Columns index (in order of execution), layer, layer_kind (`block` for a residual sum, `pool`), cause (one of
         `CAUSES`, or `total`), drift: ||cause||₂ / ||act(W x)||₂ over everything shown, in double precision.
     """
-    splits = {site.name: Split(forms, site) for forms, site in _forms(parent, quantized)}
+    splits = {site.name: Split(forms, site) for forms, site in _forms(fp32, quantized)}
     for batch in batches:
-        _add_batch(parent, quantized, splits, batch)
+        _add_batch(fp32, quantized, splits, batch)
     rows = [
         (index, name, split.kind, cause, error.value())
         for index, (name, split) in enumerate(splits.items())
@@ -81,7 +81,7 @@ class Split:
         """Take in a batch.
 
         Args:
-            reference: what the parent's unit put out.
+            reference: what the FP32 network's unit put out.
             read: the quantized network's input of the unit, two for a residual sum.
             stored: what it made of it.
         """
@@ -100,9 +100,9 @@ class Split:
         return [*outputs, _clip(self._quantized, outputs[-1])]
 
 
-def _forms(parent: Network, quantized: Network) -> Iterator[tuple[list[Site], Site]]:
+def _forms(fp32: Network, quantized: Network) -> Iterator[tuple[list[Site], Site]]:
     """The float forms and the quantized form of every site and of the logits, in order of execution."""
-    networks = (parent, _float_form(quantized, rounded=False), _float_form(quantized, rounded=True), quantized)
+    networks = (fp32, _float_form(quantized, rounded=False), _float_form(quantized, rounded=True), quantized)
     for *forms, site in zip(*map(_units, networks), strict=True):
         yield forms, site
 
@@ -142,7 +142,7 @@ def _clip(site: Site, x: Tensor) -> Tensor:
     return x.clamp(low, high)
 
 
-def _add_batch(parent: Network, quantized: Network, splits: dict[str, Split], batch: Tensor) -> None:
+def _add_batch(fp32: Network, quantized: Network, splits: dict[str, Split], batch: Tensor) -> None:
     """Run both networks on a batch, and split every error as soon as the quantized network has made it."""
     references: dict[str, Reference] = {}
 
@@ -152,7 +152,7 @@ def _add_batch(parent: Network, quantized: Network, splits: dict[str, Split], ba
     def split(site: Site, read: tuple[Tensor, ...], output: Tensor) -> None:
         splits[site.name].add(references.pop(site.name), read, output)
 
-    _run(parent, batch, keep)
+    _run(fp32, batch, keep)
     _run(quantized, batch, split)
 
 

@@ -16,21 +16,16 @@ OFFSET = 256
 @torch.no_grad()
 def channel_ranges(network: Network, names: Iterable[str], batches: Iterable[Tensor]) -> pd.DataFrame:
     """Columns layer, channel, low, high: each channel's extreme outputs in the float network, one streaming pass."""
-    extremes: dict[str, tuple[Tensor, Tensor]] = {}
+    inspected, extremes = set(names), dict[str, tuple[Tensor, Tensor]]()
 
-    def widen(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, ConvNode)
-        low, high = output.amin((0, 2, 3)), output.amax((0, 2, 3))  # (O,)
-        if layer.name in extremes:
-            low = torch.minimum(low, extremes[layer.name][0])
-            high = torch.maximum(high, extremes[layer.name][1])
-        extremes[layer.name] = low, high
+    def widen(layer: nn.Module, output: Tensor) -> None:
+        if isinstance(layer, ConvNode) and layer.name in inspected:
+            low, high = output.amin((0, 2, 3)), output.amax((0, 2, 3))  # (O,)
+            lowest, highest = extremes.get(layer.name, (low, high))
+            extremes[layer.name] = torch.minimum(low, lowest), torch.maximum(high, highest)
 
-    handles = [network[name].register_forward_hook(widen) for name in names]
     for batch in batches:
-        network(batch)
-    for handle in handles:
-        handle.remove()
+        network.watched(batch, widen)
     rows = [
         (name, channel, low, high)
         for name, (lows, highs) in extremes.items()
@@ -65,18 +60,15 @@ def weight_levels(layer: ConvNode) -> Tensor:
 
 def _count_stored(network: Network, layers: list[ConvNode], batches: Iterable[Tensor]) -> dict[nn.Module, Tensor]:
     """How often each layer stores each integer."""
-    counts: dict[nn.Module, Tensor] = {}
+    counts = dict[nn.Module, Tensor]()
 
-    def add(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, ConvNode)
-        quantizer = quantizer_of(layer)
-        counts[layer] = counts.get(layer, 0) + _count(output / quantizer.scale + quantizer.zero_point)
+    def add(layer: nn.Module, output: Tensor) -> None:
+        if isinstance(layer, ConvNode) and layer in layers:
+            quantizer = quantizer_of(layer)
+            counts[layer] = counts.get(layer, 0) + _count(output / quantizer.scale + quantizer.zero_point)
 
-    handles = [layer.register_forward_hook(add) for layer in layers]
     for batch in batches:
-        network(batch)
-    for handle in handles:
-        handle.remove()
+        network.watched(batch, add)
     return counts
 
 

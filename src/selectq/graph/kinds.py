@@ -5,6 +5,10 @@ from dataclasses import replace
 from selectq.graph.bounds import UNBOUNDED
 from selectq.graph.nodes import MOVES, PIXELS, Add, AveragePool, Conv, Graph, Input, Linear, Lookup, Mul, Node
 
+OTHER_KINDS = {Input: "input", Add: "block", Mul: "product", AveragePool: "pool", Lookup: "lookup"}
+OTHER_KINDS |= dict.fromkeys(MOVES, "move")
+"""Of what is no layer; a `block` is a sum, as at the end of a residual block."""
+
 
 def with_kinds(graph: Graph) -> Graph:
     """The graph, each node with its kind."""
@@ -12,19 +16,7 @@ def with_kinds(graph: Graph) -> Graph:
 
 
 def _kind(graph: Graph, node: Node) -> str:
-    """`input`, a layer's kind, or what else it is: `block` (a sum), `product`, `pool`, `lookup`, `move`."""
-    operation = node.operation
-    if isinstance(operation, Input):
-        return "input"
-    if isinstance(operation, Add):
-        return "block"
-    if isinstance(operation, Mul):
-        return "product"
-    if isinstance(operation, AveragePool):
-        return "pool"
-    if isinstance(operation, Lookup):
-        return "lookup"
-    return "move" if isinstance(operation, MOVES) else _layer_kind(graph, node)
+    return OTHER_KINDS.get(type(node.operation)) or _layer_kind(graph, node)
 
 
 def _layer_kind(graph: Graph, node: Node) -> str:

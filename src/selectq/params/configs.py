@@ -2,6 +2,7 @@
 a result stands in the file that DVC tracks."""
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -509,7 +510,6 @@ class Params(Config):
             )
         self._check_configurations()
         self._check_references()
-        self._check_repeats()
 
     def _check_configurations(self) -> None:
         both = sorted(set(self.ptq) & set(self.qat))
@@ -522,28 +522,24 @@ class Params(Config):
                 raise UserError(f"convert: {name} is missing; add it, so that it is converted and tabulated")
 
     def _check_references(self) -> None:
-        for name in self.convert:
-            if name not in self.ptq and name not in self.qat:
-                raise UserError(f"convert: {name!r} is no configuration; allowed: {', '.join((*self.ptq, *self.qat))}")
-        if len(set(self.convert)) != len(self.convert):
-            raise UserError(f"convert: {list(self.convert)} names a configuration twice")
-        for name in self.ship:
-            if name not in self.convert:
-                raise UserError(f"ship: {name!r} is not converted; allowed: {', '.join(self.convert)}")
-        for name in (name for pair in self.statistics.pairs for name in pair):
-            if name not in self.convert:
-                raise UserError(
-                    f"statistics.contrasts: {name!r} is no configuration; allowed: {', '.join(self.convert)}"
-                )
-        for name in self.calibration_sweep.names:
-            if name not in self.ptq:
-                raise UserError(f"calibration_sweep.names: {name!r} is not under ptq; allowed: {', '.join(self.ptq)}")
-
-    def _check_repeats(self) -> None:
-        for name in self.repeat.names:
-            if name not in self.qat:
-                raise UserError(f"repeat.names: {name!r} is not under qat; allowed: {', '.join(self.qat)}")
-        if len(set(self.repeat.names)) != len(self.repeat.names):
-            raise UserError(f"repeat.names: {list(self.repeat.names)} names a configuration twice")
+        _require_known("convert", self.convert, (*self.ptq, *self.qat), "is no configuration")
+        _require_once("convert", self.convert)
+        _require_known("ship", self.ship, self.convert, "is not converted")
+        contrasted = (name for pair in self.statistics.pairs for name in pair)
+        _require_known("statistics.contrasts", contrasted, self.convert, "is no configuration")
+        _require_known("calibration_sweep.names", self.calibration_sweep.names, self.ptq, "is not under ptq")
+        _require_known("repeat.names", self.repeat.names, self.qat, "is not under qat")
+        _require_once("repeat.names", self.repeat.names)
         if len({self.seed, *self.repeat.seeds}) != 1 + len(self.repeat.seeds):
             raise UserError(f"repeat.seeds: {list(self.repeat.seeds)}; allowed: each once, and not seed ({self.seed})")
+
+
+def _require_known(key: str, names: Iterable[str], known: Collection[str], reason: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{key}: {name!r} {reason}; allowed: {', '.join(known)}")
+
+
+def _require_once(key: str, names: Collection[str]) -> None:
+    if len(set(names)) != len(names):
+        raise UserError(f"{key}: {list(names)} names a configuration twice")

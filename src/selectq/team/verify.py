@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selectq.errors import UserError
-from selectq.files import written_whole
+from selectq.files import write_bytes
 from selectq.params.load import read_yaml
 from selectq.progress import progress
 from selectq.team.cache import DIRECTORY, OBJECTS, file_md5, listed_files, object_md5, object_path
@@ -113,14 +113,14 @@ def mend_all(cache: Path, findings: Findings) -> Iterator[str]:
         path.unlink()
         healthy = [output.path for output in outputs if output.path.is_file() and output.path not in differing]
         if healthy:
-            _keep(healthy[0], path)
+            write_bytes(path, healthy[0].read_bytes())
+            path.chmod(READ_ONLY)
         yield f"{'replaced by ' + str(healthy[0]) if healthy else 'removed'}: {path}"
     for output in findings.outputs:
         output.path.unlink()
         stored = object_path(cache, output.md5)
         if stored.is_file():
-            with written_whole(output.path) as partial:
-                partial.write_bytes(stored.read_bytes())
+            write_bytes(output.path, stored.read_bytes())
         yield f"{'replaced from the cache' if stored.is_file() else 'removed'}: {output.path}"
 
 
@@ -158,9 +158,3 @@ def _names_a_hash(path: Path) -> bool:
 def _whose(outputs: list[Output]) -> str:
     names = sorted({f"{output.path} ({output.stage})" for output in outputs})
     return f", which is {', '.join(names)}" if names else ", of an earlier run"
-
-
-def _keep(healthy: Path, path: Path) -> None:
-    with written_whole(path) as partial:
-        partial.write_bytes(healthy.read_bytes())
-        os.chmod(partial, READ_ONLY)
