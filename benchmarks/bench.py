@@ -26,13 +26,13 @@ from report import Comparison, draw, sentence, table
 from timing import Side, Trainer, time_in_turns
 from workload import Workload, random_dataset, shrunk, study_params
 
+from selectq.data.device import choose_device
 from selectq.errors import UserError
 from selectq.files import write_csv
+from selectq.kernels.forward import kernel_forward
 from selectq.latency.turns import Timing
 from selectq.quantization.scopes import parameters_in_scope
 from selectq.stage import run
-from selectq.training.device import choose_device
-from selectq.training.forward import kernel_forward
 
 HERE = Path(__file__).resolve().parent
 

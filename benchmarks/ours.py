@@ -13,6 +13,7 @@ from workload import Workload, endless, prepared_batches
 from selectq.data.augment import image_batches, training_batches
 from selectq.data.packed import Split
 from selectq.drift.measure import measure_drift
+from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.network import Network
@@ -25,7 +26,6 @@ from selectq.training.finetune import FLOAT_KERNELS, finetune_optimizer
 from selectq.training.forward import Forward, training_forward
 from selectq.training.loop import HookSequence
 from selectq.training.qat import RangeFollower, ScaleUpdate, build_optimizer
-from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
 
 Way = Callable[..., Forward]
 """How a network's training forward pass is computed, as `training_forward` decides it."""

@@ -15,9 +15,9 @@ from peers import plain
 from torch.profiler import ProfilerActivity, profile
 from workload import Workload, random_dataset, study_params
 
+from selectq.data.device import choose_device
 from selectq.files import write_csv
 from selectq.stage import run
-from selectq.training.device import choose_device
 from selectq.training.forward import training_forward
 
 HERE = Path(__file__).resolve().parent

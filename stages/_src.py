@@ -26,6 +26,8 @@ sys.modules[compiler.__name__] = compiler
 gc.disable()  # nothing that importing makes is garbage; `selectq.stage.run` has the collector back
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from selectq.stage import refuse_unless_it_may_run  # noqa: E402
+from selectq.stage import refuse_unless_it_may_run, stage  # noqa: E402
 
 refuse_unless_it_may_run()  # before torch is loaded
+
+__all__ = ["stage"]

@@ -1,15 +1,13 @@
 """Write the model card of one shipped model."""
 
-import _src  # noqa: F401
+from _src import stage
 
-# isort: split
-import argparse
 from pathlib import Path
 
 from selectq.files import only_writer, write_bytes
-from selectq.params.load import choose, load_params
+from selectq.params.configs import Params
+from selectq.params.load import load_params
 from selectq.programs.program import open_program
-from selectq.stage import run
 from selectq.tables.card import Card, render_card
 from selectq.tables.evidence import read_program_evidence
 from selectq.tables.latency import Workload, read_latencies
@@ -21,13 +19,8 @@ PROGRAMS = Path("models/int8")
 LATENCIES = Path("benchmarks/results")
 
 
-def main() -> None:
-    """Run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True, help="a configuration listed under ship in params.yaml")
-    name: str = parser.parse_args().name
-    params = load_params()
-    choose(dict.fromkeys(params.ship), name, "ship")
+@stage(load_params, names="ship")
+def main(params: Params, name: str) -> None:
     path = Path(f"results/cards/{name}.md")
     with only_writer(path):
         recipe = Recipe(
@@ -49,7 +42,3 @@ def main() -> None:
         card = Card(manifest, files, recipe, evidence, compared, tuple(latencies))
         write_bytes(path, render_card(card).encode())
         print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,21 +1,19 @@
 """Compare the networks on the same test images, and over seeds: what is real, and what is chance."""
 
-import _src  # noqa: F401
+from _src import stage
 
-# isort: split
-import argparse
 from itertools import product
 from pathlib import Path
 
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
+from selectq.params.configs import Params
+from selectq.params.configurations import list_configurations
 from selectq.params.load import load_params
-from selectq.stage import run
 from selectq.stale import drop_others
 from selectq.statistics.answers import read_answers
 from selectq.statistics.comparisons import contrast_table, method_table, paired_table, seed_table
 from selectq.statistics.rows import with_written_p
-from selectq.tables.configurations import list_configurations
 
 IMAGES = Path("data/images.safetensors")
 LOGITS = Path("models/logits")
@@ -26,10 +24,8 @@ CONTRASTS = Path("results/contrasts.csv")
 RETRAINED = Path("metrics/oscillation")  # written by retraining alone; DVC wants it for `table` in every study
 
 
-def main() -> None:
-    """Run the stage."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    params = load_params()
+@stage(load_params)
+def main(params: Params) -> None:
     settings = params.statistics
     with only_writer(PAIRED):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
@@ -48,7 +44,3 @@ def main() -> None:
         RETRAINED.mkdir(parents=True, exist_ok=True)
         sure = paired.query("non_inferior and reference == 'fp32'")["config"]
         print(f"keeps up with FP32, within {settings.margin_points:g} points: {', '.join(sure) or 'none'}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,40 +1,32 @@
 """Convert a quantized network to integer programs, measure them, and hold all backends to the same predictions."""
 
-import _src  # noqa: F401
+from _src import stage
 
-# isort: split
-import argparse
 from pathlib import Path
 
 import torch
 
 from selectq.confusion import Confusion, count_confusion
 from selectq.data.counts import load_checked_params
+from selectq.data.device import choose_device
 from selectq.data.evenly import evenly
 from selectq.data.packed import read_dataset
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
-from selectq.params.load import choose
+from selectq.params.configs import Params
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics
 from selectq.parity.gate import hold_to_tolerance
 from selectq.quantization.quantized import read_quantized
-from selectq.stage import run
-from selectq.training.device import choose_device
 
 IMAGES = Path("data/images.safetensors")
 
 
-def main() -> None:
-    """Run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True, help="a configuration listed under convert in params.yaml")
-    name: str = parser.parse_args().name
-    params = load_checked_params(IMAGES)
-    choose(dict.fromkeys(params.convert), name, "convert")
+@stage(load_checked_params, names="convert")
+def main(params: Params, name: str) -> None:
     folder, metrics = Path(f"models/int8/{name}"), Path(f"metrics/int8/{name}.json")
     choose_device()  # for its side effect: freed memory is kept, and passes over the images are faster
     with only_writer(metrics):
@@ -66,7 +58,3 @@ def main() -> None:
         hold_to_tolerance(name, pairs, layers, params.parity)
         flipped, steps = pairs["flipped_pct"].max(), layers["steps"].max()
         print(f"{name}: {len(backends)} backends, at most {flipped:.2f} % of predictions flipped, {steps} steps")
-
-
-if __name__ == "__main__":
-    run(main)

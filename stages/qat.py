@@ -1,72 +1,48 @@
 """Retrain the layers in scope under fake quantization; writes the checkpoint, accuracy, learning curve, oscillation."""
 
-import _src  # noqa: F401
+from _src import stage
 
-# isort: split
-import argparse
 from pathlib import Path
 
-import pandas as pd
-import torch
-
 from selectq.data.counts import load_checked_params
-from selectq.data.packed import read_dataset
+from selectq.data.device import choose_device
+from selectq.data.packed import IMAGES, read_dataset
 from selectq.files import write_csv, write_json
-from selectq.networks.parent import read_parent
-from selectq.params.load import choose
+from selectq.networks.checkpoint import FP32
+from selectq.networks.range_skew import read_skewed
+from selectq.params.configs import Params
+from selectq.ptq.metrics import simulated_metrics
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
-from selectq.stage import run
-from selectq.training.device import choose_device
 from selectq.training.oscillation import oscillation_table
 from selectq.training.parallel import training_workers
 from selectq.training.qat import Retraining, retrain
-from selectq.training.resume import TrainingState, run_key
-
-IMAGES = Path("data/images.safetensors")
-PARENT = Path("models/fp32.safetensors")
+from selectq.training.resume import TrainingState, learning_curve, run_key
 
 
-def main() -> None:
-    """Run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", required=True, help="a configuration under qat in params.yaml")
-    name: str = parser.parse_args().name
-    params = load_checked_params(IMAGES)
-    retraining = Retraining(choose(params.qat, name, "qat"), params.qat_training, params.seed)
-    checkpoint_path = Path(f"models/quantized/{name}.safetensors")
+@stage(load_checked_params, writes="models/quantized/{name}.safetensors", names="qat")
+def main(params: Params, output: Path, name: str) -> None:
+    retraining = Retraining(params.qat[name], params.qat_training, params.seed)
     device = choose_device(params.deterministic)
-    with training_workers(device) as workers, workers.only_writer(checkpoint_path):
-        parent = read_parent(PARENT, params.range_skew, params.seed)
-        dataset = read_dataset(IMAGES).to(device).normalised(parent.normalization)
-        key = run_key((params.deterministic, params.range_skew, retraining), [IMAGES, PARENT])
-        state = TrainingState(checkpoint_path, key)
-        network, history = retrain(retraining, parent, dataset, state, workers)
-        scope = parameters_in_scope(parent.model, retraining.config.scope)
+    with training_workers(device) as workers:
+        fp32 = read_skewed(FP32, params.range_skew, params.seed)
+        dataset = read_dataset(IMAGES).to(device).normalised(fp32.normalization)
+        state = TrainingState(output, run_key((params.deterministic, params.range_skew, retraining), [IMAGES, FP32]))
+        network, history = retrain(retraining, fp32, dataset, state, workers)
 
         if not workers.first:
             return
-        checkpoint = QuantizedCheckpoint(
-            name, network, parent.config, parent.classes, retraining.scheme, retraining.training.algorithms
+        algorithms = retraining.training.algorithms
+        write_quantized(
+            output, QuantizedCheckpoint(name, network, fp32.config, fp32.classes, retraining.scheme, algorithms)
         )
-        write_quantized(checkpoint_path, checkpoint)
-        learning = pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
-        write_csv(Path(f"metrics/learning/{name}.csv"), learning)
+        write_csv(Path(f"metrics/learning/{name}.csv"), learning_curve(name, history))
         oscillation = oscillation_table(history)
         oscillation.insert(0, "config", name)
         write_csv(Path(f"metrics/oscillation/{name}.csv"), oscillation)
-        write_json(
-            Path(f"metrics/simulated/{name}.json"),
-            {
-                "validation_top1": round(history[-1]["top1"], 4),
-                "parameters": sum(parameter.numel() for parameter in parent.model.parameters()),
-                "params_retrained": count_parameters(parent.model, scope),
-                "torch": torch.__version__,
-            },
-        )
+        top1 = history[-1]["top1"]
+        learnt = count_parameters(fp32.model, parameters_in_scope(fp32.model, retraining.config.scope))
+        metrics = simulated_metrics(fp32, algorithms, top1, learnt)
+        write_json(Path(f"metrics/simulated/{name}.json"), metrics)
         state.discard()
-        print(f"{name}: simulated top-1 {history[-1]['top1']:.2f} % on the validation images")
-
-
-if __name__ == "__main__":
-    run(main)
+        print(f"{name}: simulated top-1 {top1:.2f} % on the validation images")

@@ -1,18 +1,16 @@
 """Tabulate a run: its verdict, Tables 1 and 2, the data of the plots, a summary for comparison, and the report."""
 
-import _src  # noqa: F401
+from _src import stage
 
-# isort: split
-import argparse
 from pathlib import Path
 
 from selectq.files import only_writer, write_bytes, write_csv, write_json
+from selectq.params.configs import Params
+from selectq.params.configurations import list_configurations
 from selectq.params.load import load_params
-from selectq.stage import run
 from selectq.stale import drop_others
 from selectq.statistics.rows import with_written_p
 from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper, read_audit
-from selectq.tables.configurations import list_configurations
 from selectq.tables.evidence import read_evidence
 from selectq.tables.latency import latency_points
 from selectq.tables.looks import with_looks
@@ -32,10 +30,8 @@ PLOTS = Path("plots")
 RESULTS = Path("results")
 
 
-def main() -> None:
-    """Run the stage."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    params = load_params()
+@stage(load_params)
+def main(params: Params) -> None:
     statistics = params.statistics
     with only_writer(RESULTS):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
@@ -93,7 +89,3 @@ def main() -> None:
         write_csv(PLOTS / "latency.csv", with_looks(latency, "case"))
         write_json(METRICS / "summary.json", summary(configurations, evidence))
         print(f"wrote {RESULTS}/verdict.md, {RESULTS}/table2.md and {RESULTS}/report.html")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -94,14 +94,14 @@ def used_sources(checkout: Path, script: str) -> list[str]:
     found: set[Path] = set()
     waiting = [checkout / script]
     while waiting:
-        new = set(_used_directly(checkout / "src", waiting.pop())) - found
+        new = set(used_directly(checkout / "src", waiting.pop())) - found
         found |= new
         waiting += [path for path in new if path.suffix == ".py"]
     paths = sorted(path.relative_to(checkout).as_posix() for path in found if path.name != "__init__.py")
     return [path for path in paths if not path.startswith(CANNOT_CHANGE_AN_OUTPUT)]
 
 
-def _used_directly(root: Path, file: Path) -> Iterator[Path]:
+def used_directly(root: Path, file: Path) -> Iterator[Path]:
     """The modules that a file imports, wherever in it, and the data files beside it that it names."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):

@@ -44,6 +44,15 @@ def test_package_init_files_hold_nothing_but_a_docstring() -> None:
         assert len(body) == 1 and ast.get_docstring(ast.parse(file.read_text())), file
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_script_is_a_page_of_one_function(name: str) -> None:
+    """What stages share is in `@stage`, and what they do in the package."""
+    text = (CHECKOUT / STAGES[name].script).read_text()
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert [node.name for node in functions] == ["main"] and text.count("@stage(") == 1
+    assert len(text.splitlines()) < 100
+
+
 @pytest.mark.parametrize("name", sorted(STAGES.keys() - {"check"}))  # which depends on the whole file
 def test_script_reads_only_the_parameters_that_its_stage_declares(name: str) -> None:
     """Scripts read sections as `params.<section>` and never hand on `params` as a whole.

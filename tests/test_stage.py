@@ -1,17 +1,20 @@
 """How a stage ends: one line and an exit status for what the user can put right, a traceback for a bug."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from selectq.errors import UserError
-from selectq.files import written_whole
-from selectq.stage import run
+from selectq.files import only_writer, written_whole
+from selectq.stage import run, stage
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +81,8 @@ def test_full_disk_is_one_line_that_names_the_output(tmp_path: Path, capsys: pyt
 SLEEPING = """
 import signal, sys, time
 from pathlib import Path
-from selectq.files import written_whole
-from selectq.stage import run
+from selectq.files import only_writer, written_whole
+from selectq.stage import run, stage
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 
@@ -120,3 +123,99 @@ def test_stage_starts_without_torchs_compiler_and_has_it_when_asked() -> None:
         timeout=300,
     )
     assert result.stdout.split() == ["False", "True", "True"]
+
+
+def _load() -> Any:
+    return SimpleNamespace(qat={"dw": "of dw"}, sweep=SimpleNamespace(names=("tensor", "channel")))
+
+
+def _started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage", *arguments])
+
+
+def test_stage_is_called_with_what_it_asks_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Any] = []
+
+    @stage(_load, writes="models/{name}-{seed}.pt", names="qat")
+    def repeat(seed: int, params: Any, name: str, output: Path) -> None:
+        given.extend((seed, params.qat[name], output))
+
+    @stage(_load, names="sweep.names")
+    def sweep(name: str) -> None:
+        given.append(name)
+
+    _started(monkeypatch, tmp_path, "--name", "dw", "--seed", "3")
+    repeat()
+    _started(monkeypatch, tmp_path, "--name", "channel")
+    sweep()
+    assert given == [3, "of dw", Path("models/dw-3.pt"), "channel"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--name", "absent"), "--name absent: no such configuration under sweep.names; allowed: tensor, channel"),
+        ((), "the following arguments are required: --name"),
+        (("--name", "tensor", "--other", "1"), "unrecognized arguments: --other 1"),
+    ],
+)
+def test_stage_refuses_what_it_does_not_know(
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @stage(_load, writes="{name}.csv", names="sweep.names")
+    def sweep(name: str) -> None:
+        raise AssertionError(name)
+
+    _started(monkeypatch, tmp_path, *arguments)
+    with pytest.raises(SystemExit) as ended:
+        sweep()
+    assert ended.value.code == 2 and capsys.readouterr().err.strip().endswith(message)
+
+
+def test_stage_is_the_only_writer_of_its_output(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several processes of one training the first is, and the others write nothing."""
+    written = []
+
+    @stage(_load, writes="models/fp32.pt")
+    def train(output: Path) -> None:
+        written.append(os.environ["RANK"])
+        with pytest.raises(UserError, match="is writing it"), only_writer(output):
+            pass
+
+    _started(monkeypatch, tmp_path)
+    monkeypatch.setenv("RANK", "0")
+    train()
+    with only_writer(Path("models/fp32.pt")):
+        with pytest.raises(SystemExit):
+            train()
+        assert capsys.readouterr().err.startswith("error: models/fp32.pt: another process")
+        monkeypatch.setenv("RANK", "1")
+        train()
+    assert written == ["0", "1"]
+
+
+SCRIPT = """'''Says so.'''
+from selectq.stage import stage
+
+@stage(lambda: None)
+def main(name: str) -> None:
+    print("ran", name)
+"""
+
+
+def test_stage_script_runs_where_it_is_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "src"))
+    (tmp_path / "some.py").write_text(SCRIPT)
+    command = [sys.executable, "some.py", "--name", "it"]
+    ran, helped, imported = (
+        subprocess.run(each, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+        for each in (command, [*command, "--help"], [sys.executable, "-c", "import some"])
+    )
+    assert ran == "ran it\n" and "Says so." in helped and imported == ""

@@ -9,9 +9,9 @@ import pandas as pd
 
 from selectq.files import read_json, write_csv
 from selectq.params.configs import Params, write_bits
+from selectq.params.configurations import write_scope
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.study import Study, reproduced
-from selectq.tables.configurations import write_scope
 
 STAGES = ("ptq", "qat")
 COLUMNS = ("config", "scope", "weight_bits", "activation_bits", "symmetric", "epochs", "lr", "validation_top1")

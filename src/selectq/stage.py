@@ -1,22 +1,74 @@
-"""How a stage script or a command runs: errors as one line, and the exit status that goes with them."""
+"""What stage scripts share, and how they and commands run: errors as one line, and the exit status for them."""
 
+import argparse
 import contextlib
 import errno
 import gc
+import inspect
 import os
 import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from selectq.errors import UserError
+from selectq.files import only_writer
+
+if TYPE_CHECKING:
+    from selectq.params.configs import Params
 
 MAY_RUN = "SELECTQ_MAY_RUN"
 """Environment variable: where it is set, only the stages that it names do any work; what others wrote is to be had."""
 
 SHELLS = ("sh", "dash", "bash", "zsh", "fish")
+
+
+def stage(
+    load: "Callable[[], Params]", writes: str = "", names: str = ""
+) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """Make a function the main function of a stage script, and run it where the script is what Python runs.
+
+    It is called with the arguments that it asks for: `params`, `output`, and others, which are options of the command:
+    `name` is `--name`.
+
+    Args:
+        load: gives the checked parameters, `params`.
+        writes: the path of an output, `output`, with options in braces. Nobody else writes it at the same time.
+        names: where the parameters list the configurations that `--name` may be: a section, or a key in it.
+    """
+
+    def decorate(work: Callable[..., None]) -> Callable[[], None]:
+        def main() -> None:
+            run(lambda: _do(work, load, writes, names))
+
+        if work.__module__ == "__main__":
+            main()
+        return main
+
+    return decorate
+
+
+def _do(work: Callable[..., None], load: "Callable[[], Params]", writes: str, names: str) -> None:
+    asked = inspect.signature(work).parameters
+    parser = argparse.ArgumentParser(description=getattr(inspect.getmodule(work), "__doc__", None))
+    for name in [name for name in asked if name not in ("params", "output")]:
+        allowed = f"a configuration under {names} in params.yaml" if name == "name" else None
+        parser.add_argument(f"--{name}", required=True, type=asked[name].annotation, help=allowed)
+    options = vars(parser.parse_args())
+    params, output = load(), Path(writes.format(**options))
+    if names:
+        from selectq.params.load import choose  # noqa: PLC0415  # what commands do without
+
+        section: Iterable[str] = reduce(getattr, names.split("."), cast(Any, params))
+        choose(dict.fromkeys(section), options["name"], names)
+    given = {"params": params, "output": output, **options}
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, it alone writes
+    with only_writer(output) if writes and first else contextlib.nullcontext():
+        work(**{name: given[name] for name in asked})
 
 
 def run(main: Callable[[], None]) -> None:

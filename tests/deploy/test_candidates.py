@@ -5,6 +5,7 @@ import torch
 from small_networks import coloured_dataset, model_config, random_torchvision
 from torch import nn
 
+from selectq.data.evaluate import predict_logits
 from selectq.deploy.candidates import (
     Tried,
     candidates,
@@ -15,7 +16,6 @@ from selectq.deploy.candidates import (
     try_all,
 )
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.training.evaluate import predict_logits
 
 OFFERED = candidates(24, relu6=True)
 CHOICES = {

@@ -95,13 +95,18 @@ _SELECTION = [
     ),
     *_of(
         "selection",
-        "stages/finetune_fp32.py",
+        "src/selectq/training/finetune.py",
         "stages/test_selection.py",
         (
             "FP32 training learns from validation images",
             "AugmentedImages(dataset.train,",
             "AugmentedImages(dataset.validation,",
         ),
+    ),
+    *_of(
+        "selection",
+        "stages/finetune_fp32.py",
+        "stages/test_selection.py",
         (
             "FP32 logits are of validation images",
             'predict_logits(model, dataset.test, "test")',
@@ -129,7 +134,7 @@ _SELECTION = [
         ),
         (
             "a repeat uses the pipeline's own seed",
-            "params.qat_training, arguments.seed)",
+            "params.qat_training, seed)",
             "params.qat_training, params.seed)",
         ),
     ),
@@ -249,8 +254,8 @@ _TRAINING = [
     ),
     *_of(
         "training",
-        "src/selectq/training/evaluate.py",
-        "training/test_evaluate.py",
+        "src/selectq/data/evaluate.py",
+        "data/test_evaluate.py",
         ("the loss is that of a batch", 'reduction="sum"', 'reduction="mean"'),
     ),
     *_of(
@@ -592,6 +597,24 @@ _MODELS = [
         "networks/test_strides.py",
         ("a shortcut counts as a layer of its own", "setdefault(output.shape[-2], [])", "setdefault(len(found), [])"),
         ("the last strides go first", "layers[:count]", "layers[-count:]"),
+    ),
+    *_of(
+        "networks",
+        "src/selectq/networks/weights.py",
+        "networks/test_trained_checkpoints.py",
+        (
+            "another network is taken for another number of classes",
+            "if differences and differences.keys() <= set(of_classes):",
+            "if differences:",
+        ),
+    ),
+    *_of(
+        "stages",
+        "src/selectq/stage.py",
+        "test_stage.py",
+        ("all processes of a training write", 'os.environ.get("RANK", "0") == "0"', "True"),
+        ("no stage keeps others from its output", "if writes and first else", "if not writes else"),
+        ("any name is taken", "    if names:\n", "    if not names:\n"),
     ),
     *_of(
         "networks",

@@ -1,13 +1,16 @@
 """Skewed ranges: the function stays, the ranges do not."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from small_networks import model_config, random_network, same_tensors
+from small_networks import model_config, random_network, same_tensors, trained
 from torchvision.models import MobileNetV2
 
 from selectq.errors import UserError
 from selectq.graph.capture import capture
-from selectq.networks.range_skew import skew_ranges
+from selectq.networks.checkpoint import write_fp32
+from selectq.networks.range_skew import read_skewed, skew_ranges
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 
@@ -70,3 +73,13 @@ def test_factors_depend_on_the_seed_alone() -> None:
     skew_ranges(other, graph, 1.0, seed=8)
     assert same_tensors(one, same)
     assert not same_tensors(one, other)
+
+
+def test_checkpoint_is_read_with_skewed_ranges_and_the_same_function(tmp_path: Path) -> None:
+    write_fp32(tmp_path / "fp32", trained())
+    plain, skewed = (read_skewed(tmp_path / "fp32", sigma, seed=0).model for sigma in (0.0, 1.0))
+    assert same_tensors(plain, trained().model)
+    assert not same_tensors(plain, skewed)
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(plain(x), skewed(x), rtol=1e-3, atol=1e-3)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from small_networks import committed_params, model_config
 
+from selectq.data.evaluate import evaluate
 from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset, Split
 from selectq.data.sources import load_dataset
@@ -18,7 +19,6 @@ from selectq.files import sha256
 from selectq.networks.build import build_network, check_logits
 from selectq.networks.weights import load_weights
 from selectq.params.configs import NormalizationConfig
-from selectq.training.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
 

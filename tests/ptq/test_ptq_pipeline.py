@@ -29,16 +29,17 @@ from selectq.networks.range_skew import skew_ranges
 from selectq.params import algorithms
 from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, known_algorithms
 from selectq.params.configs import PtqConfig
+from selectq.params.configurations import with_algorithms, write_algorithms
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import bias_correction, registry
+from selectq.ptq.metrics import simulated_metrics
 from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
 from selectq.ptq.registry import PtqState, When, find, register
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
-from selectq.tables.configurations import with_algorithms, write_algorithms
 
 TENSOR = some_scheme(8, "tensor")
 
@@ -133,6 +134,19 @@ def test_equivalent_parent_computes_the_same_by_other_activations() -> None:
     assert not same_tensors(equalized.model, parent.model)
     with torch.no_grad():
         assert torch.allclose(equalized.model(x), parent.model(x), rtol=1e-3, atol=1e-4)
+
+
+def test_equalization_that_changes_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def chains_found(*names: str, fp32: Fp32Checkpoint) -> int | None:
+        found: int | None = simulated_metrics(fp32, names, 50.0, retrained=0).get("equalized_chains")
+        return found
+
+    relu6 = trained("as_is")
+    assert chains_found("equalize", "correct_bias", fp32=relu6) == 0
+    assert capsys.readouterr().out.startswith("equalize: changes nothing, the network has no two layers")
+    assert same_tensors(equivalent_parent(relu6, ["equalize"]).model, relu6.model)
+    assert chains_found("equalize", fp32=trained()) == chains_found("equalize", RELU6_AS_RELU, fp32=relu6) == 17
+    assert chains_found("correct_bias", fp32=relu6) is None and capsys.readouterr().out == ""
 
 
 def test_integer_program_gives_the_same_answers(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from small_networks import quantized, scheme
 from workspaces import CHECKOUT, Workspace
 
+from selectq.data import evaluate
 from selectq.data.packed import Split
 from selectq.params.configs import PtqConfig
 from selectq.ptq import pipeline
-from selectq.training import evaluate
 
 SWEEP = {"names": ["channel"], "estimators": ["minmax", "mse"], "images": [8, 24], "evaluation_images": 5}
 

@@ -14,11 +14,11 @@ from selectq.params.configs import (
     StatisticsConfig,
     WeightScheme,
 )
+from selectq.params.configurations import Configuration, list_configurations
 from selectq.statistics.answers import Answers, Right
 from selectq.statistics.comparisons import contrast_table, find_full, method_table, paired_table, seed_table
 from selectq.statistics.paired import holm
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
-from selectq.tables.configurations import Configuration, list_configurations
 
 SETTINGS = StatisticsConfig(
     confidence=0.95, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from selectq.params.configs import Params
+from selectq.params.configurations import Configuration, list_configurations
 from selectq.params.load import validate
-from selectq.tables.configurations import Configuration, list_configurations
 from selectq.tables.evidence import Evidence, read_evidence
 from selectq.tables.latency import latency_points
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from selectq.params.configs import Params, WeightScheme
-from selectq.tables.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
+from selectq.params.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
 from selectq.tables.paper import read_paper
 
 

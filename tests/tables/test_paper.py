@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from selectq.tables.configurations import Experiment
+from selectq.params.configurations import Experiment
 from selectq.tables.paper import PaperFigures, read_paper
 
 PTQ_TENSOR = Experiment("none", "8", "tensor", "8", "asymmetric")

@@ -18,7 +18,7 @@ import vl_convert
 import yaml
 from dvc_render import VegaRenderer
 
-from selectq.tables.configurations import Configuration
+from selectq.params.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.looks import assign_looks, with_looks
 from selectq.tables.paper import read_paper

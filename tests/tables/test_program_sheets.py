@@ -5,8 +5,8 @@ import dataclasses
 import made_up
 import pytest
 
+from selectq.params.configurations import Configuration
 from selectq.tables.cells import Sheet
-from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import FORMS, ByteCounts, CpuMetrics, EnvironmentMetrics, Evidence
 from selectq.tables.program_sheets import (
     FORM_MEANINGS,

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from selectq.params.configs import StatisticsConfig
+from selectq.params.configurations import Configuration
 from selectq.tables.audit import audit_points, audit_sheet, compare_with_paper
-from selectq.tables.configurations import Configuration
 from selectq.tables.error_charts import DRIFT_KINDS
 from selectq.tables.evidence import Evidence
 from selectq.tables.looks import assign_looks

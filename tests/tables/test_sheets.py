@@ -3,8 +3,8 @@
 import pytest
 
 from selectq.params.configs import StatisticsConfig
+from selectq.params.configurations import Configuration
 from selectq.tables.cells import Sheet
-from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.markdown import to_markdown
 from selectq.tables.paper import Paper, figures_beside, read_paper

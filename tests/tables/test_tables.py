@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from selectq.params.configs import Params
-from selectq.tables.configurations import Configuration, list_configurations
+from selectq.params.configurations import Configuration, list_configurations
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import PaperFigures, read_paper
 from selectq.tables.plot_data import accuracy_points

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from selectq.tables.configurations import Configuration
+from selectq.params.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.verdict import Ranking, Verdict, find_verdict, rank, ranking_json, verdict_markdown
 

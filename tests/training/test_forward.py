@@ -37,7 +37,7 @@ def test_without_a_compiler_the_network_itself_trains(capsys: pytest.CaptureFixt
 
 def test_with_kernels_their_step_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[tuple[str, ...]] = []
-    monkeypatch.setattr("selectq.training.forward.load_kernels", lambda *sources: loaded.append(sources))
+    monkeypatch.setattr("selectq.kernels.forward.load_kernels", lambda *sources: loaded.append(sources))
     forward = training_forward(nn.Identity(), Kernels(doubling, ("one", "two")), CPU)
     assert forward(torch.tensor(3.0)) == 6.0 and loaded == [("one", "two")]
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from small_networks import coloured_noise, float_images, quantized, quantizers, scheme, trained
 from torch import Tensor, nn
 
+from selectq.data.device import choose_device
 from selectq.data.normalization import INTEGER_GRID
 from selectq.quantization.quantizers import ActivationQuantizer, follow
-from selectq.training.device import choose_device
 from selectq.training.finetune import _in_bfloat16
 from selectq.training.forward import Forward, RecordedStep
 

@@ -17,6 +17,7 @@ from selectq.drift.measure import Simulation
 from selectq.graph.bounds import UNBOUNDED
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Add, AveragePool, Conv, Graph, Linear, Lookup, Mul
+from selectq.kernels.simulation import quantized_forward
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range, fake_quantize, weight_grid
 from selectq.quantization.folding import fold
@@ -25,7 +26,6 @@ from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
 from selectq.quantization.scales import activation_scale, activation_zero_point, weight_scale
-from selectq.training.simulation import quantized_forward
 
 Granularity = Literal["tensor", "channel"]
 

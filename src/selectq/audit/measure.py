@@ -12,6 +12,7 @@ from selectq.audit.flaws import FLAWS
 from selectq.audit.forms import Forward, Granularity
 from selectq.audit.setup import Setup, sound_setup
 from selectq.data.augment import EVALUATION_BATCH
+from selectq.data.evaluate import top1
 from selectq.data.packed import Dataset, Split
 from selectq.drift.measure import Reference, RelativeError
 from selectq.errors import UserError
@@ -19,7 +20,6 @@ from selectq.graph.capture import capture
 from selectq.params.configs import AuditConfig
 from selectq.progress import progress
 from selectq.quantization.scopes import check_flaws
-from selectq.training.evaluate import top1
 
 Trial = Mapping[str, Any]
 """Flaw -> setting; empty for the sound setup."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from selectq.commands.batches import in_batches
-from selectq.commands.labelled_images import LabelledImages, open_images
 from selectq.commands.text import aligned, printable
 from selectq.confusion import Confusion, count_confusion
+from selectq.deploy.labelled_images import LabelledImages, open_images
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.intervals import wilson_interval

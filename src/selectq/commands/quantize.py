@@ -7,6 +7,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from selectq.commands.text import aligned, printable, wrapped
+from selectq.data.device import choose_device
+from selectq.data.evaluate import predict_logits
 from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset
 from selectq.deploy.candidates import (
@@ -29,15 +31,13 @@ from selectq.export.formats import WRITERS, write_program
 from selectq.export.reference import to_reference
 from selectq.files import require_writable, write_bytes
 from selectq.graph.capture import capture
+from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ModelConfig
 from selectq.programs.manifest import Manifest
 from selectq.programs.program import open_program
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
-from selectq.training.device import choose_device
-from selectq.training.evaluate import predict_logits
-from selectq.training.simulation import quantized_forward
 
 LISTED_CLASSES = 4
 
@@ -119,7 +119,7 @@ def _refuse_early(model: nn.Module, out: Path) -> None:
         check_operations(graph)
 
 
-def _choose(parent: Fp32Checkpoint[nn.Module], dataset: Dataset, fp32: Tensor, choices: Choices) -> Tried:
+def _choose(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, choices: Choices) -> Tried:
     relu6 = has_replaceable_relu6(parent.model) and not choices.keep_relu6
     offered = candidates(len(dataset.train), relu6)
     tried = try_all(parent, dataset, fp32, offered, choices.seed)
@@ -137,7 +137,7 @@ def _choose(parent: Fp32Checkpoint[nn.Module], dataset: Dataset, fp32: Tensor, c
     return chosen
 
 
-def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint[nn.Module], size: int) -> Manifest:
+def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint, size: int) -> Manifest:
     """Write the program; returns its description, as the file has it."""
     config = chosen.candidate.config
     scheme = Scheme(config.weights, config.activations)

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from selectq.data.packed import IMAGES, SPLITS
 from selectq.errors import UserError
 from selectq.params.configs import CalibrationConfig, Params
 from selectq.params.load import load_params
 
-SPLITS = ("train", "validation", "test")
 CALIBRATION_BATCH = 250
 """Images at a time in the audit, whose `statistics_batches` counts batches."""
 
@@ -23,7 +23,7 @@ class Count(NamedTuple):
     split: str
 
 
-def load_checked_params(images: Path) -> Params:
+def load_checked_params(images: Path = IMAGES) -> Params:
     """The parameters, none of which asks for more images than a split of the packed file `images` holds.
 
     Raises:
@@ -97,21 +97,10 @@ def _of_the_sweep(params: Params) -> Iterator[Count]:
 
 
 def _of_the_audit(params: Params) -> Iterator[Count]:
-    audit = params.audit
+    audit, of_batches = params.audit, f", of {CALIBRATION_BATCH} images"
     yield Count("audit.images", audit.images, "test")
-    for number, images in enumerate(audit.flaws.calibration_images):
-        yield Count(f"audit.flaws.calibration_images[{number}]", images, "train")
-    for number, batches in enumerate(audit.flaws.statistics_batches):
-        yield Count(
-            f"audit.flaws.statistics_batches[{number}], of {CALIBRATION_BATCH} images",
-            batches * CALIBRATION_BATCH,
-            "train",
-        )
-    for number, flaws in enumerate(audit.combined):
-        key = f"audit.combined[{number}]"
-        yield Count(f"{key}.calibration_images", flaws.get("calibration_images", 0), "train")
-        yield Count(
-            f"{key}.statistics_batches, of {CALIBRATION_BATCH} images",
-            flaws.get("statistics_batches", 0) * CALIBRATION_BATCH,
-            "train",
-        )
+    for flaw, unit, size in (("calibration_images", "", 1), ("statistics_batches", of_batches, CALIBRATION_BATCH)):
+        for number, setting in enumerate(getattr(audit.flaws, flaw)):
+            yield Count(f"audit.flaws.{flaw}[{number}]{unit}", setting * size, "train")
+        for number, flaws in enumerate(audit.combined):
+            yield Count(f"audit.combined[{number}].{flaw}{unit}", flaws.get(flaw, 0) * size, "train")

@@ -13,6 +13,9 @@ from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 
+IMAGES = Path("data/images.safetensors")
+"""Where the pipeline has it."""
+
 SPLITS = ("train", "validation", "test")
 RESIDENT_SHARE = 0.5
 """Of a GPU's free memory that a split's images may fill; the rest is for training."""

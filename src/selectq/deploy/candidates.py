@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from selectq.data.evaluate import predict_logits, top1
 from selectq.data.packed import Dataset
 from selectq.deploy.outcome import right_of
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
+from selectq.kernels.simulation import quantized_forward
 from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
 from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
 from selectq.quantization.network import Network
-from selectq.training.evaluate import predict_logits, top1
-from selectq.training.simulation import quantized_forward
 
 WEIGHTS = WeightScheme(8, "channel")
 ACTIVATIONS = ActivationScheme(8, symmetric=False)
@@ -87,7 +87,7 @@ def _has_relu6(model: nn.Module) -> bool:
 
 
 def try_all(
-    parent: Fp32Checkpoint[nn.Module], dataset: Dataset, fp32: Tensor, tried: Iterable[Candidate], seed: int
+    parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, tried: Iterable[Candidate], seed: int
 ) -> list[Tried]:
     """Every candidate, quantized on the training images and simulated on the validation images.
 
@@ -118,7 +118,7 @@ def fp32_forward(model: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
 
 
-def relu6_cost(parent: Fp32Checkpoint[nn.Module], dataset: Dataset, fp32: Tensor) -> float:
+def relu6_cost(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor) -> float:
     """How much ReLU for ReLU6 costs the FP32 network, in points of top-1 on the validation images.
 
     `fp32` are its logits of these.

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selectq.commands.labelled_images import LAYOUT, PACKED_ENDING, content_of, files_of, labels_without_parts
 from selectq.data.archives import File
 from selectq.data.decoding import is_meant_as_image
 from selectq.data.duplicates import Placed, describe_duplicates
@@ -23,6 +22,7 @@ from selectq.data.layout import ELSEWHERE, check_one_top, find_place
 from selectq.data.left_out import LeftOut
 from selectq.data.packed import SPLITS, Dataset, Split, read_dataset
 from selectq.data.split import class_quotas
+from selectq.deploy.labelled_images import LAYOUT, PACKED_ENDING, content_of, files_of, labels_without_parts
 from selectq.errors import UserError
 from selectq.programs.images import decoded, resized_pixels
 from selectq.progress import progress

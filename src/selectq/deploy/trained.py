@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from selectq.errors import UserError
 from selectq.files import sha256
 from selectq.networks.build import build_network, check_logits
@@ -71,7 +69,7 @@ class TrainedNetwork:
         return ModelConfig.from_mapping(described, "model")
 
 
-def read_trained(config: ModelConfig, classes: tuple[str, ...], size: int) -> Fp32Checkpoint[nn.Module]:
+def read_trained(config: ModelConfig, classes: tuple[str, ...], size: int) -> Fp32Checkpoint:
     """The trained network in evaluation mode, on the CPU.
 
     Args:

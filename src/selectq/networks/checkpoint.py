@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,14 +14,15 @@ from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
 from selectq.params.configs import ModelConfig
 
-Network = TypeVar("Network", bound=nn.Module)
+FP32 = Path("models/fp32.safetensors")
+"""Where the pipeline has the FP32 network."""
 
 
 @dataclass(frozen=True)
-class Fp32Checkpoint(Generic[Network]):
+class Fp32Checkpoint:
     """An FP32 network in evaluation mode, what rebuilds it, and its class names."""
 
-    model: Network
+    model: nn.Module
     config: ModelConfig
     classes: tuple[str, ...]
 
@@ -32,13 +32,13 @@ class Fp32Checkpoint(Generic[Network]):
         return Normalization.of(self.config.normalization)
 
 
-def write_fp32(path: Path, checkpoint: Fp32Checkpoint[Network]) -> None:
+def write_fp32(path: Path, checkpoint: Fp32Checkpoint) -> None:
     """Write an FP32 checkpoint."""
     metadata = {"model": dataclasses.asdict(checkpoint.config), "classes": checkpoint.classes}
     write_tensors(path, checkpoint.model.state_dict(), metadata)
 
 
-def read_fp32(path: Path) -> Fp32Checkpoint[nn.Module]:
+def read_fp32(path: Path) -> Fp32Checkpoint:
     """Read an FP32 checkpoint.
 
     Raises:

@@ -6,14 +6,25 @@ the function. Ranges in networks pretrained on ImageNet are unequal; this gives 
 """
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from selectq.errors import UserError
+from selectq.graph.capture import capture
 from selectq.graph.chains import Chain, chains
 from selectq.graph.nodes import Graph
+from selectq.networks.checkpoint import Fp32Checkpoint, read_fp32
 from selectq.networks.layers import float_layer, rescale_channels
+
+
+def read_skewed(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
+    """The network that is quantized: an FP32 checkpoint with its channel ranges skewed, the function unchanged."""
+    checkpoint = read_fp32(path)
+    if range_skew:
+        skew_ranges(checkpoint.model, capture(checkpoint.model), range_skew, seed)
+    return checkpoint
 
 
 @torch.no_grad()

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from selectq.params.configs import StatisticsConfig
+from selectq.params.configurations import Configuration
 from selectq.statistics.answers import REFERENCE, Answers, Right
 from selectq.statistics.paired import compare, holm, mcnemar_p, score_interval
 from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
 from selectq.statistics.seeds import mean_interval
 from selectq.statistics.verdicts import Gap, judge
-from selectq.tables.configurations import Configuration
 
 
 def paired_table(

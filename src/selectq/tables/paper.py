@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from selectq.tables.configurations import Experiment
+from selectq.params.configurations import Experiment
 
 AUTHORS = "Katyan et al."
 TABLE_2 = "Table 2"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from selectq.params.configurations import Configuration
 from selectq.tables.cells import NOTHING, Column, Sheet, percent
-from selectq.tables.configurations import Configuration
 from selectq.tables.evidence import FORMATS, FORMS, ByteCounts, CpuMetrics, EnvironmentMetrics, Evidence
 
 FORM_MEANINGS = {

@@ -15,8 +15,8 @@ from selectq.params.configs import (
     widths,
     write_bits,
 )
+from selectq.params.configurations import write_scope
 from selectq.tables.cells import percent
-from selectq.tables.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 
 ACTIVATIONS = {"relu": "ReLU in place of any ReLU6", "as_is": "its own activation functions"}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selectq.params.configs import StatisticsConfig
+from selectq.params.configurations import Configuration, shorten_scope, write_algorithms
 from selectq.statistics.gaps import ENOUGH_SEEDS
 from selectq.tables.cells import NOTHING, Column, Sheet, percent, points, points_within, without_empty_columns
-from selectq.tables.configurations import Configuration, shorten_scope, write_algorithms
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import Table1Row, Table2Row

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from selectq.tables.configurations import Configuration
+from selectq.params.configurations import Configuration
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import Paper, PaperFigures
 

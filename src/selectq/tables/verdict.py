@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from selectq.params.configurations import Configuration, shorten_scope, write_algorithms, write_scope
 from selectq.statistics.gaps import contrast_gap, gaps_to_fp32
 from selectq.statistics.verdicts import Candidate, Gap, cheapest_that_keeps_up, judge
 from selectq.tables.cells import percent, points_within
-from selectq.tables.configurations import Configuration, shorten_scope, write_algorithms, write_scope
 from selectq.tables.evidence import Evidence
 from selectq.tables.markdown import bullet, prose
 from selectq.tables.tables import megabytes, retrained_pct

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from selectq.data.device import tensor_float32
 from selectq.graph.nodes import PIXELS
 from selectq.progress import progress
 from selectq.quantization.fake_quantize import to_levels
 from selectq.quantization.network import LinearNode, Network
 from selectq.quantization.scale_assignment import quantizer_of
 from selectq.training.batches import Batch, FixedViews
-from selectq.training.device import tensor_float32
 
 
 class ClassifierFeatures:

@@ -1,4 +1,4 @@
-"""FP32 training: its optimiser, and how it goes forward."""
+"""FP32 training."""
 
 import sys
 from typing import TypeGuard
@@ -7,14 +7,31 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
+from selectq.data.packed import Dataset
 from selectq.kernels.float_step import FloatStep
 from selectq.params.configs import FinetuneConfig
+from selectq.training.batches import AugmentedImages
 from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
+from selectq.training.loop import Plan, fit
 from selectq.training.parallel import Workers, share_statistics
+from selectq.training.resume import Row, TrainingState
+from selectq.training.schedules import finetune_schedule
 
 FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
 KNOWN_LAYERS = {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Linear}
 """Of a MobileNetV2 that FLOAT_KERNELS compute; the user's own may hold others."""
+
+
+def finetune(
+    model: nn.Module, dataset: Dataset, config: FinetuneConfig, seed: int, state: TrainingState, *, workers: Workers
+) -> list[Row]:
+    """Train the network in place, on the data set's device; a row for each epoch and split."""
+    optimizer = finetune_optimizer(model, config)
+    batches = AugmentedImages(dataset.train, config.batch_size, config.augment, workers)
+    forward = finetune_forward(model, dataset.train.device, config, workers)
+    schedule = finetune_schedule(config)
+    plan = Plan(config.epochs, batches, forward, model, schedule, seed, config.label_smoothing, workers=workers)
+    return fit(model, optimizer, dataset, plan, state)
 
 
 def finetune_optimizer(model: nn.Module, config: FinetuneConfig) -> torch.optim.Optimizer:

@@ -2,27 +2,15 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from selectq.kernels.build import KernelsUnavailableError, load_kernels
+from selectq.kernels.forward import Kernels, Network, Step, kernel_forward
 
 Forward = Callable[[Tensor], Tensor]
 """Float images (N, 3, H, W) -> logits (N, classes), with gradients."""
-
-Network = TypeVar("Network", bound=nn.Module)
-Step = TypeVar("Step", bound=Forward)
-
-
-@dataclass(frozen=True)
-class Kernels(Generic[Network, Step]):
-    """The CPU's way to compute a network's forward pass: what makes it, and the sources that it needs."""
-
-    step: Callable[[Network], Step]
-    sources: tuple[str, ...]
 
 
 def training_forward(
@@ -41,18 +29,6 @@ def training_forward(
     if device.type == "cuda":
         return RecordedStep(network, network)
     return kernel_forward(network, kernels, device)
-
-
-def kernel_forward(network: Network, kernels: Kernels[Network, Step], device: torch.device) -> Network | Step:
-    """As `training_forward`, for batches of any shape: a GPU records nothing."""
-    if device.type == "cuda":
-        return network
-    try:
-        load_kernels(*kernels.sources)
-    except KernelsUnavailableError as error:
-        print(f"running without kernels, at about two thirds of the speed: {error}", file=sys.stderr)
-        return network
-    return kernels.step(network)
 
 
 @runtime_checkable

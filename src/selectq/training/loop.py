@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from selectq.data.device import tensor_float32
+from selectq.data.evaluate import evaluate
 from selectq.data.packed import Dataset
 from selectq.errors import UserError
 from selectq.progress import progress
 from selectq.training.batches import Batches
-from selectq.training.device import tensor_float32
-from selectq.training.evaluate import evaluate
 from selectq.training.forward import Forward
 from selectq.training.parallel import ALONE, Workers
 from selectq.training.resume import Row, TrainingState
@@ -97,7 +97,8 @@ def fit(
         with tensor_float32(True):
             training = _train_epoch(network, optimizer, plan, epoch, dataset.train.device)
         network.eval()
-        validation = evaluate(plan.predict, dataset.validation, f"epoch {epoch + 1} validation", plan.workers)
+        label, workers = f"epoch {epoch + 1} validation", plan.workers
+        validation = evaluate(plan.predict, dataset.validation, label, workers.share, workers.sum)
         if not math.isfinite(training["loss"] + validation["loss"]):
             highest = plan.schedule(epoch + 0.5)
             raise UserError(f"epoch {epoch + 1}: the loss is not a number; lower lr (now up to {highest:g})")

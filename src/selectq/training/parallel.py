@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from selectq.errors import UserError
-from selectq.files import only_writer
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,6 @@ class Workers:
         ends = torch.stack([torch.stack([-low, high]) for low, high in ranges])  # (ranges, 2)
         dist.all_reduce(ends, dist.ReduceOp.MAX)
         return [(-ends[index, 0], ends[index, 1]) for index in range(len(ranges))]
-
-    def only_writer(self, path: Path) -> contextlib.AbstractContextManager[None]:
-        """The first process's right to write `path`, see `files.only_writer`; the others do not write."""
-        return only_writer(path) if self.first else contextlib.nullcontext()
 
 
 ALONE = Workers()

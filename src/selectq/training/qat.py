@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from selectq.data.packed import Dataset, Split
+from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.ptq.pipeline import ptq_pipeline
@@ -23,7 +24,6 @@ from selectq.training.oscillation import OscillationCounter
 from selectq.training.parallel import ALONE, Workers
 from selectq.training.resume import Row, TrainingState
 from selectq.training.schedules import qat_schedule
-from selectq.training.simulation import QUANTIZED_KERNELS, quantized_forward
 
 
 @dataclass(frozen=True)

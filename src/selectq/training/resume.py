@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -12,6 +13,11 @@ from selectq.files import read_tensors, sha256, write_tensors
 from selectq.networks.checkpoint import load_tensors
 
 Row = dict[str, Any]
+
+
+def learning_curve(name: str, history: list[Row]) -> pd.DataFrame:
+    """Loss and accuracy (percent) of each epoch and split, as the table that is kept."""
+    return pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
 
 
 def run_key(parameters: Any, inputs: Iterable[Path]) -> str:

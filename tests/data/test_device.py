@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from selectq.training.device import choose_device, tensor_float32
+from selectq.data.device import choose_device, tensor_float32
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,9 @@
 
 import torch
 
+from selectq.kernels.forward import Kernels, kernel_forward
 from selectq.kernels.quantized_step import QuantizedStep
 from selectq.quantization.network import Network
-from selectq.training.forward import Kernels, kernel_forward
 
 QUANTIZED_KERNELS = Kernels(QuantizedStep, QuantizedStep.SOURCES)
 

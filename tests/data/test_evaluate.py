@@ -5,9 +5,9 @@ import torch
 from small_networks import coloured_noise, trained
 
 from selectq.data.augment import EVALUATION_BATCH
+from selectq.data.evaluate import evaluate, predict_logits, top1
 from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Split
-from selectq.training.evaluate import evaluate, predict_logits, top1
 
 
 def test_top1_by_hand() -> None:

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from selectq.data.augment import shown_batches
+from selectq.data.augment import WHOLE, shown_batches
 from selectq.data.packed import Split
-from selectq.training.parallel import ALONE, Workers
 
 
 @torch.no_grad()
@@ -23,11 +22,18 @@ def top1(logits: Tensor, labels: Tensor) -> float:
 
 
 def evaluate(
-    network: Callable[[Tensor], Tensor], split: Split, label: str, workers: Workers = ALONE
+    network: Callable[[Tensor], Tensor],
+    split: Split,
+    label: str,
+    share: slice = WHOLE,
+    total: Callable[[Tensor], Tensor] = lambda own: own,
 ) -> dict[str, float]:
-    """Cross-entropy loss and top-1 accuracy (percent) over a split, of which each process computes its share."""
-    own = split.part(workers.share)
+    """Cross-entropy loss and top-1 accuracy (percent) over a split.
+
+    Where several processes compute a `share` each, `total` gives the sum of a tensor over all of them.
+    """
+    own = split.part(share)
     logits, labels = predict_logits(network, own, label), own.labels.cpu()
     loss, correct = F.cross_entropy(logits, labels, reduction="sum").double(), (logits.argmax(1) == labels).sum()
-    totals = workers.sum(torch.stack([loss, correct]).to(split.device)) / len(split)
+    totals = total(torch.stack([loss, correct]).to(split.device)) / len(split)
     return {"loss": totals[0].item(), "top1": 100.0 * totals[1].item()}
