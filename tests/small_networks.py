@@ -64,10 +64,10 @@ def committed_params() -> Params:
     return load_params(Path(__file__).resolve().parents[1] / "params.yaml")
 
 
-def scheme(weight_bits: int = 8, granularity: str = "channel", bits: int = 8, symmetric: bool = False) -> Scheme:
+def scheme(weight_bits: int = 8, granularity: str = "channel", bits: int = 8, symmetric: bool | str = False) -> Scheme:
     return Scheme(
         WeightScheme(weight_bits, granularity),  # type: ignore[arg-type]  # the callers' literal
-        ActivationScheme(bits, symmetric),
+        ActivationScheme(bits, symmetric),  # type: ignore[arg-type]  # the callers' literal
     )
 
 

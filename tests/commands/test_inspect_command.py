@@ -37,7 +37,7 @@ def test_description(printed: list[str], network_program: Path) -> None:
     assert described["preprocessing"] == "none: takes pixels as decoded; scaling is part of the program"
     assert described["output"] == "logits: float32 (batch, 3), NC"
     assert described["weights"] == "8 bits, symmetric, one scale per output channel"
-    assert described["activations"] == "8 bits, unsigned, one scale per tensor, asymmetric: the full grid"
+    assert described["activations"] == "8 bits, unsigned, one scale per tensor, asymmetric"
 
 
 def test_widths_of_single_kinds_are_said(selectq: Command) -> None:

@@ -22,6 +22,8 @@ FAST = ("custom", "mobilenet_v3_small", "shufflenet_v2_x1_0", "squeezenet1_1")
 CASES = [pytest.param(name, scheme(), id=name, marks=() if name in FAST else slow) for name in NETWORKS]
 CASES += [
     pytest.param("custom", scheme(granularity="tensor", symmetric=True), id="custom-symmetric"),
+    pytest.param("custom", scheme(symmetric="unsigned"), id="custom-unsigned"),
+    pytest.param("shufflenet_v2_x1_0", scheme(symmetric="unsigned"), id="shufflenet-unsigned", marks=slow),
     pytest.param("custom", scheme(4, bits=4), id="custom-w4a4"),
     pytest.param("mobilenet_v3_small", scheme(4, bits=4, symmetric=True), id="mobilenet_v3_small-w4a4", marks=slow),
 ]

@@ -428,8 +428,8 @@ _QUANTIZATION = [
         ("errors are not weighed by their values' number", "- centres) ** 2 * shares)", "- centres) ** 2)"),
         (
             "mixed widths are estimated as one",
-            "scheme.of(place.kind))\n    for index",
-            "scheme.of('all'))\n    for index",
+            "scheme.of(place.kind, place.name in signed)\n        )",
+            "scheme.of('all', place.name in signed)\n        )",
         ),
     ),
     *_of(
@@ -455,8 +455,8 @@ _QUANTIZATION = [
         ("mixed weight widths are one", "scheme.weights.of(layer.kind), layer", 'scheme.weights.of("all"), layer'),
         (
             "mixed activation widths are one",
-            "else scheme.activations.of(site.kind)",
-            'else scheme.activations.of("all")',
+            "= scheme.activations.of(site.kind, ",
+            '= scheme.activations.of("all", ',
         ),
     ),
     *_of(

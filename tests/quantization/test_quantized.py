@@ -48,7 +48,24 @@ def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
     assert len(quantizers) == 63
     assert all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers.values())
     assert all(reader.scheme == chosen.weights.of(layer.kind) for layer, reader in readers.items())
-    assert all(quantizer.scheme == chosen.activations.of(place.kind) for place, quantizer in quantizers.items())
+    assert all(
+        quantizer.scheme == chosen.activations.of(place.kind, place.bounds.low < 0)
+        for place, quantizer in quantizers.items()
+    )
+
+
+def test_zero_point_of_an_unsigned_range_is_0_where_nothing_is_negative() -> None:
+    """Of whatever the network stores: behind a ReLU, averages of that, and sums, which have negative values."""
+    symmetric, unsigned, asymmetric = (
+        {site.name: site for site in quantized(scheme(symmetric=each)).sites()} for each in (True, "unsigned", False)
+    )
+    for name, site in unsigned.items():
+        found, half = site.activation, symmetric[name].activation
+        if site.bounds.low == 0 or site.kind == "pool":
+            assert found.zero_point == asymmetric[name].activation.zero_point == 0, name
+            assert found.scale < 1.01 * half.scale / 2, "twice as many integers"
+        else:
+            assert found.zero_point == half.zero_point == 128, name
 
 
 def test_single_kinds_have_their_own_width() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from selectq.commands.text import NO_BREAK, aligned, printable, wrapped
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.params.configs import write_bits
+from selectq.params.configs import ActivationScheme, write_bits
 from selectq.programs.manifest import INPUT, OUTPUT, LayerEntry, Manifest
 from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.programs.program import open_program
@@ -78,7 +78,7 @@ def _description(model: Path, manifest: Manifest) -> list[str]:
     weights, activations = manifest.weights, manifest.activations
     size, count = manifest.image_size, len(manifest.classes)
     scales = {"channel": "one scale per output channel", "tensor": "one scale per tensor"}[weights["granularity"]]
-    levels = "symmetric: a range about 0" if activations["symmetric"] else "asymmetric: the full grid"
+    ranges = ActivationScheme(**activations).range
     rows = [
         ["file", printable(str(model))],
         ["format", FORMATS[model.suffix]],
@@ -89,7 +89,7 @@ def _description(model: Path, manifest: Manifest) -> list[str]:
         ["preprocessing", INPUT["preprocessing"]],
         ["output", f"{OUTPUT['name']}: {OUTPUT['dtype']} (batch, {count}), {OUTPUT['layout']}"],
         ["weights", f"{write_bits(weights['bits'])} bits, symmetric, {scales}"],
-        ["activations", f"{write_bits(activations['bits'])} bits, unsigned, one scale per tensor, {levels}"],
+        ["activations", f"{write_bits(activations['bits'])} bits, unsigned, one scale per tensor, {ranges}"],
     ]
     return [line for label, text in rows for line in wrapped(f"{label:<15}", text)]
 

@@ -190,6 +190,14 @@ class Graph:
             return (name,)
         return tuple(dict.fromkeys(origin for source in node.inputs for origin in self.origins(source)))
 
+    def is_signed(self, name: str) -> bool:
+        """Whether a node may put out negative numbers: not behind a ReLU, nor where it reads none."""
+        node = self[name]
+        if node.bounds.low >= 0 or node.operation == Lookup("sigmoid"):
+            return False
+        keeps_sign = isinstance(node.operation, (Add, Mul, AveragePool, *MOVES))
+        return not keeps_sign or any(self.is_signed(source) for source in node.inputs)
+
     def real_readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that compute with what the node `name` puts out, directly or through nodes that move values."""
         found: list[Node] = []

@@ -253,10 +253,14 @@ class WeightScheme(Config):
 
 @dataclass(frozen=True)
 class ActivationScheme(Config):
-    """Unsigned integer activations, one scale per tensor: a range about 0, or the full grid."""
+    """Unsigned integer activations, one scale per tensor.
+
+    `symmetric` is where 0 lies: True, in the middle of the grid; False, where the range puts it; `unsigned`, at the
+    first integer where nothing negative is stored, as behind a ReLU, and in the middle elsewhere.
+    """
 
     bits: BitWidths
-    symmetric: bool
+    symmetric: Literal[True, False, "unsigned"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -265,9 +269,18 @@ class ActivationScheme(Config):
     def __hash__(self) -> int:
         return hash((write_bits(self.bits), self.symmetric))
 
-    def of(self, kind: str) -> "ActivationScheme":
-        """The scheme of what the layers of one kind store: a single width."""
-        return replace(self, bits=width_of(self.bits, kind))
+    @property
+    def range(self) -> str:
+        """`symmetric`, `asymmetric` or `unsigned symmetric`."""
+        return {True: "symmetric", False: "asymmetric", "unsigned": "unsigned symmetric"}[self.symmetric]
+
+    def of(self, kind: str, signed: bool) -> "ActivationScheme":
+        """The scheme of what the layers of one kind store: a single width, and symmetric or not.
+
+        Without negative values a range from 0 is what an asymmetric one is.
+        """
+        symmetric = signed if self.symmetric == "unsigned" else self.symmetric
+        return replace(self, bits=width_of(self.bits, kind), symmetric=symmetric)
 
 
 @dataclass(frozen=True)

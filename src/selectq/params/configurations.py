@@ -119,5 +119,5 @@ def _experiment(scope: tuple[str, ...], algorithms: Iterable[str], config: PtqCo
         weight_bits=write_bits(weights.bits),
         weight_granularity=weights.granularity,
         activation_bits=write_bits(activations.bits),
-        activation_scheme="symmetric" if activations.symmetric else "asymmetric",
+        activation_scheme=activations.range,
     )

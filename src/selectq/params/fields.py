@@ -95,7 +95,7 @@ def _check(hint: Any, value: Any, name: str) -> None:
         if not bounds.low <= value <= bounds.high:  # also refuses nan
             raise UserError(f"{name}: {value!r} is out of range; allowed: {bounds.low} to {bounds.high}")
     elif get_origin(hint) is Literal:
-        if value not in get_args(hint) or isinstance(value, bool) != isinstance(get_args(hint)[0], bool):
+        if not any(value == allowed and type(value) is type(allowed) for allowed in get_args(hint)):  # 1 == True
             raise UserError(f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, get_args(hint)))}")
     elif get_origin(hint) is tuple:
         if not isinstance(value, tuple):

@@ -18,6 +18,7 @@ from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network, NormalizationNode
 from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
 from selectq.quantization.scale_assignment import ScaleAssignment
+from selectq.quantization.scale_groups import signed_sites
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ def put_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -
         layer.weight_quantizer = WeightQuantizer(scheme.weights.of(layer.kind), layer.bias)
     for normalization in network.normalizations():
         normalization.weight_quantizer = WeightQuantizer(WeightScheme(8, "channel"), normalization.bias)
+    signed = signed_sites(network.graph)
     for site in network.sites():
-        own = PIXELS_SCHEME if isinstance(site, NormalizationNode) else scheme.activations.of(site.kind)
+        of_site = scheme.activations.of(site.kind, site.name in signed)
+        own = PIXELS_SCHEME if isinstance(site, NormalizationNode) else of_site
         site.activation = ActivationQuantizer(own, site.bounds, *ranges[site.name])
         if isinstance(site, LookupNode) and site.multiplies:
             site.gate = GateQuantizer(GATE_SCALES[site.function])

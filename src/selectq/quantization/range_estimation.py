@@ -11,6 +11,7 @@ from selectq.graph.bounds import Bounds
 from selectq.params.configs import ActivationScheme, CalibrationConfig
 from selectq.quantization.fake_quantize import Range, activation_grid, extremes, fake_quantize
 from selectq.quantization.network import FloatActivation, Network
+from selectq.quantization.scale_groups import signed_sites
 from selectq.quantization.scales import activation_scale, activation_zero_point
 
 HISTOGRAM_BINS = 2048
@@ -172,9 +173,11 @@ def estimate_ranges(
         scheme: what the ranges are for (the error that `mse` minimises depends on it).
     """
     estimator_type = ESTIMATORS[config.estimator]
-    estimators = {}
+    estimators, signed = {}, signed_sites(network.graph)
     for place in network.sites():
-        estimators[place.name] = place.activation = estimator_type(place.bounds, config, scheme.of(place.kind))
+        estimators[place.name] = place.activation = estimator_type(
+            place.bounds, config, scheme.of(place.kind, place.name in signed)
+        )
     for index in range(estimator_type.passes):
         for estimator in estimators.values():
             estimator.pass_index = index

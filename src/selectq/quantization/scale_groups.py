@@ -19,6 +19,12 @@ def shared_scales(graph: Graph) -> list[tuple[str, ...]]:
     return joined.groups()
 
 
+def signed_sites(graph: Graph) -> set[str]:
+    """Sites that may store negative numbers, or share the scale of one that may."""
+    shared = {name: group for group in shared_scales(graph) for name in group}
+    return {name for name in _stored(graph) if any(map(graph.is_signed, shared.get(name, (name,))))}
+
+
 def sum_groups(graph: Graph) -> list[tuple[str, ...]]:
     """Sites whose scales meet in sums: summands and sums, which may be summands of the next."""
     joined = _meeting(graph)

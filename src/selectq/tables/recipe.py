@@ -51,8 +51,8 @@ class Recipe:
 
     @property
     def activation_scheme(self) -> str:
-        """`symmetric` or `asymmetric`."""
-        return "symmetric" if self.config.activations.symmetric else "asymmetric"
+        """`symmetric`, `asymmetric` or `unsigned symmetric`."""
+        return self.config.activations.range
 
     @property
     def scheme(self) -> str:
