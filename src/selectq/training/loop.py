@@ -96,8 +96,8 @@ def fit(
     for epoch in range(len(history) // 2, plan.epochs):
         with tensor_float32(True):
             training = _train_epoch(network, optimizer, plan, epoch, dataset.train.device)
-        network.eval()
         label, workers = f"epoch {epoch + 1} validation", plan.workers
+        network.eval()
         validation = evaluate(plan.predict, dataset.validation, label, workers.share, workers.sum)
         if not math.isfinite(training["loss"] + validation["loss"]):
             highest = plan.schedule(epoch + 0.5)
