@@ -51,7 +51,7 @@ def test_no_room_imports_from_one_that_comes_back_to_it() -> None:
     try:
         TopologicalSorter(imports(SOURCE)).prepare()
     except CycleError as error:
-        pytest.fail(f"{' imports from what '.join(reversed(error.args[1]))}: move what they share to the lower one")
+        pytest.fail(f"a circle: {' -> '.join(reversed(error.args[1]))}; move what is shared to the lower room")
 
 
 def test_picture_of_the_rooms_is_that_of_the_code() -> None:
