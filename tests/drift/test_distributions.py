@@ -67,10 +67,10 @@ def test_levels_are_on_their_grids_and_shares_add_up(config: str) -> None:
     assert len(sums) == 4 and sums.to_numpy() == pytest.approx(1.0)
     for name, kind in zip(LAYERS, ("depthwise", "projection"), strict=True):
         rows = table[table.layer == name]
-        largest = 2 ** (width_of(chosen.weights.bits, kind) - 1) - 1
+        largest = 2 ** (width_of(chosen.weights.bits, kind, name) - 1) - 1
         assert rows[rows.tensor == "weight"].level.abs().max() == largest, "and the last level is used"
         stored_levels = rows[rows.tensor == "activation"].level
-        assert stored_levels.between(0, 2 ** width_of(chosen.activations.bits, kind) - 1).all()
+        assert stored_levels.between(0, 2 ** width_of(chosen.activations.bits, kind, name) - 1).all()
 
 
 def test_symmetric_activations_after_relu_use_the_upper_half() -> None:
@@ -85,7 +85,7 @@ def test_weight_levels_stand_for_the_quantized_weights(config: str) -> None:
         layer = quantized(SCHEMES[config])[name]
         levels = weight_levels(layer)
         assert torch.equal(levels, levels.round())
-        last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind) - 1) - 1
+        last_level = 2 ** (width_of(SCHEMES[config].weights.bits, layer.kind, layer.name) - 1) - 1
         finest = layer.weight.abs().flatten(1).amax(1) / last_level
         scale = layer.weight_quantizer.scale
         assert (scale >= 0.9999 * (finest.amax() if config == "tensor" else finest)).all()

@@ -64,7 +64,7 @@ def test_weights_and_biases_are_integers_on_their_grids(chosen: Scheme) -> None:
     reference = to_reference(simulation)
     for layer, twin in zip(simulation.layers(), reference.network.layers(), strict=True):
         assert (twin.weight.dtype, twin.bias.dtype) == (torch.int8, torch.int32)
-        assert twin.weight.abs().max().item() == 2 ** (width_of(chosen.weights.bits, layer.kind) - 1) - 1
+        assert twin.weight.abs().max().item() == 2 ** (width_of(chosen.weights.bits, layer.kind, layer.name) - 1) - 1
         with torch.no_grad():
             weight, bias = twin.weight_quantizer(twin.weight, twin.bias)
             expected = layer.weight_quantizer(layer.weight, layer.bias)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from selectq.errors import UserError
-from selectq.params.configs import BitWidths, WeightScheme, widths, write_bits
+from selectq.params.configs import BitWidths, WeightScheme, width_of, widths, write_bits
 from selectq.params.load import load_params, read_yaml, validate
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -46,7 +46,10 @@ def test_committed_parameters_are_valid() -> None:
 def test_single_kinds_may_have_their_own_width(document: dict[str, Any]) -> None:
     params = validate(_with(document, "qat.dw.weights.bits", {"all": 4, "classifier": 8}), "p")
     weights = params.qat["dw"].weights
-    assert (weights.of("classifier"), weights.of("stem")) == (WeightScheme(8, "channel"), WeightScheme(4, "channel"))
+    assert (weights.of("classifier", "last"), weights.of("stem", "first")) == (
+        WeightScheme(8, "channel"),
+        WeightScheme(4, "channel"),
+    )
     assert weights == WeightScheme({"classifier": 8, "all": 4}, "channel"), "in whatever order"
     assert hash(weights) == hash(WeightScheme({"classifier": 8, "all": 4}, "channel"))
 
@@ -58,10 +61,19 @@ def test_single_kinds_may_have_their_own_width(document: dict[str, Any]) -> None
         ({"all": 4}, "4", (4,)),
         ({"all": 4, "stem": 4}, "4", (4,)),
         ({"pool": 8, "all": 4, "stem": 8, "head": 6}, "4 (8: stem, pool; 6: head)", (4, 8, 6)),
+        ({"all": 4, "f.1": 8, "stem": 8, "f.2": 4}, "4 (8: stem, f.1)", (4, 8)),
+        ({"all": 4, **{f"f.{index}": 8 for index in range(4)}, "stem": 8}, "4 (8: stem, 4 layers)", (4, 8)),
     ],
 )
 def test_widths_as_text(bits: BitWidths, text: str, found: tuple[int, ...]) -> None:
     assert (write_bits(bits), widths(bits)) == (text, found)
+
+
+def test_module_goes_before_its_kind_and_kind_before_all() -> None:
+    bits = {"all": 4, "stem": 8, "features.0.0": 6, "head": 5}
+    assert width_of(bits, "stem", "features.0.0") == 6 and width_of(bits, "stem", "conv1") == 8
+    assert width_of(bits, "depthwise", "features.1.0") == 4 and width_of(3, "stem", "features.0.0") == 3
+    assert width_of(bits, "classifier", "head") == 4, "a word that is a kind names no module"
 
 
 def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
@@ -116,6 +128,11 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         ("qat.dw.weights.bits", {"all": 4, "stem": 9}, "qat.dw.weights.bits.stem: 9 is out of range; allowed: 2 to 8"),
         (
             "qat.dw.weights.bits",
+            {"all": 4, "features.0.0": 1},
+            "qat.dw.weights.bits.features.0.0: 1 is out of range; allowed: 2 to 8",
+        ),
+        (
+            "qat.dw.weights.bits",
             {"stem": 8},
             "qat.dw.weights.bits: {'stem': 8} has no width for `all`; write one beside those of single kinds",
         ),
@@ -127,13 +144,14 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         (
             "qat.dw.weights.bits",
             {"all": 4, "pool": 8},
-            f"qat.dw.weights.bits.pool: no such kind; allowed: all, {KINDS.removesuffix(', batchnorm')}",
+            f"qat.dw.weights.bits.pool: no such kind; allowed: all, {KINDS.removesuffix(', batchnorm')},"
+            " or a layer's module",
         ),
         (
             "qat.dw.activations.bits",
             {"all": 4, "classifier": 8},
             "qat.dw.activations.bits.classifier: no such kind; allowed: all, stem, expansion, depthwise, projection,"
-            " dense, pointwise, squeeze_excite, head, block, product, pool, lookup",
+            " dense, pointwise, squeeze_excite, head, block, product, pool, lookup, or a layer's module",
         ),
         (
             "qat.dw.weights.granularity",

@@ -34,7 +34,7 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
 
     for layer in network.layers():
         if isinstance(layer, ConvNode):
-            own = chosen.of(layer.kind)
+            own = chosen.of(layer.kind, layer.name)
             scale = weight_scale(layer.weight, own)
             rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(own))
             layer.weight.data.copy_(rounded.data)

@@ -20,7 +20,7 @@ from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
 from selectq.networks.checkpoint import write_fp32
-from selectq.params.configs import width_of
+from selectq.params.configs import ActivationScheme, WeightScheme, width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.quantized import (
     QuantizedCheckpoint,
@@ -47,9 +47,9 @@ def test_every_weight_and_every_place_is_quantized(chosen: Scheme) -> None:
     assert len(readers) == 53 and all(isinstance(reader, WeightQuantizer) for reader in readers.values())
     assert len(quantizers) == 63
     assert all(isinstance(quantizer, ActivationQuantizer) for quantizer in quantizers.values())
-    assert all(reader.scheme == chosen.weights.of(layer.kind) for layer, reader in readers.items())
+    assert all(reader.scheme == chosen.weights.of(layer.kind, layer.name) for layer, reader in readers.items())
     assert all(
-        quantizer.scheme == chosen.activations.of(place.kind, place.bounds.low < 0)
+        quantizer.scheme == chosen.activations.of(place.kind, place.name, place.bounds.low < 0)
         for place, quantizer in quantizers.items()
     )
 
@@ -68,6 +68,18 @@ def test_zero_point_of_an_unsigned_range_is_0_where_nothing_is_negative() -> Non
             assert found.zero_point == half.zero_point == 128, name
 
 
+def test_single_layers_have_their_own_width() -> None:
+    own = {"features.2.conv.1.0": 8, "features.0.0": 6}
+    chosen = Scheme(
+        WeightScheme({"all": 4, "stem": 8, **own}, "channel"), ActivationScheme({"all": 4, **own}, symmetric=False)
+    )
+    network = quantized(chosen)
+    widths = {layer.name: layer.weight_quantizer.scheme.bits for layer in network.layers()}
+    assert widths == dict.fromkeys(widths, 4) | own
+    stored = {site.name: site.activation.scheme.bits for site in network.sites()}
+    assert stored == dict.fromkeys(stored, 4) | own
+
+
 def test_single_kinds_have_their_own_width() -> None:
     network = quantized(mixed_scheme())
     wide = {layer.name for layer in network.layers() if layer.weight_quantizer.scheme.bits == 8}
@@ -83,7 +95,9 @@ def test_single_kinds_have_their_own_width() -> None:
 def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     network = quantized(chosen)
     levels: dict[str, torch.Tensor] = {}
-    largest = {place.name: 2 ** width_of(chosen.activations.bits, place.kind) - 1 for place in network.sites()}
+    largest = {
+        place.name: 2 ** width_of(chosen.activations.bits, place.kind, place.name) - 1 for place in network.sites()
+    }
 
     def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         levels[place.name] = output / place.activation.scale + place.activation.zero_point

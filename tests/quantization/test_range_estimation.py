@@ -177,7 +177,7 @@ def test_every_kind_s_range_is_the_best_for_its_own_width() -> None:
     found = estimate_ranges(network, images, calibration("mse"), mixed)
     for bits in (4, 8):
         alone = estimate_ranges(network, images, calibration("mse"), ActivationScheme(bits, symmetric=False))
-        own = [place.name for place in network.sites() if mixed.of(place.kind).bits == bits]
+        own = [place.name for place in network.sites() if mixed.of(place.kind, place.name, signed=False).bits == bits]
         assert own and all(found[name] == alone[name] for name in own)
         others = found.keys() - set(own)
         assert any(found[name] != alone[name] for name in others), "negative control"

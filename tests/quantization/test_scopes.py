@@ -132,7 +132,14 @@ def test_kind_that_a_network_has_not_is_refused() -> None:
             {"all": 4, "lookup": 8},
             f"activations.bits: 'lookup' names no layer of this network; it has: {CONVOLUTIONS}",
         ),
+        (
+            {"all": 8, "features.14.conv.1": 4},
+            8,
+            r"weights.bits: 'features.14.conv.1' names no layer of this network; .*; closest: features.14.conv.1.0,",
+        ),
+        (8, {"all": 8, "classifier.1": 4}, "activations.bits: 'classifier.1' names no layer of this network;"),
         ({"all": 4, "stem": 8}, {"all": 4, "block": 8, "pool": 8}, None),
+        ({"all": 4, "features.14.conv.1.0": 8}, {"all": 4, "features.14.conv.1.0": 8}, None),
     ],
 )
 def test_bits_of_a_kind_that_a_network_has_not_are_refused(
@@ -141,6 +148,17 @@ def test_bits_of_a_kind_that_a_network_has_not_are_refused(
     chosen = Scheme(WeightScheme(weights, "channel"), ActivationScheme(activations, symmetric=False))
     with pytest.raises(UserError, match=f"^{message}") if message else contextlib.nullcontext():
         require_kinds(capture(model), chosen)
+
+
+def test_widths_of_what_shares_a_scale_are_one() -> None:
+    """The integer codes of both expansions are put side by side."""
+    graph, weights = capture(torchvision.models.squeezenet1_1()), WeightScheme(8, "channel")
+    one, other = "features.3.expand1x1", "features.3.expand3x3"
+    require_kinds(graph, Scheme(weights, ActivationScheme({"all": 8, one: 4, other: 4}, symmetric=False)))
+    with pytest.raises(UserError) as refusal:
+        require_kinds(graph, Scheme(weights, ActivationScheme({"all": 8, one: 4}, symmetric=False)))
+    message = f"activations.bits: {one} (4) and {other} (8) share a scale; allowed: one width for both"
+    assert str(refusal.value) == message
 
 
 def test_committed_parameters_fit_the_network(model: MobileNetV2) -> None:

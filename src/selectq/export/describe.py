@@ -36,7 +36,7 @@ def _entry(layer: Layer) -> LayerEntry:
         name=layer.name,
         kind=layer.kind,
         weight_shape=tuple(layer.weight.shape),
-        weight_bits=width_of(quantizer.scheme.bits, layer.kind),
+        weight_bits=width_of(quantizer.scheme.bits, layer.kind, layer.name),
         weight_scales=len(quantizer.scale),
         activation=ACTIVATIONS.get(layer.bounds, f"clamp to [{layer.bounds.low:g}, {layer.bounds.high:g}]"),
         output_scale=None if stored is None else stored.scale.item(),

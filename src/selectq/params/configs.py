@@ -45,8 +45,12 @@ STORING_KINDS = (*LAYER_KINDS[:-2], "block", "product", "pool", "lookup")
 """What stores activations: every layer but the last, sums (of residual blocks), products, averages, and activation
 functions that are no clamps."""
 
+KINDS = tuple(dict.fromkeys([*STORING_KINDS, *WEIGHT_KINDS]))
+"""Whatever may have a bit width of its own, in the order of the network."""
+
 BitWidths = Bits | dict[str, Bits]
-"""One width, or one for `all` and others for the kinds that are named beside it: `{all: 4, stem: 8}`."""
+"""One width, or one for `all` and others for the kinds and the layers' modules that are named beside it:
+`{all: 4, stem: 8, features.14.conv.1.0: 6}`. A module goes before its kind; a word that is a kind names no module."""
 
 
 @dataclass(frozen=True)
@@ -202,9 +206,16 @@ class FinetuneConfig(Config):
             raise UserError("momentum: 0.0 leaves nothing to nesterov: true; allowed: above 0, or nesterov: false")
 
 
-def width_of(bits: BitWidths, kind: str) -> int:
-    """The bits of one kind."""
-    return bits if isinstance(bits, int) else bits.get(kind, bits["all"])
+def width_of(bits: BitWidths, kind: str, name: str) -> int:
+    """The bits of the layer, or whatever stores, of this kind and name."""
+    if isinstance(bits, int):
+        return bits
+    return bits[name] if name in modules_of(bits) else bits.get(kind, bits["all"])
+
+
+def modules_of(bits: BitWidths) -> list[str]:
+    """The modules that have a width of their own."""
+    return [] if isinstance(bits, int) else [key for key in bits if key not in ("all", *KINDS)]
 
 
 def widths(bits: BitWidths) -> tuple[int, ...]:
@@ -212,12 +223,21 @@ def widths(bits: BitWidths) -> tuple[int, ...]:
     return (bits,) if isinstance(bits, int) else tuple(dict.fromkeys([bits["all"], *bits.values()]))
 
 
+WRITTEN_MODULES = 3
+
+
 def write_bits(bits: BitWidths) -> str:
-    """The width of all, and those of single kinds in the order of the network: `4`, or `4 (8: stem, classifier)`."""
+    """The width of all, and those of single kinds, in the order of the network, and modules: `4 (8: stem, pool)`.
+
+    More than `WRITTEN_MODULES` of one width are counted: `4 (8: stem, 12 layers)`.
+    """
     if isinstance(bits, int):
         return str(bits)
-    kinds = dict.fromkeys([*STORING_KINDS, *WEIGHT_KINDS])
-    others = {width: [kind for kind in kinds if bits.get(kind) == width] for width in widths(bits)[1:]}
+    others = {}
+    for width in widths(bits)[1:]:
+        names = [name for name in modules_of(bits) if bits[name] == width]
+        written = names if len(names) <= WRITTEN_MODULES else [f"{len(names)} layers"]
+        others[width] = [*(kind for kind in KINDS if bits.get(kind) == width), *written]
     named = "; ".join(f"{width}: {', '.join(names)}" for width, names in others.items())
     return f"{bits['all']} ({named})" if named else str(bits["all"])
 
@@ -228,8 +248,8 @@ def _check_kinds(bits: BitWidths, kinds: tuple[str, ...]) -> None:
     if "all" not in bits:
         raise UserError(f"bits: {bits!r} has no width for `all`; write one beside those of single kinds")
     for kind in bits:
-        if kind not in ("all", *kinds):
-            raise UserError(f"bits.{kind}: no such kind; allowed: {', '.join(('all', *kinds))}")
+        if kind in (*KINDS, *LAYER_KINDS) and kind not in kinds:
+            raise UserError(f"bits.{kind}: no such kind; allowed: {', '.join(('all', *kinds))}, or a layer's module")
 
 
 @dataclass(frozen=True)
@@ -246,9 +266,9 @@ class WeightScheme(Config):
     def __hash__(self) -> int:  # a mapping has none of its own
         return hash((write_bits(self.bits), self.granularity))
 
-    def of(self, kind: str) -> "WeightScheme":
-        """The scheme of the layers of one kind: a single width."""
-        return replace(self, bits=width_of(self.bits, kind))
+    def of(self, kind: str, name: str) -> "WeightScheme":
+        """The scheme of the layer of this kind and name: a single width."""
+        return replace(self, bits=width_of(self.bits, kind, name))
 
 
 @dataclass(frozen=True)
@@ -274,13 +294,13 @@ class ActivationScheme(Config):
         """`symmetric`, `asymmetric` or `unsigned symmetric`."""
         return {True: "symmetric", False: "asymmetric", "unsigned": "unsigned symmetric"}[self.symmetric]
 
-    def of(self, kind: str, signed: bool) -> "ActivationScheme":
-        """The scheme of what the layers of one kind store: a single width, and symmetric or not.
+    def of(self, kind: str, name: str, signed: bool) -> "ActivationScheme":
+        """The scheme of what the node of this kind and name stores: a single width, and symmetric or not.
 
         Without negative values a range from 0 is what an asymmetric one is.
         """
         symmetric = signed if self.symmetric == "unsigned" else self.symmetric
-        return replace(self, bits=width_of(self.bits, kind), symmetric=symmetric)
+        return replace(self, bits=width_of(self.bits, kind, name), symmetric=symmetric)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def reestimate_batch_norm(model: nn.Module, graph: Graph, scheme: WeightScheme, 
     rounded = copy.deepcopy(model)
     for node in graph.layers():
         layer = float_layer(rounded, node)
-        layer.module.weight.copy_(rounded_weight(layer, scheme.of(node.kind)))
+        layer.module.weight.copy_(rounded_weight(layer, scheme.of(node.kind, node.name)))
     norms = [norm for _, norm in normalised_convolutions(rounded, graph)]
     measured = [Measured(norm, scheme.granularity == "channel") for norm in norms]
     handles = [norm.register_forward_hook(each) for norm, each in zip(norms, measured, strict=True)]

@@ -23,7 +23,7 @@ from selectq.quantization.scale_groups import signed_sites
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights and activations become integers: of the whole network, which may have other widths by kind."""
+    """How weights and activations become integers: of the whole network, widths perhaps by kind or layer."""
 
     weights: WeightScheme
     activations: ActivationScheme
@@ -60,12 +60,12 @@ def insert_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]
 def put_quantizers(network: Network, scheme: Scheme, ranges: dict[str, Range]) -> None:
     """The same, with quantization parameters that are still to be chosen or read."""
     for layer in network.layers():
-        layer.weight_quantizer = WeightQuantizer(scheme.weights.of(layer.kind), layer.bias)
+        layer.weight_quantizer = WeightQuantizer(scheme.weights.of(layer.kind, layer.name), layer.bias)
     for normalization in network.normalizations():
         normalization.weight_quantizer = WeightQuantizer(WeightScheme(8, "channel"), normalization.bias)
     signed = signed_sites(network.graph)
     for site in network.sites():
-        of_site = scheme.activations.of(site.kind, site.name in signed)
+        of_site = scheme.activations.of(site.kind, site.name, site.name in signed)
         own = PIXELS_SCHEME if isinstance(site, NormalizationNode) else of_site
         site.activation = ActivationQuantizer(own, site.bounds, *ranges[site.name])
         if isinstance(site, LookupNode) and site.multiplies:

@@ -175,9 +175,8 @@ def estimate_ranges(
     estimator_type = ESTIMATORS[config.estimator]
     estimators, signed = {}, signed_sites(network.graph)
     for place in network.sites():
-        estimators[place.name] = place.activation = estimator_type(
-            place.bounds, config, scheme.of(place.kind, place.name in signed)
-        )
+        own = scheme.of(place.kind, place.name, place.name in signed)
+        estimators[place.name] = place.activation = estimator_type(place.bounds, config, own)
     for index in range(estimator_type.passes):
         for estimator in estimators.values():
             estimator.pass_index = index

@@ -10,11 +10,21 @@ from selectq.graph.chains import chains
 from selectq.graph.nodes import MOVES, Add, Graph, Input, Lookup
 from selectq.graph.parameters import inspected_convolutions, parameter_kinds
 from selectq.networks.range_skew import require_chains
-from selectq.params.configs import LAYER_KINDS, STORING_KINDS, AuditConfig, Params, PtqConfig, QatConfig
+from selectq.params.configs import (
+    KINDS,
+    LAYER_KINDS,
+    STORING_KINDS,
+    AuditConfig,
+    Params,
+    PtqConfig,
+    QatConfig,
+    width_of,
+)
 from selectq.quantization.network import Network, NodeModule, Site
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.scale_assignment import quantizer_of
+from selectq.quantization.scale_groups import shared_scales
 
 NEEDED = {
     "range_skew": "channel whose scale is free",
@@ -103,21 +113,27 @@ def check_flaws(model: nn.Module, graph: Graph, audit: AuditConfig) -> None:
 
 
 def require_kinds(graph: Graph, scheme: Scheme) -> None:
-    """Refuse a bit width for a kind that a network has not.
+    """Refuse bit widths for a kind or a layer that a network has not, and different ones for what shares a scale.
 
     Raises:
-        UserError: names it, and the kinds that there are.
+        UserError: names it, the kinds that there are, and the layers that are called alike.
     """
-    storing = [node.kind for node in graph.nodes[:-1] if not isinstance(node.operation, (Input, *MOVES))]
-    for part, bits, kinds in (
-        ("weights", scheme.weights.bits, [node.kind for node in graph.layers()]),
+    storing = [node for node in graph.nodes[:-1] if not isinstance(node.operation, (Input, *MOVES))]
+    for part, bits, nodes in (
+        ("weights", scheme.weights.bits, [*graph.layers()]),
         ("activations", scheme.activations.bits, storing),
     ):
-        for kind in bits if isinstance(bits, dict) else ():
-            if kind not in ("all", *kinds):
-                raise UserError(
-                    f"{part}.bits: {kind!r} names no layer of this network; it has: {', '.join(_in_order(kinds))}"
-                )
+        kinds, names = [node.kind for node in nodes], [node.name for node in nodes if node.name not in KINDS]
+        for key in bits if isinstance(bits, dict) else ():
+            if key not in ("all", *kinds, *names):
+                alike = "" if key in KINDS else with_closest(key, [*dict.fromkeys(kinds), *names])
+                has = ", ".join(_in_order(kinds))
+                raise UserError(f"{part}.bits: {key!r} names no layer of this network; it has: {has}{alike}")
+    for group in shared_scales(graph):
+        own = {width_of(scheme.activations.bits, graph[name].kind, name): name for name in group}
+        if len(own) > 1:
+            written = " and ".join(f"{name} ({width})" for width, name in own.items())
+            raise UserError(f"activations.bits: {written} share a scale; allowed: one width for both")
 
 
 def _in_order(kinds: Collection[str]) -> list[str]:
