@@ -131,6 +131,19 @@ def _quantize(arguments: argparse.Namespace) -> None:
     run_quantize(TrainedNetwork(arguments.weights, *network), arguments.images, choices)
 
 
+def _widths(arguments: argparse.Namespace) -> None:
+    from selectq.commands.widths import Recipe, run_widths  # noqa: PLC0415
+    from selectq.params.configs import ActivationScheme  # noqa: PLC0415
+    from selectq.selection.widths import Curve  # noqa: PLC0415
+
+    _end_quietly_with_the_reader()
+    activations = ActivationScheme(arguments.activations, symmetric=False)
+    numbers = arguments.steps, arguments.random, arguments.seed
+    curve = Curve(arguments.wide, arguments.narrow, activations, *numbers)
+    recipe = Recipe(arguments.calibration, arguments.estimator, tuple(arguments.algorithms))
+    run_widths(arguments.checkpoint, arguments.images, recipe, curve, arguments.out)
+
+
 def _import_weights(arguments: argparse.Namespace) -> None:
     from selectq.commands.import_weights import run_import_weights  # noqa: PLC0415
 
@@ -192,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantize(
         commands.add_parser("quantize", help="make an INT8 program of your trained network, without training")
     )
+    _add_widths(commands.add_parser("widths", help="accuracy against size, from all layers at 8 bits to all at 4"))
     _add_bench(commands.add_parser("bench", help="time programs on this machine, side by side"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
@@ -316,6 +330,27 @@ def _add_quantize(quantize: argparse.ArgumentParser) -> None:
     quantize.add_argument("--keep-relu6", action="store_true", help="do not try ReLU in place of ReLU6")
     _add_skip_bad(quantize)
     quantize.set_defaults(command=_quantize)
+
+
+def _add_widths(widths: argparse.ArgumentParser) -> None:
+    widths.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="FP32, such as models/fp32.safetensors")
+    widths.add_argument("images", metavar="IMAGES", type=Path, help="packed, such as data/images.safetensors")
+    for name, bits, default in (("wide", range(5, 9), 8), ("narrow", range(2, 5), 4), ("activations", range(2, 9), 8)):
+        widths.add_argument(f"--{name}", type=int, choices=bits, default=default, help=f"bits (default {default})")
+    widths.add_argument("--steps", metavar="N", type=_positive, default=10, help="between both ends (default 10)")
+    widths.add_argument(
+        "--random", metavar="N", type=_positive, default=0, help="random choices beside each step's (default 0)"
+    )
+    widths.add_argument(
+        "--calibration", metavar="N", type=int, default=512, help="training images for ranges and scores (default 512)"
+    )
+    widths.add_argument("--estimator", metavar="NAME", default="minmax", help="of activation ranges (default minmax)")
+    widths.add_argument(
+        "--algorithms", metavar="NAME", nargs="+", default=[], help="PTQ algorithms on FP32, such as equalize"
+    )
+    widths.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is drawn (default 0)")
+    widths.add_argument("--out", metavar="FILE", type=Path, default=Path("widths.csv"), help="(default widths.csv)")
+    widths.set_defaults(command=_widths)
 
 
 def _argument(text: str) -> tuple[str, object]:
