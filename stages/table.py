@@ -18,7 +18,7 @@ from selectq.tables.markdown import to_markdown
 from selectq.tables.paper import figures_beside, read_paper
 from selectq.tables.report import Report, commit_of, render_report
 from selectq.tables.report_tables import Provenance, accuracy_table, configurations_table
-from selectq.tables.sections import Tables, report_sections
+from selectq.tables.sections import Beside, report_sections
 from selectq.tables.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
 from selectq.tables.verdict import find_verdict, rank, ranking_json, verdict_markdown
 
@@ -47,19 +47,21 @@ def main(params: Params) -> None:
         provenance = Provenance(params.seed, params.regime, params.range_skew, statistics)
         accuracies = accuracy_table(rows2, ranking, evidence, provenance)
         audit = AUDIT.read(METRICS / "audit.csv")
-        tables = Tables(
+        beside = Beside(
             table2=rows2,
             oscillation_by_kind=oscillation_by_kind(evidence.oscillation),
             audit=audit,
             audit_losses=compare_with_paper(audit, read_paper()),
             latency=latency_points(LATENCIES),
+            parity_images=params.parity.images,
+            sweep_images=params.calibration_sweep.evaluation_images,
         )
         report = Report(
             lead=f"{params.model.title} on {evidence.fp32.data}, setting {params.regime}",
             verdict=verdict,
             found=ranking.recommended is not None,
             configs=[one.name for one in ranking.configurations],
-            sections=report_sections(params, evidence, ranking, tables, accuracies),
+            sections=report_sections(evidence, ranking, beside, accuracies),
             commit=commit_of(Path.cwd()),
         )
 
@@ -69,9 +71,9 @@ def main(params: Params) -> None:
         write_csv(RESULTS / "table2.csv", with_written_p(rows2))
         write_bytes(RESULTS / "table1.md", to_markdown(configurations_table(rows1)).encode())
         write_bytes(RESULTS / "table2.md", to_markdown(accuracies).encode())
-        write_csv(RESULTS / "oscillation.csv", tables.oscillation_by_kind)
-        write_csv(RESULTS / "audit.csv", tables.audit_losses)
-        write_bytes(RESULTS / "audit.md", to_markdown(audit_table(tables.audit_losses, read_paper())).encode())
+        write_csv(RESULTS / "oscillation.csv", beside.oscillation_by_kind)
+        write_csv(RESULTS / "audit.csv", beside.audit_losses)
+        write_bytes(RESULTS / "audit.md", to_markdown(audit_table(beside.audit_losses, read_paper())).encode())
         write_bytes(RESULTS / "report.html", render_report(report))
         write_csv(PLOTS / "accuracy.csv", with_looks(accuracy_points(rows2), "config"))
         write_csv(PLOTS / "calibration.csv", evidence.calibration)
@@ -81,6 +83,6 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "channel_ranges.csv", evidence.channel_ranges)
         write_csv(PLOTS / "histograms.csv", with_looks(evidence.histograms, "config"), digits=8)
         write_csv(PLOTS / "confusion.csv", evidence.confusion)
-        write_csv(PLOTS / "latency.csv", with_looks(tables.latency, "case"))
+        write_csv(PLOTS / "latency.csv", with_looks(beside.latency, "case"))
         write_json(METRICS / "summary.json", summary(configurations, evidence))
         print(f"wrote {RESULTS}/verdict.md, {RESULTS}/table2.md and {RESULTS}/report.html")

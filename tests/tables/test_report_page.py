@@ -19,7 +19,7 @@ from selectq.tables.looks import assign_looks
 from selectq.tables.paper import read_paper
 from selectq.tables.report import Report, commit_of, render_report
 from selectq.tables.report_tables import Provenance, accuracy_table
-from selectq.tables.sections import Tables, report_sections
+from selectq.tables.sections import Beside, report_sections
 from selectq.tables.tables import oscillation_by_kind, table2
 from selectq.tables.verdict import find_verdict, rank
 
@@ -76,9 +76,9 @@ def render(
     rows = table2(configurations, evidence, paper, "plain")
     ranking = rank(configurations, evidence, settings.margin_points, settings.confidence)
     oscillation = oscillation_by_kind(evidence.oscillation)
-    tables = Tables(rows, oscillation, audit, compare_with_paper(audit, paper), latency)
+    beside = Beside(rows, oscillation, audit, compare_with_paper(audit, paper), latency, 1000, 200)
     accuracies = accuracy_table(rows, ranking, evidence, Provenance(0, "plain", 0.0, settings))
-    sections = report_sections(params, evidence, ranking, tables, accuracies)
+    sections = report_sections(evidence, ranking, beside, accuracies)
     names = [one.name for one in ranking.configurations]
     lead = f"some_net on {evidence.fp32.data}, setting plain"
     verdict = find_verdict(ranking, evidence, 0.0)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from selectq.params.configs import Params
 from selectq.tables import figures
 from selectq.tables.audit import audit_points, audit_table
 from selectq.tables.evidence import Evidence
@@ -25,35 +24,35 @@ LATENCY = (
 
 
 @dataclass(frozen=True)
-class Tables:
-    """What is shown beside the evidence, with the columns of these schemas."""
+class Beside:
+    """What is shown beside the evidence: tables with the columns of these schemas, and how many test images the
+    backends are compared on and the calibration sweep is measured on."""
 
     table2: pd.DataFrame
     oscillation_by_kind: pd.DataFrame
     audit: pd.DataFrame
     audit_losses: pd.DataFrame
     latency: pd.DataFrame
+    parity_images: int
+    sweep_images: int
 
 
-def report_sections(
-    params: Params, evidence: Evidence, ranking: Ranking, tables: Tables, accuracies: Table
-) -> list[Section]:
-    """The sections of a run's report, in their order; `accuracies` is `tables.table2` for readers."""
+def report_sections(evidence: Evidence, ranking: Ranking, beside: Beside, accuracies: Table) -> list[Section]:
+    """The sections of a run's report, in their order; `accuracies` is `beside.table2` for readers."""
     ranked, images = ranking.configurations, evidence.fp32.test_images
-    swept = min(params.calibration_sweep.evaluation_images, images)
-    flaws = audit_points(tables.audit_losses, tables.audit, read_paper())
-    audit = audit_table(tables.audit_losses, read_paper())
-    parity = parity_table(ranked, evidence, min(params.parity.images, images))
+    flaws = audit_points(beside.audit_losses, beside.audit, read_paper())
+    audit = audit_table(beside.audit_losses, read_paper())
+    parity = parity_table(ranked, evidence, min(beside.parity_images, images))
     sizes, environment = bytes_table(ranked, evidence), environment_table(ranked, evidence)
     outcomes: Content = (
         accuracies,
         *figures.gap_figures(evidence.paired, ranking),
-        figures.accuracy_figure(accuracy_points(tables.table2)),
+        figures.accuracy_figure(accuracy_points(beside.table2)),
     )
     training: Content = (
         *figures.learning_figures(evidence.learning),
-        *figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1, swept),
-        oscillation_table(tables.oscillation_by_kind),
+        *figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1, min(beside.sweep_images, images)),
+        oscillation_table(beside.oscillation_by_kind),
     )
     maps = figures.drift_map_figures(evidence.drift, figures.worst_and_best(ranking))
     return [
@@ -62,7 +61,7 @@ def report_sections(
         Section("error", "Where the error comes from", figures.error_figures(evidence, ranking)),
         Section("drift", "Drift by kind of layer and depth", maps),
         Section("audit", audit.title, (figures.audit_figure(flaws), audit) if len(flaws) > SOUND_AND_PAPER else ()),
-        Section("speed", "Speed of such programs", (LATENCY, *figures.latency_figures(tables.latency))),
+        Section("speed", "Speed of such programs", (LATENCY, *figures.latency_figures(beside.latency))),
         Section("backends", parity.title, (parity,)),
         Section("files", sizes.title, (sizes,)),
         Section("environment", environment.title, (environment,)),
