@@ -79,6 +79,7 @@ def test_every_figure_is_drawn_told_and_said_in_words(every_figure: list[Figure]
         assert figure.caption.endswith("."), figure.heading
         assert len(told(figure)) >= len(figure.rows) * (figure.template not in ("drift_blocks", "histograms"))
         assert not re.search("NaN|undefined|null|Infinity", svg), figure.heading
+        assert "revision" not in svg, figure.heading
         width, height = map(float, re.findall(r'viewBox="0 0 (\d+) (\d+)"', svg)[0])
         assert width <= 520 and height <= 900, figure.heading
 
