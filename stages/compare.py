@@ -11,9 +11,9 @@ from selectq.params.configs import Params
 from selectq.params.configurations import list_configurations
 from selectq.params.load import load_params
 from selectq.stale import drop_others
-from selectq.statistics.answers import read_answers
 from selectq.statistics.comparisons import contrast_table, method_table, paired_table, seed_table
-from selectq.statistics.rows import with_written_p
+from selectq.statistics.predictions import read_predictions
+from selectq.statistics.schemas import with_written_p
 
 IMAGES = Path("data/images.safetensors")
 LOGITS = Path("models/logits")
@@ -33,12 +33,12 @@ def main(params: Params) -> None:
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         drop_others(LOGITS, ["fp32", *names])
         drop_others(LOGITS / "repeats", [f"{name}-{seed}" for name, seed in repeats])
-        answers = read_answers(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())
-        contrasts = contrast_table(answers, params.qat, settings)
-        paired = paired_table(answers.own, configurations, settings)
+        predictions = read_predictions(LOGITS, names, repeats, read_dataset(IMAGES).test.labels.numpy())
+        contrasts = contrast_table(predictions, params.qat, settings)
+        paired = paired_table(predictions.own, configurations, settings)
 
-        write_csv(SEEDS, seed_table(answers, params.seed))
-        write_csv(METHODS, method_table(answers, names, params.seed, settings.confidence))
+        write_csv(SEEDS, seed_table(predictions, params.seed))
+        write_csv(METHODS, method_table(predictions, names, params.seed, settings.confidence))
         write_csv(CONTRASTS, with_written_p(contrasts))
         write_csv(PAIRED, with_written_p(paired))
         RETRAINED.mkdir(parents=True, exist_ok=True)

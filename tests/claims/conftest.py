@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from selectq.claims.settings import Measured, Setting, read_settings
+from selectq.claims.measured import Measured, read_runs
 
 
 @pytest.fixture(scope="session")
-def runs(checkout: Path) -> dict[Setting, Measured]:
-    return read_settings(checkout)
+def runs(checkout: Path) -> dict[str, Measured]:
+    return read_runs(checkout)

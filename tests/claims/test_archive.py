@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from selectq.claims.archive import COPIED, archive_study
+from selectq.files import write_csv
+from selectq.statistics.schemas import TABLE1
 
 
 def test_large_tables_are_cut_to_what_is_read(tmp_path: Path) -> None:
@@ -12,7 +14,9 @@ def test_large_tables_are_cut_to_what_is_read(tmp_path: Path) -> None:
         path = tmp_path / "run" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    (tmp_path / "run/results/table1.csv").write_text("config,method\nchannel,ptq\nfull,qat\n")
+    learns = {"params_retrained": 0, "params_retrained_pct": 0.0, "epochs": 0}
+    rows = [{"config": "channel", "method": "ptq", **learns}, {"config": "full", "method": "qat", **learns}]
+    write_csv(tmp_path / "run/results/table1.csv", TABLE1.frame(rows))
     drift = [
         ("channel", 0, "a", "block", "accumulated", 0.1),
         ("channel", 0, "a", "block", "isolated", 0.2),

@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selectq.claims.inconsistencies import inconsistencies_sheet
-from selectq.claims.page import Judged, judge_claims
-from selectq.claims.paper_claims import CLAIMS, GROUPS, GROWS, PTQ_KEEPS_UP, TELLS
-from selectq.claims.settings import CONTROLS, PLAIN, W4A8_PRETRAINED, Measured, Setting
+from selectq.claims.catalogue import catalogue
+from selectq.claims.hypotheses import HYPOTHESES, Judged, ask, judge_claims
+from selectq.claims.measured import Runs
+from selectq.claims.page import inconsistencies
 from selectq.commands.claims import written_pages
 
-Runs = dict[Setting, Measured]
+CLAIMS = catalogue().claims
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +32,36 @@ def test_committed_page_is_what_the_committed_results_say(checkout: Path, pages:
 def test_claims_stand_in_one_line_each_and_no_line_is_wide(pages: dict[str, str]) -> None:
     lines = pages["results/claims.md"].splitlines()
     assert max(map(len, lines)) <= 160
-    for claim in CLAIMS:
-        groups = [title for title, settings in GROUPS if set(settings) & set(claim.settings)]
+    for claim in CLAIMS.values():
+        groups = [title for title, settings in catalogue().groups.items() if set(settings) & claim.settings]
         assert sum(line.startswith("| ") and f"| {claim.text} " in line for line in lines) == len(groups)
-    assert {setting for claim in CLAIMS for setting in claim.settings} <= {one for _, group in GROUPS for one in group}
+
+
+def test_catalogue_names_nothing_that_is_not_there() -> None:
+    known = set(catalogue().settings)
+    grouped = [name for group in catalogue().groups.values() for name in group]
+    assert sorted(grouped) == sorted(known), "every setting is in one group"
+    named = {*catalogue().searches, *(name for one in catalogue().situations.values() for name in one)}
+    assert named | set().union(*(claim.settings for claim in CLAIMS.values())) <= known
+    assert {claim.test[0] for claim in CLAIMS.values()} == set(HYPOTHESES)
 
 
 def test_verdicts_of_one_row_are_corrected_for_their_number(runs: Runs, judged: Judged) -> None:
     """p = 0.04 of the four tests of that row."""
-    alone = GROWS.question.ask(runs[W4A8_PRETRAINED])
+    alone = ask(CLAIMS["drift_grows"], runs["pretrained_w4a8"])
     assert alone.verdict == "holds" and 0.03 < alone.p < 0.05
-    together = judged[GROWS][W4A8_PRETRAINED]
+    together = judged["drift_grows"]["pretrained_w4a8"]
     assert together.verdict == "unclear" and together.p == pytest.approx(2 * alone.p)
 
 
 def test_own_error_must_tell_more_than_the_number_of_parameters(judged: Judged) -> None:
     """The rank correlation of 0.83 is of sets that are larger where their error is."""
-    answer = judged[TELLS][CONTROLS]
+    answer = judged["error_tells"]["controls"]
     assert answer.verdict == "unclear" and "+0.83" in " ".join(answer.ours)
 
 
 def test_figures_of_the_paper_are_counted_on_the_network(runs: Runs) -> None:
-    cells = dict(inconsistencies_sheet(runs[CONTROLS]).rows)
+    cells = inconsistencies(runs["controls"])
     counted = " ".join(cells.values())
     assert all(share in counted for share in ("43.64 %", "46.51 %", "3.44 %", "0.57 %"))
     assert cells["-2.46 to FP32, asymmetric configuration (Table 2)"].endswith("2.24")
@@ -64,7 +72,7 @@ def test_retrained_networks_are_compared_with_full_retraining_in_every_study(run
         trained = {name for name in run.params["qat"] if "all" not in run.params["qat"][name]["scope"]}
         full = set(run.params["qat"]) - trained
         compared = set(run.paired.loc[run.paired["reference"].isin(full), "config"])
-        assert compared == (trained if full else set()), run.setting.profile
+        assert compared == (trained if full else set()), run.setting.folder
 
 
 def test_withdrawn_rows_are_nowhere(checkout: Path) -> None:
@@ -73,7 +81,7 @@ def test_withdrawn_rows_are_nowhere(checkout: Path) -> None:
 
 
 def test_gap_to_fp32_is_that_of_the_tables(runs: Runs) -> None:
-    plain = runs[PLAIN]
+    plain = runs["cifar10"]
     row = plain.table2.set_index("config").loc["channel"]
     assert plain.gap("channel").points == pytest.approx(row["int8_top1"] - row["fp32_top1"], abs=1e-3)
     methods = plain.methods.set_index("config").loc["dwpw_asym"]
@@ -93,7 +101,7 @@ def test_counts_in_readme_are_those_of_the_table_of_claims(pages: dict[str, str]
         ("4-bit weights", "PTQ algorithms keep up with FP32 in"),
     ):
         table = pages["results/claims.md"].partition(f"## {title}\n")[2]
-        row = next(line for line in table.splitlines() if f"| {PTQ_KEEPS_UP.text} " in line)
+        row = next(line for line in table.splitlines() if f"| {CLAIMS['ptq_keeps_up'].text} " in line)
         verdicts = [cell for cell in cells(row)[3:] if cell != "–"]
         assert f"{before} {verdicts.count('holds')} of {len(verdicts)} settings" in readme
 

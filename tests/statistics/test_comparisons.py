@@ -15,10 +15,10 @@ from selectq.params.configs import (
     WeightScheme,
 )
 from selectq.params.configurations import Configuration, list_configurations
-from selectq.statistics.answers import Answers, Right
 from selectq.statistics.comparisons import contrast_table, find_full, method_table, paired_table, seed_table
 from selectq.statistics.paired import holm
-from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS, with_written_p
+from selectq.statistics.predictions import Predictions, Right
+from selectq.statistics.schemas import CONTRASTS, METHODS, PAIRED, SEEDS, with_written_p
 
 SETTINGS = StatisticsConfig(
     confidence=0.95, margin_points=5.0, contrasts=("part - whole", "part - ptq", "part - part_w4")
@@ -50,9 +50,9 @@ RUN = [PTQ, WHOLE, PART, PART_W4]
 
 def right(wrong: slice) -> Right:
     """Of 200 images, all right but some."""
-    answers = np.ones(200, dtype=bool)
-    answers[wrong] = False
-    return answers
+    right = np.ones(200, dtype=bool)
+    right[wrong] = False
+    return right
 
 
 OWN = {
@@ -70,7 +70,7 @@ def paired() -> pd.DataFrame:
 
 
 def test_rows_are_of_all_against_fp32_and_of_the_selective_against_full(paired: pd.DataFrame) -> None:
-    assert list(paired.columns) == list(PAIRED_COLUMNS)
+    assert list(paired.columns) == list(PAIRED.columns)
     compared = list(zip(paired["config"], paired["reference"], strict=True))
     assert compared == [*((one.name, "fp32") for one in RUN), ("part", "whole")]
 
@@ -124,13 +124,13 @@ def test_of_several_the_scheme_with_most_in_common_is_taken() -> None:
 def test_seeds_are_the_unit() -> None:
     """Gaps to FP32 of -1, -3 and +1 points: mean -1, standard deviation 2, t of 2 degrees of freedom 4.303."""
     repeated = {"part": {7: right(slice(0, 26)), 4: right(slice(0, 18))}}
-    answers = Answers(OWN, repeated)
-    rows = seed_table(answers, seed=3)
-    assert list(rows.columns) == list(SEED_COLUMNS)
+    predictions = Predictions(OWN, repeated)
+    rows = seed_table(predictions, seed=3)
+    assert list(rows.columns) == list(SEEDS.columns)
     assert rows.to_numpy().tolist() == [["part", 3, 89.0, -1.0], ["part", 7, 87.0, -3.0], ["part", 4, 91.0, 1.0]]
 
-    methods = method_table(answers, list(OWN)[1:], 3, 0.95).set_index("config")
-    assert ["config", *methods.columns] == list(METHOD_COLUMNS)
+    methods = method_table(predictions, list(OWN)[1:], 3, 0.95).set_index("config")
+    assert ["config", *methods.columns] == list(METHODS.columns)
     reach = 4.3027 * 2 / 3**0.5
     assert methods.loc["part"].to_list() == pytest.approx([3, 89.0, -1.0, -1 - reach, -1 + reach], abs=1e-3)
     assert methods.loc["whole"].to_list()[:3] == [1, 92.0, 2.0]
@@ -143,8 +143,8 @@ def test_contrasts_over_images_and_over_the_seeds_that_both_have() -> None:
         "whole": {4: right(slice(0, 20)), 7: right(slice(0, 20))},
     }
     trained = ("whole", "part", "part_w4")
-    contrasts = contrast_table(Answers(OWN, repeated), trained, SETTINGS)
-    assert list(contrasts.columns) == list(CONTRAST_COLUMNS)
+    contrasts = contrast_table(Predictions(OWN, repeated), trained, SETTINGS)
+    assert list(contrasts.columns) == list(CONTRASTS.columns)
     assert list(contrasts["gap_points"]) == [-3, 39, -1], "of the pipeline's own seed"
     assert list(contrasts["holm_p"]) == holm(list(contrasts["mcnemar_p"]))
     assert list(contrasts["seed_count"]) == [3, 3, 1], "PTQ is the same for every seed; part_w4 was trained once"
@@ -157,9 +157,9 @@ def test_contrasts_over_images_and_over_the_seeds_that_both_have() -> None:
 
 def test_nothing_asked_is_an_empty_table() -> None:
     asked = dataclasses.replace(SETTINGS, contrasts=())
-    assert list(contrast_table(Answers(OWN, {}), (), asked).columns) == list(CONTRAST_COLUMNS)
+    assert list(contrast_table(Predictions(OWN, {}), (), asked).columns) == list(CONTRASTS.columns)
 
 
 def test_nothing_repeated_is_an_empty_table() -> None:
-    assert list(seed_table(Answers(OWN, {}), seed=0).columns) == list(SEED_COLUMNS)
-    assert len(seed_table(Answers(OWN, {}), seed=0)) == 0
+    assert list(seed_table(Predictions(OWN, {}), seed=0).columns) == list(SEEDS.columns)
+    assert len(seed_table(Predictions(OWN, {}), seed=0)) == 0

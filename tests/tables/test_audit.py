@@ -4,7 +4,7 @@ import made_up
 import pandas as pd
 import pytest
 
-from selectq.tables.audit import audit_sheet, compare_with_paper, paper_lost_pct
+from selectq.tables.audit import audit_table, compare_with_paper, paper_lost_pct
 from selectq.tables.paper import read_paper
 
 PAPER = read_paper()
@@ -29,9 +29,9 @@ def test_nearest_pair_comes_first(table: pd.DataFrame) -> None:
     assert table.iloc[2]["tensor_lost_pct"] == table.iloc[2]["channel_lost_pct"] == 100.0
 
 
-def test_sheet_begins_with_the_paper(table: pd.DataFrame) -> None:
-    sheet = audit_sheet(table, PAPER)
-    assert sheet.rows[0] == ("(the paper)", "–", "95.49 %", "44.18 %", "60.0 %", "67.87 %", "32.3 %", "–", "–", "–")
-    assert sheet.rows[1][:3] == ("fusion", "none", "90.00 %") and sheet.rows[1][-1] == "0.2"
-    assert sheet.rows[3][-3:-1] == ("> 99", "> 99")
-    assert "500 test images" in sheet.notes[0]
+def test_table_begins_with_the_paper(table: pd.DataFrame) -> None:
+    shown = audit_table(table, PAPER)
+    assert shown.rows[0] == ("(the paper)", "–", "95.49 %", "44.18 %", "60.0 %", "67.87 %", "32.3 %", "–", "–", "–")
+    assert shown.rows[1][:3] == ("fusion", "none", "90.00 %") and shown.rows[1][-1] == "0.2"
+    assert shown.rows[3][-3:-1] == ("> 99", "> 99")
+    assert "500 test images" in shown.notes[0]

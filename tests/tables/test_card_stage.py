@@ -65,7 +65,7 @@ def test_same_files_same_bytes(checkout: Path, shipped_folder: Path, tmp_path: P
         (
             "channel",
             lambda folder: (folder / "benchmarks/results/int8_acme-4c-vnni_onnxruntime-1.32.0.csv").write_text("x"),
-            "benchmarks/results/int8_acme-4c-vnni_onnxruntime-1.32.0.csv: cannot be read",
+            "benchmarks/results/int8_acme-4c-vnni_onnxruntime-1.32.0.csv: column case is missing",
         ),
     ],
     ids=["not shipped", "no parity", "no file", "damaged latencies"],

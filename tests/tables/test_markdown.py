@@ -1,6 +1,6 @@
 """Markdown: lines of a width that no word is broken for, and code as it stands."""
 
-from selectq.tables.cells import Column
+from selectq.tables.formatting import Column
 from selectq.tables.markdown import WIDTH, bullet, code, markdown_table, prose, rewrapped
 
 WORDS = "quantize/dequantize `metrics/int8/a-name-with-hyphens.json` is " * 20

@@ -10,10 +10,10 @@ import made_up
 import pandas as pd
 import pytest
 import yaml
-from stage_process import run_stage
 
 from selectq.files import read_json
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 ROWS = ["fp32", "tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
 
 
@@ -35,15 +35,22 @@ LEFTOVERS = (
 """Of a configuration that was removed, and of two that are no longer retrained."""
 
 
+def run_table(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The stage in a process of its own: Vega, once it has drawn, does not live on in a copy of its process."""
+    command = [sys.executable, str(CHECKOUT / "stages" / "table.py")]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def tabulated(made_up_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a made-up run after the stage has run there, and what it printed."""
     folder = shutil.copytree(made_up_run, tmp_path_factory.mktemp("tabulated") / "run")
     for name in LEFTOVERS:
         (folder / "metrics" / name).write_text("whatever it holds")
-    ended = run_stage("table", folder=folder)
-    assert (ended.status, ended.err) == (0, "")
-    return folder, ended.out
+    ended = run_table(folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return folder, ended.stdout
 
 
 def test_outputs_are_those_declared(checkout: Path, tabulated: tuple[Path, str]) -> None:
@@ -111,16 +118,15 @@ def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
 
 def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, str], run_folder: Path) -> None:
     folder, _ = tabulated
-    command = [sys.executable, checkout / "stages" / "table.py"]
-    subprocess.run(command, cwd=run_folder, env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
+    assert run_table(run_folder, PYTHONHASHSEED="1").returncode == 0
     for path in declared_outputs(checkout):
         assert (run_folder / path).read_bytes() == (folder / path).read_bytes(), path
 
 
 def test_fault_is_one_line_and_nothing_is_written(run_folder: Path) -> None:
     (run_folder / "metrics/int8/full.json").unlink()
-    ended = run_stage("table", folder=run_folder)
-    assert ended.status == 2
-    assert len(ended.err.splitlines()) == 1
-    assert ended.err.startswith("error: metrics/int8/full.json: cannot be read")
+    ended = run_table(run_folder)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("error: metrics/int8/full.json: cannot be read")
     assert not (run_folder / "results" / "table1.csv").exists()

@@ -2,57 +2,39 @@
 
 import dataclasses
 
+import made_up
+import pandas as pd
 import pytest
 
 from selectq.params.configs import Params
 from selectq.params.configurations import Configuration, list_configurations
 from selectq.tables.evidence import Evidence
-from selectq.tables.paper import PaperFigures, read_paper
-from selectq.tables.plot_data import accuracy_points
-from selectq.tables.tables import Table2Row, standard_error, summary, table1, table2, to_frame
+from selectq.tables.paper import read_paper
+from selectq.tables.tables import accuracy_points, oscillation_by_kind, standard_error, summary, table1, table2
 
 
 @pytest.fixture
-def rows(configurations: list[Configuration], evidence: Evidence) -> list[Table2Row]:
-    return table2(configurations, evidence, read_paper(), "plain")
+def frame(configurations: list[Configuration], evidence: Evidence) -> pd.DataFrame:
+    return table2(configurations, evidence, read_paper(), "plain").set_index("config")
 
 
 def test_table1(configurations: list[Configuration], evidence: Evidence) -> None:
-    frame = to_frame(table1(configurations, evidence, read_paper())).set_index("config")
-    assert list(frame.columns) == [
-        "method",
-        "scope",
-        "params_retrained",
-        "params_retrained_pct",
-        "weight_bits",
-        "weight_granularity",
-        "activation_bits",
-        "activation_scheme",
-        "epochs",
-        "paper_method",
-        "paper_params_retrained_pct",
-    ]
+    frame = table1(configurations, evidence, read_paper()).set_index("config")
     assert list(frame.loc["tensor"])[:9] == ["ptq", "none", 0, 0.0, "8", "tensor", "8", "asymmetric", 0]
     assert list(frame.loc["mine"])[:9] == ["qat", "features.14", 30_000, 1.5, "4", "channel", "8", "symmetric", 3]
     assert list(frame["params_retrained_pct"]) == [0.0, 0.0, 100.0, 46.5, 46.5, 1.5]
     assert list(frame["paper_params_retrained_pct"])[:5] == [0.0, 0.0, 100.0, 46.5, 46.5]
-    assert frame.loc["mine", ["paper_method", "paper_params_retrained_pct"]].isna().all()
+    assert frame.loc["mine", "paper_method"] == "" and pd.isna(frame.loc["mine", "paper_params_retrained_pct"])
 
 
-def test_table2_columns_and_order(rows: list[Table2Row]) -> None:
-    frame = to_frame(rows)
-    required = {"config", "params_retrained_pct", "size_mb", "int8_top1", "gap_points", "paper_int8_top1"}
-    assert required | {"paper_gap_points", "paper_printed_gap_points", "paper_size_mb"} <= set(frame.columns)
-    assert list(frame["config"]) == ["fp32", "tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
-
-
-def test_fp32_row_has_no_int8_accuracy(rows: list[Table2Row]) -> None:
-    fp32 = rows[0]
-    assert (fp32.fp32_top1, fp32.size_mb, fp32.standard_error_points) == (90.0, 9.12, 0.6)
-    assert (fp32.int8_top1, fp32.gap_points, fp32.params_retrained_pct) == (None, None, None)
-    assert (fp32.regime, fp32.seed_count) == ("plain", 1)
-    assert (fp32.ci_low, fp32.ci_high, fp32.mcnemar_p, fp32.holm_p) == (None, None, None, None)
-    assert (fp32.paper.fp32_top1, fp32.paper.size_mb, fp32.paper.int8_top1) == (95.49, 9.18, None)
+def test_fp32_row_has_no_int8_accuracy(frame: pd.DataFrame) -> None:
+    fp32 = frame.loc["fp32"]
+    assert list(frame.index) == ["fp32", "tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
+    assert list(fp32[["fp32_top1", "size_mb", "standard_error_points"]]) == [90.0, 9.12, 0.6]
+    assert list(fp32[["regime", "scope", "seed_count", "simulated"]]) == ["plain", "", 1, False]
+    measured = ["int8_top1", "gap_points", "params_retrained_pct", "ci_low", "ci_high", "mcnemar_p", "holm_p"]
+    assert fp32[[*measured, "paper_int8_top1"]].isna().all()
+    assert list(fp32[["paper_fp32_top1", "paper_size_mb"]]) == [95.49, 9.18]
 
 
 @pytest.mark.parametrize(
@@ -66,33 +48,32 @@ def test_fp32_row_has_no_int8_accuracy(rows: list[Table2Row]) -> None:
         ("mine", (1.5, 50.0, -40.0, 1.0)),
     ],
 )
-def test_int8_rows(rows: list[Table2Row], name: str, numbers: tuple[float, ...]) -> None:
-    row = next(row for row in rows if row.config == name)
-    assert (row.params_retrained_pct, row.int8_top1, row.gap_points, row.standard_error_points) == numbers
-    assert (row.size_mb, row.fp32_top1) == (2.64, 90.0)
+def test_int8_rows(frame: pd.DataFrame, name: str, numbers: tuple[float, ...]) -> None:
+    row = frame.loc[name]
+    assert tuple(row[["params_retrained_pct", "int8_top1", "gap_points", "standard_error_points"]]) == numbers
+    assert (row["size_mb"], row["fp32_top1"]) == (2.64, 90.0)
 
 
-def test_chance_stands_beside_the_gap(rows: list[Table2Row]) -> None:
-    found = {row.config: (row.ci_low, row.ci_high, row.mcnemar_p, row.holm_p, row.seed_count) for row in rows}
-    assert found["dwpw"] == (-2.5, -1.5, 1.25e-7, 7.5e-7, 3), "against FP32, not against full"
-    assert found["full"][-1] == 1
+def test_chance_stands_beside_the_gap(frame: pd.DataFrame) -> None:
+    found = frame[["ci_low", "ci_high", "mcnemar_p", "holm_p", "seed_count"]]
+    assert found.loc["dwpw"].to_list() == [-2.5, -1.5, 1.25e-7, 7.5e-7, 3], "against FP32, not against full"
+    assert found.loc["full", "seed_count"] == 1
 
 
-def test_paper_columns(rows: list[Table2Row]) -> None:
-    frame = to_frame(rows).set_index("config")
+def test_paper_columns(frame: pd.DataFrame) -> None:
     columns = ["paper_int8_top1", "paper_gap_points", "paper_printed_gap_points", "paper_size_mb"]
     assert list(frame.loc["dwpw", columns]) == [92.29, -3.2, -2.82, 2.64]
     assert list(frame.loc["dwpw_asym", columns]) == [93.25, -2.24, -2.46, 2.64]
     assert list(frame.loc["tensor", columns])[:2] == [44.18, -51.31]
-    assert frame.loc["mine"].filter(like="paper_").isna().all()
+    assert frame.loc["mine", columns].isna().all() and frame.loc["mine", "paper_source"] == ""
 
 
 def test_paper_figures_go_with_the_experiment_not_with_the_name(params: Params, evidence: Evidence) -> None:
     coarse = dataclasses.replace(params.qat["full"].weights, granularity="tensor")
     qat = {"full": dataclasses.replace(params.qat["full"], weights=coarse), "mine": params.qat["full"]}
-    rows = table2(list_configurations({}, qat, ()), evidence, read_paper(), "plain")
-    assert [row.paper.int8_top1 for row in rows] == [None, None, 92.98]
-    assert rows[1].paper == PaperFigures()
+    rows = table2(list_configurations({}, qat, ()), evidence, read_paper(), "plain").set_index("config")
+    assert rows["paper_int8_top1"].dropna().to_dict() == {"mine": 92.98}
+    assert list(rows["paper_method"]) == ["FP32 Baseline", "", "Full QAT"]
 
 
 @pytest.mark.parametrize(("top1", "images", "error"), [(94.0, 10_000, 0.2375), (50.0, 100, 5.0), (100.0, 450, 0.0)])
@@ -114,10 +95,20 @@ def test_summary(configurations: list[Configuration], evidence: Evidence) -> Non
     }
 
 
-def test_fewer_than_8_bits_are_simulated(rows: list[Table2Row]) -> None:
-    simulated = to_frame(rows).set_index("config")["simulated"]
-    assert simulated.to_dict() == {row.config: row.config == "mine" for row in rows}
+def test_fewer_than_8_bits_are_simulated(frame: pd.DataFrame) -> None:
+    assert frame["simulated"].to_dict() == {name: name == "mine" for name in frame.index}
 
 
-def test_accuracy_points_leave_out_what_has_no_accuracy(rows: list[Table2Row]) -> None:
-    assert list(accuracy_points(rows)["config"]) == ["tensor", "channel", "full", "dwpw", "dwpw_asym", "mine"]
+def test_accuracy_points_leave_out_what_has_no_accuracy(frame: pd.DataFrame) -> None:
+    assert list(accuracy_points(frame.reset_index())["config"]) == list(frame.index[1:])
+
+
+def test_layers_count_by_their_weights(evidence: Evidence) -> None:
+    table = oscillation_by_kind(evidence.oscillation)
+    assert list(table.columns) == ["config", "layer_kind", "weights", "flipped_pct", "oscillating_pct"]
+    assert len(table) == 4 + 1 + 3 * (3 + 1)
+    depthwise = table[(table["config"] == "dwpw") & (table["layer_kind"] == "depthwise")]
+    assert depthwise.iloc[0, 2:].tolist() == pytest.approx([400, 50 / 4, 20 / 4])
+    everything = table[(table["config"] == "full") & (table["layer_kind"] == "all")]
+    assert everything.iloc[0, 2:].tolist() == pytest.approx([1600, 50 / 4, 20 / 4])
+    assert oscillation_by_kind(made_up.oscillation("full")[:0]).empty

@@ -10,7 +10,7 @@ from trivial_pipeline import CHECKOUT, Repository
 
 from selectq.team.plots_page import install_plots_page
 
-DRAWN = ("dvc.yaml", "params.yaml", "dvc.lock", "plots", "profiles", ".dvc/plots")
+DRAWN = ("dvc.yaml", "params.yaml", "dvc.lock", "plots", "profiles", "src/selectq/tables/plots")
 
 NARROW = 500
 """Pixels: no headless Chromium has a narrower window."""
@@ -24,7 +24,7 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         source, target = CHECKOUT / name, repository.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("page.html"))
+            shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
     repository.write(".dvc/config", "[core]\n    no_scm = true\n")

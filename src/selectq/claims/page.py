@@ -2,23 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from selectq.claims.inconsistencies import inconsistencies_sheet
-from selectq.claims.paper_claims import CLAIMS, GROUPS, Claim
-from selectq.claims.questions import LEVEL, Answer
-from selectq.claims.settings import CONTROLS, PLAIN, Measured, Setting
-from selectq.tables.cells import NOTHING, Column
+from selectq.claims.catalogue import Claim, catalogue
+from selectq.claims.hypotheses import LEVEL, Finding, Judged
+from selectq.claims.measured import Measured, Runs
+from selectq.tables.formatting import NOTHING, text_columns
 from selectq.tables.markdown import bullet, markdown_table, prose
-
-Judged = Mapping[Claim, Mapping[Setting, Answer]]
-
-
-def judge_claims(runs: Mapping[Setting, Measured]) -> dict[Claim, dict[Setting, Answer]]:
-    """Every claim in every setting of it.
-
-    Raises:
-        UserError: a run lacks what a claim asks.
-    """
-    return {claim: claim.judge(runs) for claim in CLAIMS}
+from selectq.tables.paper import read_paper
 
 
 def reading_rules(plain: Measured) -> list[str]:
@@ -38,53 +27,74 @@ def reading_rules(plain: Measured) -> list[str]:
     return [line for rule in rules for line in bullet(rule)]
 
 
-def claims_page(runs: Mapping[Setting, Measured], judged: Judged) -> str:
+def claims_page(runs: Runs, judged: Judged) -> str:
     """The page, from what the runs left in `results/`."""
-    numbers = {claim: number for number, claim in enumerate(judged, start=1)}
-    wrong = inconsistencies_sheet(runs[CONTROLS])
+    claims = catalogue().claims
+    numbers = {key: number for number, key in enumerate(judged, start=1)}
     lines = ["# The paper's claims, one by one", ""]
     lines += [*prose("Written by `selectq claims` from the tables in `results/`: do not edit."), ""]
-    lines += [*reading_rules(runs[PLAIN]), ""]
-    for title, settings in GROUPS:
-        lines += [f"## {title}", "", *_overview(judged, numbers, settings), "", *map(_legend, settings), ""]
+    lines += [*reading_rules(runs["cifar10"]), ""]
+    for title, group in catalogue().groups.items():
+        lines += [f"## {title}", "", *_overview(judged, numbers, group), "", *map(_legend, group), ""]
     lines += ["## Details", ""]
-    for claim, answers in judged.items():
-        lines += [f"### {numbers[claim]}. {claim.text}", "", _place(claim), "", *_details(answers), ""]
-    lines += [f"## {wrong.title}", "", *markdown_table(wrong.columns, wrong.rows), ""]
-    return "\n".join(lines)
+    for key, findings in judged.items():
+        lines += [f"### {numbers[key]}. {claims[key].text}", "", _place(claims[key]), "", *_details(findings), ""]
+    table = markdown_table(text_columns("The paper", "What it comes to"), inconsistencies(runs["controls"]).items())
+    return "\n".join([*lines, "## Figures that do not agree", "", *table, ""])
 
 
-def _overview(judged: Judged, numbers: Mapping[Claim, int], settings: Sequence[Setting]) -> list[str]:
+def _overview(judged: Judged, numbers: Mapping[str, int], group: Sequence[str]) -> list[str]:
     """A line for each claim that is asked there, a column for each setting."""
-    columns = [Column(heading, "text") for heading in ("#", "Claim", "The paper", *(one.short for one in settings))]
+    claims, settings = catalogue().claims, catalogue().settings
     rows = [
         (
-            str(numbers[claim]),
-            claim.text,
-            claim.paper,
-            *(answers[one].verdict if one in answers else NOTHING for one in settings),
+            str(numbers[key]),
+            claims[key].text,
+            claims[key].paper or NOTHING,
+            *(findings[name].verdict if name in findings else NOTHING for name in group),
         )
-        for claim, answers in judged.items()
-        if set(answers) & set(settings)
+        for key, findings in judged.items()
+        if set(findings) & set(group)
     ]
-    return markdown_table(columns, rows)
+    return markdown_table(text_columns("#", "Claim", "The paper", *(settings[name].short for name in group)), rows)
 
 
-def _legend(setting: Setting) -> str:
-    return f"- {setting.short}: {setting.name} (`results/{setting.profile}/`)"
+def _legend(name: str) -> str:
+    setting = catalogue().settings[name]
+    return f"- {setting.short}: {setting.name} (`results/{name}/`)"
 
 
 def _place(claim: Claim) -> str:
-    if claim.paper == NOTHING:
+    if not claim.paper:
         return "The paper does not test it."
-    return f"The paper: {claim.paper}, {claim.place}." if claim.place else f"The paper: {claim.paper}."
+    return f"The paper: {', '.join(filter(None, (claim.paper, claim.place)))}."
 
 
-def _details(answers: Mapping[Setting, Answer]) -> list[str]:
-    columns = [Column(heading, "text") for heading in ("Setting", "Ours", "p, corrected", "Verdict")]
+def _details(findings: Mapping[str, Finding]) -> list[str]:
     rows: list[tuple[str, ...]] = []
-    for setting, answer in answers.items():
-        first, *further = answer.ours
-        rows.append((setting.name, first, f"{answer.p:.2g}" if answer.p else NOTHING, answer.verdict))
+    for name, finding in findings.items():
+        first, *further = finding.ours
+        p = f"{finding.p:.2g}" if finding.p else NOTHING
+        rows.append((catalogue().settings[name].name, first, p, finding.verdict))
         rows += [("", line, "", "") for line in further]
-    return markdown_table(columns, rows)
+    return markdown_table(text_columns("Setting", "Ours", "p, corrected", "Verdict"), rows)
+
+
+def inconsistencies(controls: Measured) -> dict[str, str]:
+    """Figures of the paper that contradict each other or its method -> what they come to.
+
+    Counts are those of a run with these sets of layers; differences are the paper's own accuracies, subtracted.
+    """
+    counts = controls.table1.set_index("config")["params_retrained"]
+    share = {
+        name: f"{count:,} of {counts['full']:,} parameters, {100 * count / counts['full']:.2f} %"
+        for name, count in counts.items()
+    }
+    printed = read_paper().quantized.values()
+    minus = {figures.method: f"{figures.fp32_top1} - {figures.int8_top1}" for figures in printed}
+    loss = {figures.method: -figures.gap_points for figures in printed if figures.gap_points is not None}
+    blocks = controls.block_drift["index"].nunique() - 2  # without the stem and the last convolution
+    return {
+        wrong: right.format(share=share, minus=minus, loss=loss, blocks=blocks)
+        for wrong, right in catalogue().inconsistencies.items()
+    }

@@ -1,77 +1,37 @@
-"""What must be retrained in each setting: the table of README and of `docs/results.md`."""
+"""What must be retrained in each situation: the table of README and of `docs/results.md`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from selectq.claims.settings import (
-    CLIPPED_PRETRAINED,
-    PLAIN,
-    PRETRAINED,
-    REPAIRED,
-    SKEWED,
-    SKEWED_PRETRAINED,
-    W4A4,
-    W4A4_LONGER,
-    W4A4_MIXED,
-    W4A4_PRETRAINED,
-    W4A4_PRETRAINED_LONGER,
-    W4A4_REPAIRED,
-    W4A8,
-    W4A8_PRETRAINED,
-    Measured,
-    Setting,
-)
+from selectq.claims.measured import Measured, Runs
 from selectq.statistics.verdicts import Candidate, Gap, Verdict, cheapest_that_keeps_up, judge
-from selectq.tables.cells import NOTHING, Column
+from selectq.tables.formatting import NOTHING, number_columns, text_columns
 from selectq.tables.markdown import markdown_table
 
-
-@dataclass(frozen=True)
-class Situation:
-    """Runs on one FP32 network with equal bit widths: the recommendation is out of all their configurations."""
-
-    name: str
-    settings: tuple[Setting, ...]
-
-
-README_SITUATIONS = (
-    Situation("8 bits", (PLAIN,)),
-    Situation("8 bits, from ImageNet weights", (PRETRAINED,)),
-    Situation("8 bits, channel ranges skewed", (SKEWED, REPAIRED)),
-    Situation("8 bits, from ImageNet weights, skewed", (SKEWED_PRETRAINED, CLIPPED_PRETRAINED)),
-    Situation("4-bit weights", (W4A8,)),
-    Situation("4-bit weights and activations", (W4A4, W4A4_REPAIRED, W4A4_LONGER)),
-)
-ALL_SITUATIONS = (
-    *README_SITUATIONS,
-    Situation("4-bit weights, from ImageNet weights", (W4A8_PRETRAINED,)),
-    Situation("4 bits, but 8 for sums and ends", (W4A4_MIXED,)),
-    Situation("4 bits, from ImageNet weights", (W4A4_PRETRAINED, W4A4_PRETRAINED_LONGER)),
-)
-
 COLUMNS = (
-    Column("Setting", "text"),
-    Column("Plain PTQ, gap", "number"),
-    Column("What must be retrained", "text"),
-    Column("Gap to FP32, points", "number"),
-    Column("Cost", "text"),
+    *text_columns("Setting"),
+    *number_columns("Plain PTQ, gap"),
+    *text_columns("What must be retrained"),
+    *number_columns("Gap to FP32, points"),
+    *text_columns("Cost"),
 )
 
 
-def recommendations(runs: Mapping[Setting, Measured], situations: Iterable[Situation]) -> list[str]:
-    """The lines of the table: the cheapest configuration that keeps up with FP32, or else the nearest to it."""
-    return markdown_table(
-        COLUMNS, [_row(situation, [runs[one] for one in situation.settings]) for situation in situations]
-    )
+def recommendations(runs: Runs, situations: Mapping[str, Iterable[str]]) -> list[str]:
+    """The lines of the table: the cheapest configuration that keeps up with FP32, or else the nearest to it.
+
+    `situations` are settings with one FP32 network and equal bit widths, by name: a recommendation is out of all their
+    configurations.
+    """
+    return markdown_table(COLUMNS, [_row(name, [runs[one] for one in of]) for name, of in situations.items()])
 
 
-def _row(situation: Situation, runs: Sequence[Measured]) -> tuple[str, ...]:
-    offered = {run.candidate(name): run for run in runs for name in run.configurations()}
+def _row(name: str, runs: Sequence[Measured]) -> tuple[str, ...]:
+    offered = {run.candidate(config): run for run in runs for config in run.configurations()}
     margin = runs[0].margin
     found = cheapest_that_keeps_up(offered, margin) or max(offered, key=lambda one: one.gap.points)
     plain = [one.gap.points for one in offered if not one.algorithms and not one.retrained_pct]
     return (
-        situation.name,
+        name,
         f"{max(plain):+.2f}" if plain else NOTHING,
         _what(found, offered[found], [judge(one.gap, "keeps up", margin) for one in offered]),
         gap_cell(found.gap),

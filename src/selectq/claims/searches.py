@@ -5,69 +5,59 @@ from pathlib import Path
 
 import pandas as pd
 
-from selectq.claims.settings import (
-    PLAIN,
-    RANDOM_LAYERS,
-    SKEWED,
-    W4A4,
-    W4A4_MIXED,
-    W4A8_PRETRAINED,
-    Measured,
-    Setting,
-)
-from selectq.tables.cells import Column
-from selectq.tables.evidence import read_table
+from selectq.claims.catalogue import catalogue
+from selectq.claims.measured import Runs
+from selectq.statistics.schemas import VALIDATION
+from selectq.tables.formatting import text_columns
 from selectq.tables.markdown import markdown_table
 
-SEARCHES = {
-    PLAIN: "search",
-    SKEWED: "search_skewed",
-    W4A4: "search_few_bits",
-    W4A8_PRETRAINED: "search_pretrained_w4a8",
-    W4A4_MIXED: "search_widths",
-}
 SCHEME = ["scope", "weight_bits", "activation_bits", "symmetric", "epochs"]
-SEARCH_COLUMNS = {"config": str, **dict.fromkeys(SCHEME, str), "lr": float, "validation_top1": float}
-COLUMNS = tuple(Column(heading, "text") for heading in ("Setting", "Configuration", "Validation top-1 at", "Best at"))
+
+Searches = Mapping[str, pd.DataFrame]
+"""What was trained in a search, by setting."""
 
 
-def read_searches(checkout: Path) -> dict[Setting, pd.DataFrame]:
-    """Every training of a search, by setting.
+def read_searches(checkout: Path) -> dict[str, pd.DataFrame]:
+    """Every row of every search.
 
     Raises:
         UserError: a table is missing or damaged.
     """
-    tables = {
-        setting: read_table(checkout / "results" / name / "validation.csv", SEARCH_COLUMNS, None, ("lr",))
-        for setting, name in SEARCHES.items()
+    return {
+        setting: VALIDATION.read(checkout / "results" / folder / "validation.csv")
+        for setting, folder in catalogue().searches.items()
     }
-    return {setting: table[table["lr"].notna()] for setting, table in tables.items()}
 
 
-def rates_table(searches: Mapping[Setting, pd.DataFrame]) -> list[str]:
+def rates_table(searches: Searches) -> list[str]:
     """The lines of a table of all rates that were tried of one configuration."""
-    rows = [(setting.short, *_cells(tried)) for setting, table in searches.items() for tried in _searched(table)]
-    return markdown_table(COLUMNS, rows)
+    rows = [
+        (catalogue().settings[setting].short, *_cells(tried))
+        for setting, table in searches.items()
+        for tried in _searched(table)
+    ]
+    return markdown_table(text_columns("Setting", "Configuration", "Validation top-1 at", "Best at"), rows)
 
 
-def search_figures(searches: Mapping[Setting, pd.DataFrame], runs: Mapping[Setting, Measured]) -> dict[str, str]:
+def search_figures(searches: Searches, runs: Runs) -> dict[str, str]:
     """What was not searched, and the skews."""
     missing: dict[str, list[str]] = {}
     for setting, table in searches.items():
-        found = {name for tried in _searched(table) for name in tried["config"]}
-        names = [name for name in runs[setting].configurations() if runs[setting].name(name) not in found]
-        missing[setting.short] = [name for name in names if runs[setting].figure(name, "params_retrained_pct")]
+        run, found = runs[setting], {name for tried in _searched(table) for name in tried["config"]}
+        names = [name for name in run.configurations() if run.name(name) not in found]
+        missing[run.setting.short] = [name for name in names if run.figure(name, "params_retrained_pct")]
+    searched = {*searches, *catalogue().of_group("Random layers as controls")}
     skews = sorted({float(run.params["range_skew"]) for run in runs.values()} - {0.0})
     return {
         "unsearched": "; ".join(f"{short}: {', '.join(names)}" for short, names in missing.items() if names),
-        "without_search": ", ".join(one.short for one in runs if one not in searches and one not in RANDOM_LAYERS),
+        "without_search": ", ".join(run.setting.short for name, run in runs.items() if name not in searched),
         "skews": " and ".join(f"{skew:g}" for skew in skews),
     }
 
 
 def _searched(table: pd.DataFrame) -> list[pd.DataFrame]:
     """The trainings of each configuration that was trained at several rates."""
-    return [tried for _, tried in table.groupby(SCHEME, sort=False) if len(tried) > 1]
+    return [tried for _, tried in table.dropna(subset="lr").groupby(SCHEME, sort=False) if len(tried) > 1]
 
 
 def _cells(tried: pd.DataFrame) -> tuple[str, str, str]:

@@ -1,13 +1,14 @@
 """`selectq claims`: the pages that the archived studies in `results/` are written up in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from selectq.claims.in_short import in_short
-from selectq.claims.page import claims_page, judge_claims
-from selectq.claims.recommendations import README_SITUATIONS, recommendations
-from selectq.claims.results_page import results_page
-from selectq.claims.settings import Measured, Setting, read_settings
+from selectq.claims.catalogue import catalogue
+from selectq.claims.hypotheses import judge_claims
+from selectq.claims.measured import Runs, read_runs
+from selectq.claims.page import claims_page
+from selectq.claims.recommendations import recommendations
+from selectq.claims.results_page import in_short, results_page
 from selectq.errors import UserError
 from selectq.files import write_bytes
 
@@ -21,25 +22,24 @@ def run_claims(checkout: Path) -> None:
     Raises:
         UserError: a study in `results/` is damaged or lacks what a claim asks, or README has no place for them.
     """
-    for name, text in written_pages(checkout, read_settings(checkout)).items():
+    for name, text in written_pages(checkout, read_runs(checkout)).items():
         write_bytes(checkout / name, text.encode())
         print(name)
 
 
-def written_pages(checkout: Path, runs: Mapping[Setting, Measured]) -> dict[str, str]:
+def written_pages(checkout: Path, runs: Runs) -> dict[str, str]:
     """The text of every page, by its path in the checkout.
 
     Raises:
         UserError: see `run_claims`.
     """
     judged = judge_claims(runs)
+    in_readme = dict(list(catalogue().situations.items())[: catalogue().in_readme])
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     return {
         "results/claims.md": claims_page(runs, judged),
         "docs/results.md": results_page(checkout, runs, judged),
-        "README.md": with_results(
-            readme, [*recommendations(runs, README_SITUATIONS), "", in_short(runs, judged).rstrip()]
-        ),
+        "README.md": with_results(readme, [*recommendations(runs, in_readme), "", in_short(runs, judged).rstrip()]),
     }
 
 

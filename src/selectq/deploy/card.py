@@ -10,9 +10,8 @@ from selectq.latency.measure import Measured
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
 from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.tables.card import MOST_CLASSES
-from selectq.tables.cells import Column
+from selectq.tables.formatting import megabytes, number_columns, text_columns
 from selectq.tables.markdown import bullet, code, markdown_table, prose
-from selectq.tables.model_files import megabytes
 
 FLOAT_PARTS = {".pt2": "all arithmetic, between integers that are stored", ".pte": "pooling and classifier"}
 
@@ -93,8 +92,7 @@ def _classes(classes: Sequence[str]) -> list[str]:
 
 
 def _table(card: Card) -> list[str]:
-    columns = (Column("", "text"), Column("FP32", "number"), Column("INT8", "number"))
-    return markdown_table(columns, comparison(card.accuracy, card.costs))
+    return markdown_table((*text_columns(""), *number_columns("FP32", "INT8")), comparison(card.accuracy, card.costs))
 
 
 def comparison(accuracy: Accuracy, costs: Costs) -> list[tuple[str, str, str]]:

@@ -1,15 +1,16 @@
 """Every comparison of a run as rows: configurations against FP32 and against full retraining, and over seeds."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from selectq.params.configs import StatisticsConfig
 from selectq.params.configurations import Configuration
-from selectq.statistics.answers import REFERENCE, Answers, Right
 from selectq.statistics.paired import compare, holm, mcnemar_p, score_interval
-from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
+from selectq.statistics.predictions import REFERENCE, Predictions, Right
+from selectq.statistics.schemas import CONTRASTS, METHODS, PAIRED, SEEDS
 from selectq.statistics.seeds import mean_interval
 from selectq.statistics.verdicts import Gap, judge
 
@@ -25,52 +26,53 @@ def paired_table(
         settings: of the intervals, and the margin.
 
     Returns:
-        Columns as PAIRED_COLUMNS; `holm_p` is over all rows with the same reference.
+        Columns as PAIRED; `holm_p` is over all rows with the same reference.
     """
     against_full = [(one.name, full.name) for one in configurations if (full := find_full(one, configurations))]
     pairs = [*((one.name, REFERENCE) for one in configurations), *against_full]
     table = pd.DataFrame([_paired_row(own, *pair, settings) for pair in pairs])
     table["holm_p"] = table.groupby("reference")["mcnemar_p"].transform(lambda family: holm(family.to_list()))
-    return table[list(PAIRED_COLUMNS)]
+    return table[list(PAIRED.columns)]
 
 
-def contrast_table(answers: Answers, trained: Collection[str], settings: StatisticsConfig) -> pd.DataFrame:
+def contrast_table(predictions: Predictions, trained: Collection[str], settings: StatisticsConfig) -> pd.DataFrame:
     """The differences that the study asks for, over the test images and, where there are several, over the seeds.
 
     Over the seeds, two trainings from the same one are a pair; what is not trained is the same for every seed.
 
     Args:
-        answers: of all configurations.
+        predictions: of all configurations.
         trained: the names of those that are.
         settings: the contrasts, the intervals, and the margin.
 
     Returns:
-        Columns as CONTRAST_COLUMNS; `holm_p` is over all rows.
+        Columns as CONTRASTS; `holm_p` is over all rows.
     """
     rows = []
     for name, reference in settings.pairs:
-        gaps = [compare(one, other).gap_points for one, other in _by_seed(answers, trained, (name, reference))]
+        gaps = [compare(one, other).gap_points for one, other in _by_seed(predictions, trained, (name, reference))]
         low, high = mean_interval(gaps, settings.confidence) or (None, None)
         over_seeds = {"seed_count": len(gaps), "seeds_gap_points": float(np.mean(gaps))}
-        row = _paired_row(answers.own, name, reference, settings)
+        row = _paired_row(predictions.own, name, reference, settings)
         rows.append({**row, **over_seeds, "seeds_ci_low": low, "seeds_ci_high": high})
-    table = pd.DataFrame(rows, columns=[column for column in CONTRAST_COLUMNS if column != "holm_p"])
-    table["holm_p"] = holm(table["mcnemar_p"].to_list())
-    return table[list(CONTRAST_COLUMNS)].astype({"seeds_ci_low": float, "seeds_ci_high": float})
+    corrected = holm([row["mcnemar_p"] for row in rows])
+    return CONTRASTS.frame({**row, "holm_p": value} for row, value in zip(rows, corrected, strict=True))
 
 
-def _by_seed(answers: Answers, trained: Collection[str], pair: tuple[str, str]) -> Iterator[tuple[Right, Right]]:
+def _by_seed(
+    predictions: Predictions, trained: Collection[str], pair: tuple[str, str]
+) -> Iterator[tuple[Right, Right]]:
     """A pair of networks from the pipeline's own seed, then from every further one that each trained of them has."""
     name, reference = pair
-    yield answers.own[name], answers.own[reference]
-    learned = {each: answers.repeated.get(each, {}) for each in pair if each in trained}
+    yield predictions.own[name], predictions.own[reference]
+    learned = {each: predictions.repeated.get(each, {}) for each in pair if each in trained}
     for seed in next(iter(learned.values()), {}):
         if all(seed in further for further in learned.values()):
-            own = answers.own | {each: further[seed] for each, further in learned.items()}
+            own = predictions.own | {each: further[seed] for each, further in learned.items()}
             yield own[name], own[reference]
 
 
-def _paired_row(own: Mapping[str, Right], name: str, reference: str, settings: StatisticsConfig) -> dict[str, object]:
+def _paired_row(own: Mapping[str, Right], name: str, reference: str, settings: StatisticsConfig) -> dict[str, Any]:
     pair = compare(own[name], own[reference])
     low, high = score_interval(pair, settings.confidence)
     return {
@@ -111,35 +113,34 @@ def _in_common(one: Configuration, other: Configuration) -> int:
     return (a.weight_granularity == b.weight_granularity) + (a.activation_scheme == b.activation_scheme)
 
 
-def seed_table(answers: Answers, seed: int) -> pd.DataFrame:
+def seed_table(predictions: Predictions, seed: int) -> pd.DataFrame:
     """Every training of the configurations that are trained repeatedly; `seed` is the pipeline's own.
 
     Returns:
-        Columns as SEED_COLUMNS: accuracy in percent, and its gap to the one FP32 network, in points.
+        Columns as SEEDS: accuracy in percent, and its gap to the one FP32 network, in points.
     """
-    rows = [row for name in answers.repeated for row in _seed_rows(answers, name, seed)]
-    return pd.DataFrame(rows, columns=list(SEED_COLUMNS))
+    return SEEDS.frame(row for name in predictions.repeated for row in _seed_rows(predictions, name, seed))
 
 
-def _seed_rows(answers: Answers, name: str, seed: int) -> Iterator[tuple[str, int, float, float]]:
-    fp32 = answers.own[REFERENCE]
-    for of_seed, right in {seed: answers.own[name], **answers.repeated.get(name, {})}.items():
+def _seed_rows(predictions: Predictions, name: str, seed: int) -> Iterator[tuple[str, int, float, float]]:
+    fp32 = predictions.own[REFERENCE]
+    for of_seed, right in {seed: predictions.own[name], **predictions.repeated.get(name, {})}.items():
         yield name, of_seed, 100 * float(np.mean(right)), compare(right, fp32).gap_points
 
 
-def method_table(answers: Answers, names: Sequence[str], seed: int, confidence: float) -> pd.DataFrame:
+def method_table(predictions: Predictions, names: Sequence[str], seed: int, confidence: float) -> pd.DataFrame:
     """Each configuration over its seeds: mean accuracy and gap, and Student's interval of the gap, none for one seed.
 
     All trainings start from one FP32 network, and are tested on the same images: the interval is for the choice of the
     retraining's seed alone.
 
     Returns:
-        Columns as METHOD_COLUMNS.
+        Columns as METHODS.
     """
     rows = []
     for name in names:
-        trainings = list(_seed_rows(answers, name, seed))
+        trainings = list(_seed_rows(predictions, name, seed))
         top1s, gaps = [row[2] for row in trainings], [row[3] for row in trainings]
         interval = mean_interval(gaps, confidence) or (None, None)
         rows.append((name, len(trainings), float(np.mean(top1s)), float(np.mean(gaps)), *interval))
-    return pd.DataFrame(rows, columns=list(METHOD_COLUMNS)).astype({"ci_low": float, "ci_high": float})
+    return METHODS.frame(rows)

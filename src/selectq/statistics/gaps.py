@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from selectq.statistics.answers import REFERENCE
+from selectq.statistics.predictions import REFERENCE
 from selectq.statistics.verdicts import Gap, Relation, bound_of
 
 ENOUGH_SEEDS = 3

@@ -1,26 +1,14 @@
 """The audit as a table: what each flaw costs per tensor and per channel, and how near that is to the paper."""
 
 import math
-from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from selectq.tables.cells import NOTHING, Column, Sheet, percent
-from selectq.tables.evidence import read_table
+from selectq.statistics.schemas import AUDIT_LOSSES, rows_of
+from selectq.tables.formatting import NOTHING, Column, Table, percent
 from selectq.tables.paper import AUTHORS, TABLE_2, Paper, PaperFigures
 
-COLUMNS = {
-    "flaw": str,
-    "setting": str,
-    "granularity": str,
-    "images": int,
-    "classes": int,
-    "float_top1": float,
-    "int8_top1": float,
-    "drift_last": float,
-}
 GRANULARITIES = ("tensor", "channel")
 NONE = "none"
 """The flaw's name in the rows of the sound experiment."""
@@ -32,15 +20,6 @@ WORST_DRIFT = 99.0
 """What a reader cannot tell from more."""
 
 
-def read_audit(path: Path) -> pd.DataFrame:
-    """The audit's measurements.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    return read_table(path, COLUMNS, [])
-
-
 def compare_with_paper(measured: pd.DataFrame, paper: Paper) -> pd.DataFrame:
     """One row for each flaw and setting, the nearest to the paper's pair of post-training accuracies first.
 
@@ -49,9 +28,12 @@ def compare_with_paper(measured: pd.DataFrame, paper: Paper) -> pd.DataFrame:
     percent, of what the float network has above chance. The distance is that of the two shares, per tensor and per
     channel, from the paper's two, in points.
 
+    Args:
+        measured: columns as AUDIT.
+        paper: with its post-training accuracies.
+
     Returns:
-        Columns flaw, setting, images, float_top1, then for each granularity its top1, drop, lost and drift_last, as
-        `tensor_top1`, and distance.
+        Columns as AUDIT_LOSSES.
     """
     sound = measured.loc[measured["flaw"] == NONE, "float_top1"].iloc[0]
     reachable = sound - 100 / measured["classes"].iloc[0]
@@ -65,7 +47,8 @@ def compare_with_paper(measured: pd.DataFrame, paper: Paper) -> pd.DataFrame:
         table[f"{granularity}_drift_last"] = rows["drift_last"]
     differences = [table[f"{name}_lost_pct"] - paper_lost_pct(paper, name) for name in GRANULARITIES]
     table["distance"] = [math.hypot(*pair) for pair in zip(*differences, strict=True)]
-    return table.reset_index().sort_values(["distance", "flaw", "setting"], ignore_index=True)
+    ordered = table.reset_index().sort_values(["distance", "flaw", "setting"], ignore_index=True)
+    return ordered[list(AUDIT_LOSSES.columns)]
 
 
 def paper_lost_pct(paper: Paper, granularity: str) -> float:
@@ -93,43 +76,32 @@ def audit_points(table: pd.DataFrame, measured: pd.DataFrame, paper: Paper) -> p
     return pd.concat([tried, wanted.set_axis(tried.columns, axis=1)], ignore_index=True)
 
 
-def audit_sheet(table: pd.DataFrame, paper: Paper) -> Sheet:
+def audit_table(table: pd.DataFrame, paper: Paper) -> Table:
     """The table for readers: the paper's row, then what is nearest to it."""
     columns = (
-        Column("Flaw", "text"),
-        Column("Setting", "text"),
-        Column("Float", "number"),
-        *(Column(heading, "number") for heading in ("Per tensor", "Lost", "Per channel", "Lost")),
-        *(Column(f"Drift, {name}", "number") for name in GRANULARITIES),
-        Column("Distance", "number"),
+        Column("Flaw", cell=lambda row: row.flaw),
+        Column("Setting", cell=lambda row: row.setting or NOTHING),
+        Column("Float", "number", lambda row: percent(row.float_top1, 2)),
+        Column("Per tensor", "number", lambda row: percent(row.tensor_top1, 2)),
+        Column("Lost", "number", lambda row: percent(row.tensor_lost_pct, 1)),
+        Column("Per channel", "number", lambda row: percent(row.channel_top1, 2)),
+        Column("Lost", "number", lambda row: percent(row.channel_lost_pct, 1)),
+        Column("Drift, tensor", "number", lambda row: _drift(row.tensor_drift_last)),
+        Column("Drift, channel", "number", lambda row: _drift(row.channel_drift_last)),
+        Column("Distance", "number", lambda row: NOTHING if math.isnan(row.distance) else f"{row.distance:.1f}"),
     )
-    rows = tuple(_cells(row) for row in table.to_dict("records"))
-    return Sheet("Audit: which flaw gives such numbers?", columns, (_paper_cells(paper), *rows), _notes(table))
-
-
-def _cells(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
-    pairs = [
-        cell
-        for name in GRANULARITIES
-        for cell in (percent(row[f"{name}_top1"], 2), percent(row[f"{name}_lost_pct"], 1))
-    ]
-    drifts = [_drift(row[f"{name}_drift_last"]) for name in GRANULARITIES]
-    setting = str(row["setting"]) or NOTHING
-    return (str(row["flaw"]), setting, percent(row["float_top1"], 2), *pairs, *drifts, f"{row['distance']:.1f}")
+    first: dict[str, Any] = {"flaw": "(the paper)", "setting": "", "images": 0, "float_top1": paper.fp32.fp32_top1}
+    for name in GRANULARITIES:
+        first[f"{name}_top1"] = _paper_figures(paper, name).int8_top1
+        first[f"{name}_lost_pct"] = paper_lost_pct(paper, name)
+    rows = [*rows_of(AUDIT_LOSSES.frame([first])), *rows_of(table)]
+    return Table.of("Audit: which flaw gives such numbers?", columns, rows, _notes(table))
 
 
 def _drift(value: float) -> str:
+    if math.isnan(value):
+        return NOTHING
     return f"> {WORST_DRIFT:.0f}" if value > WORST_DRIFT else f"{value:.2f}"
-
-
-def _paper_cells(paper: Paper) -> tuple[str, ...]:
-    found = [_paper_figures(paper, name) for name in GRANULARITIES]
-    pairs = [
-        cell
-        for name, figures in zip(GRANULARITIES, found, strict=True)
-        for cell in (percent(figures.int8_top1, 2), percent(paper_lost_pct(paper, name), 1))
-    ]
-    return ("(the paper)", NOTHING, percent(paper.fp32.fp32_top1, 2), *pairs, NOTHING, NOTHING, NOTHING)
 
 
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:

@@ -9,21 +9,13 @@ from selectq.files import METADATA_KEY
 from selectq.intervals import wilson_interval
 from selectq.params.configs import PtqConfig
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
-from selectq.tables.cells import Column, percent, points
 from selectq.tables.evidence import ProgramEvidence
+from selectq.tables.formatting import Table, megabytes, number_columns, percent, points, text_columns
 from selectq.tables.latency import Latency, write_latencies
 from selectq.tables.markdown import bullet, markdown_table, prose
-from selectq.tables.model_files import ModelFile, megabytes, write_files
-from selectq.tables.program_sheets import (
-    BYTE_COLUMNS,
-    FORM_MEANINGS,
-    byte_cells,
-    cpu_notes,
-    form_accuracies,
-    kilobytes,
-    worst_flips,
-)
+from selectq.tables.model_files import ModelFile, write_files
 from selectq.tables.recipe import Recipe, write_recipe
+from selectq.tables.report_tables import BYTE_COLUMNS, FORM_MEANINGS, cpu_notes, form_accuracies, worst_flips
 
 MOST_CLASSES = 100
 """That are listed: with more it would not stay one page."""
@@ -111,12 +103,7 @@ def _classes(classes: Sequence[str]) -> list[str]:
 
 def _accuracy(card: Card) -> list[str]:
     int8, fp32 = card.evidence.int8, card.evidence.fp32
-    columns = (
-        Column("Network", "text"),
-        Column("Top-1", "number"),
-        Column("95 % interval", "number"),
-        Column("Right", "number"),
-    )
+    columns = (*text_columns("Network"), *number_columns("Top-1", "95 % interval", "Right"))
     fp32_correct = round(fp32.test_top1 * fp32.test_images / 100)
     rows = [
         (network, percent(top1, 2), interval(correct, images), f"{correct:,} of {images:,}")
@@ -141,15 +128,14 @@ def _class_accuracies(confusion: pd.DataFrame) -> list[str]:
     """The accuracy of each class that is in the confusions: of many, these are the ones of which most go wrong."""
     rows = [
         (
-            true,
+            str(true),
             percent(100 * float(right["share"].sum()), 2),
             f"{right['images'].sum():,} of {of_class['images'].sum():,}",
         )
         for true, of_class in confusion.groupby("true_class", sort=False)
         for right in [of_class[of_class["predicted_class"] == true]]
     ]
-    columns = (Column("Class", "text"), Column("Top-1", "number"), Column("Right", "number"))
-    return markdown_table(columns, [(str(true), *cells) for true, *cells in rows])
+    return markdown_table((*text_columns("Class"), *number_columns("Top-1", "Right")), rows)
 
 
 def interval(correct: int, images: int) -> str:
@@ -160,12 +146,7 @@ def interval(correct: int, images: int) -> str:
 
 def _parity(card: Card) -> list[str]:
     parity, pairs = card.evidence.parity, card.evidence.pairs
-    columns = (
-        Column("Backend", "text"),
-        Column("What runs", "text"),
-        Column("Top-1", "number"),
-        Column("Worst flip", "number"),
-    )
+    columns = (*text_columns("Backend", "What runs"), *number_columns("Top-1", "Worst flip"))
     flips, differing, largest = worst_flips(pairs), pairs["differing_pct"].max(), pairs["logit_difference"].max()
     rows = [
         (form, FORM_MEANINGS[form], percent(top1, 2), percent(flips[form], 2))
@@ -202,9 +183,7 @@ def _operators(card: Card) -> list[str]:
 
 
 def _bytes(card: Card) -> list[str]:
-    int8 = card.evidence.int8
-    columns = (*BYTE_COLUMNS, Column("ONNX file", "number"))
-    return markdown_table(columns, [(*byte_cells(int8.bytes), kilobytes(int8.size_bytes))])
+    return markdown_table(BYTE_COLUMNS, Table.of("", BYTE_COLUMNS, [card.evidence.int8]).rows)
 
 
 def _latency(card: Card) -> list[str]:

@@ -1,7 +1,7 @@
 """What the earlier stages measured, read back and checked for completeness."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,35 +11,26 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
-from selectq.statistics.rows import CONTRAST_COLUMNS, METHOD_COLUMNS, PAIRED_COLUMNS, SEED_COLUMNS
+from selectq.statistics.schemas import (
+    AGAIN,
+    CALIBRATION,
+    CAUSES,
+    CHANNEL_RANGES,
+    CONFUSION,
+    CONTRASTS,
+    DRIFT,
+    HISTOGRAMS,
+    LEARNING,
+    METHODS,
+    OSCILLATION,
+    PAIRED,
+    PAIRS,
+    SEEDS,
+)
 
 Percent = Annotated[float, Between(0, 100)]
 Natural = Annotated[int, Between(0, 10**12)]
 Positive = Annotated[int, Between(1, 10**12)]
-
-LEARNING_COLUMNS = {"config": str, "epoch": int, "split": str, "loss": float, "top1": float}
-DRIFT_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "kind": str, "drift": float}
-CAUSE_COLUMNS = {"config": str, "index": int, "layer": str, "layer_kind": str, "cause": str, "drift": float}
-RANGE_COLUMNS = {"layer": str, "channel": int, "low": float, "high": float}
-HISTOGRAM_COLUMNS = {"config": str, "layer": str, "tensor": str, "level": int, "share": float}
-CONFUSION_COLUMNS = {"config": str, "true_class": str, "predicted_class": str, "images": int, "share": float}
-
-OSCILLATION_COLUMNS = {
-    "config": str,
-    "layer": str,
-    "layer_kind": str,
-    "weights": int,
-    "flipped_pct": float,
-    "oscillating_pct": float,
-}
-CALIBRATION_COLUMNS = {
-    "config": str,
-    "granularity": str,
-    "estimator": str,
-    "images": int,
-    "validation_top1": float,
-    "test_top1": float,
-}
 
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
@@ -49,17 +40,6 @@ FORMATS = ("onnx", "pt2", "pte")
 
 FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
 """In which a program is compared with itself; a format that is not made leaves its forms out."""
-
-PAIR_COLUMNS = {
-    "config": str,
-    "one": str,
-    "other": str,
-    "flipped_pct": float,
-    "differing_pct": float,
-    "logit_difference": float,
-    "one_top1": float,
-    "other_top1": float,
-}
 
 
 @dataclass(frozen=True)
@@ -128,12 +108,11 @@ class Int8Metrics(Config):
         if not self.size_bytes == self.sizes["onnx"] == self.bytes.total:
             raise UserError(
                 f"size_bytes: {self.size_bytes}, sizes.onnx: {self.sizes['onnx']} and the sum of bytes:"
-                f" {self.bytes.total} differ; run the stage that writes it"
+                f" {self.bytes.total} differ; {AGAIN}"
             )
         if abs(100 * self.correct / self.test_images - self.test_top1) > TOP1_ROUNDING:
             raise UserError(
-                f"correct: {self.correct} of {self.test_images} is not test_top1: {self.test_top1};"
-                " run the stage that writes it"
+                f"correct: {self.correct} of {self.test_images} is not test_top1: {self.test_top1}; {AGAIN}"
             )
 
 
@@ -231,47 +210,41 @@ def read_evidence(
         int8={name: program.int8 for name, program in programs.items()},
         parity={name: program.parity for name, program in programs.items()},
         pairs={name: program.pairs for name, program in programs.items()},
-        learning=_gather(root / "learning", "csv", trained, LEARNING_COLUMNS),
-        drift=_gather(root / "drift", "csv", quantized, DRIFT_COLUMNS),
-        causes=_gather(root / "causes", "csv", quantized, CAUSE_COLUMNS),
-        oscillation=_gather(root / "oscillation", "csv", qat, OSCILLATION_COLUMNS),
-        channel_ranges=read_table(root / "channel_ranges.csv", RANGE_COLUMNS, []),
-        histograms=_gather(root / "drift", "histograms.csv", quantized, HISTOGRAM_COLUMNS),
-        confusion=_gather(root / "int8", "confusion.csv", quantized, CONFUSION_COLUMNS),
+        learning=LEARNING.gather(root / "learning", ".csv", trained),
+        drift=DRIFT.gather(root / "drift", ".csv", quantized),
+        causes=CAUSES.gather(root / "causes", ".csv", quantized),
+        oscillation=OSCILLATION.gather(root / "oscillation", ".csv", qat),
+        channel_ranges=CHANNEL_RANGES.read(root / "channel_ranges.csv"),
+        histograms=HISTOGRAMS.gather(root / "drift", ".histograms.csv", quantized),
+        confusion=CONFUSION.gather(root / "int8", ".confusion.csv", quantized),
         paired=_read_paired(results / "paired.csv", programs),
-        seeds=read_table(results / "seeds.csv", SEED_COLUMNS, qat),
+        seeds=SEEDS.read(results / "seeds.csv", qat),
         methods=_read_methods(results / "methods.csv", quantized),
-        contrasts=read_table(results / "contrasts.csv", CONTRAST_COLUMNS, quantized, ("seeds_ci_low", "seeds_ci_high")),
-        calibration=_gather(root / "calibration", "csv", calibrated, CALIBRATION_COLUMNS),
+        contrasts=CONTRASTS.read(results / "contrasts.csv", quantized),
+        calibration=CALIBRATION.gather(root / "calibration", ".csv", calibrated),
     )
-
-
-def _gather(folder: Path, suffix: str, names: Iterable[str], columns: Mapping[str, type]) -> pd.DataFrame:
-    """The tables of several configurations as one, in the order of `names`."""
-    tables = [read_table(folder / f"{name}.{suffix}", columns, [name]) for name in names]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
 
 
 def _read_paired(path: Path, programs: Mapping[str, ProgramEvidence]) -> pd.DataFrame:
     """The comparisons; those with FP32 are of every program, and have the gap that was measured."""
-    paired = read_table(path, PAIRED_COLUMNS, programs)
+    paired = PAIRED.read(path, programs)
     found = paired[paired["reference"] == "fp32"].set_index("config")["gap_points"].to_dict()
     for name, program in programs.items():
         measured = program.int8.test_top1 - program.fp32.test_top1
         if name not in found or abs(found[name] - measured) > 2 * TOP1_ROUNDING:
             raise UserError(
                 f"{path}: the gap of {name} to fp32 is {found.get(name, 'missing')}, but {measured:.4f} was measured;"
-                " run the stage that writes it"
+                f" {AGAIN}"
             )
     return paired
 
 
 def _read_methods(path: Path, names: Collection[str]) -> pd.DataFrame:
     """What each configuration is over its seeds; the interval is nan where there is one seed."""
-    methods = read_table(path, METHOD_COLUMNS, names, ("ci_low", "ci_high"))
+    methods = METHODS.read(path, names)
     missing = [name for name in names if name not in set(methods["config"])]
     if missing:
-        raise UserError(f"{path}: {missing[0]} is missing; run the stage that writes it")
+        raise UserError(f"{path}: {missing[0]} is missing; {AGAIN}")
     return methods
 
 
@@ -295,18 +268,17 @@ def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
         int8=int8,
         parity=read_metrics(root / "parity" / f"{name}.json", ParityMetrics),
         pairs=_read_pairs(root / "parity" / f"{name}.csv", name),
-        confusion=read_table(root / "int8" / f"{name}.confusion.csv", CONFUSION_COLUMNS, [name]),
+        confusion=CONFUSION.read(root / "int8" / f"{name}.confusion.csv", [name]),
     )
 
 
 def _read_pairs(path: Path, name: str) -> pd.DataFrame:
-    pairs = read_table(path, PAIR_COLUMNS, [name])
+    pairs = PAIRS.read(path, [name])
     forms = {*pairs["one"], *pairs["other"]}
     if not {"simulation", "onnx"} <= forms <= set(FORMS):
         found = ", ".join(sorted(forms)) or "nothing"
         raise UserError(
-            f"{path}: compares {found}; allowed: simulation and onnx, and any of {', '.join(FORMS)};"
-            " run the stage that writes it"
+            f"{path}: compares {found}; allowed: simulation and onnx, and any of {', '.join(FORMS)}; {AGAIN}"
         )
     return pairs
 
@@ -323,36 +295,8 @@ def read_metrics(path: Path, kind: type[Metrics]) -> Metrics:
     content = read_json(path)
     wanted = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if not isinstance(content, dict):
-        raise UserError(f"{path}: {content!r:.60} is not a mapping of metrics; run the stage that writes it")
+        raise UserError(f"{path}: {content!r:.60} is not a mapping of metrics; {AGAIN}")
     for name in wanted:
         if name not in content:
-            raise UserError(f"{path}: {name} is missing; run the stage that writes it")
+            raise UserError(f"{path}: {name} is missing; {AGAIN}")
     return kind.from_mapping({name: content[name] for name in wanted}, str(path))
-
-
-def read_table(
-    path: Path, columns: Mapping[str, type], names: Collection[str] | None, may_be_empty: Collection[str] = ()
-) -> pd.DataFrame:
-    """The columns of a CSV file.
-
-    Args:
-        path: of the file.
-        columns: those that are read, with their types.
-        names: what its column `config`, if it has one, may hold; None: anything.
-        may_be_empty: numbers that may be missing, nan then.
-
-    Raises:
-        UserError: the file or a column is missing, a value is not of its column's type, or a name is unknown.
-    """
-    try:
-        types = {**columns, **dict.fromkeys(may_be_empty, str)}
-        table = pd.read_csv(path, dtype=types, na_filter=False)[list(columns)]  # a name may be `nan`
-        table = table.assign(**{column: pd.to_numeric(table[column]).astype(float) for column in may_be_empty})
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); run the stage that writes it"
-        ) from None
-    unknown = [] if names is None else sorted(set(table.get("config", ())) - set(names))
-    if unknown:
-        raise UserError(f"{path}: holds {', '.join(unknown)}, not in params.yaml; run the stage that writes it")
-    return table

@@ -9,19 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from selectq.params.configs import ModelConfig
-from selectq.tables.cells import NOTHING, Column
-from selectq.tables.evidence import read_table
+from selectq.statistics.schemas import BENCHMARK, LATENCY
+from selectq.tables.formatting import NOTHING, number_columns, text_columns
 from selectq.tables.markdown import markdown_table, prose
-
-LATENCY_COLUMNS = {
-    "case": str,
-    "batch": int,
-    "threads": int,
-    "ours": float,
-    "peer_name": str,
-    "peer": float,
-    "ratio": float,
-}
 
 
 @dataclass(frozen=True)
@@ -84,8 +74,6 @@ def read_latencies(folder: Path, workload: Workload) -> list[Latency]:
 
 OURS = "INT8 program, ONNX Runtime"
 
-POINT_COLUMNS = ["machine", "versions", "case", "batch", "program", "ms_per_image"]
-
 
 def latency_points(folder: Path) -> pd.DataFrame:
     """Every case that was measured, on one thread, from the newest file of each machine, as rows to plot.
@@ -94,8 +82,8 @@ def latency_points(folder: Path) -> pd.DataFrame:
         folder: holds `int8_<hardware>_<versions>.csv` files, or none.
 
     Returns:
-        Columns machine, versions, case (of `MEASURED`), batch (images at once), program, ms_per_image: the time for a
-        batch in milliseconds, divided by its images.
+        Columns as LATENCY: `case` of `MEASURED`, `batch` images at once, `ms_per_image` the time for a batch in
+        milliseconds, divided by its images.
 
     Raises:
         UserError: a file is damaged.
@@ -108,7 +96,7 @@ def latency_points(folder: Path) -> pd.DataFrame:
         if latency.batch in UNITS
         for program, images_per_second in ((OURS, latency.ours), (latency.peer_name, latency.peer))
     ]
-    return pd.DataFrame(found, columns=POINT_COLUMNS).drop_duplicates(ignore_index=True)
+    return LATENCY.frame(found).drop_duplicates(ignore_index=True)
 
 
 def newest_files(folder: Path) -> list[Path]:
@@ -132,7 +120,7 @@ def _versions(path: Path) -> tuple[list[int], str]:
 
 
 def _read(path: Path, case: str) -> list[Latency]:
-    table = read_table(path, LATENCY_COLUMNS, [])
+    table = BENCHMARK.read(path)
     rows = table[(table["case"] == case) & (table["threads"] == 1)]
     hardware, versions = _machine(path)
     columns = rows[["batch", "ours", "peer_name", "peer", "ratio"]]
@@ -162,13 +150,12 @@ UNITS: dict[int, Callable[[float], str]] = {
 
 
 def _table(latencies: Sequence[Latency]) -> list[str]:
-    columns = [Column("What runs", "text")]
+    columns = text_columns("What runs")
     for batch in UNITS:
-        columns += [Column(f"Batch {batch}", "number"), Column("Ratio", "number")]
-    measured = {(latency.batch, latency.peer_name): latency for latency in latencies}
+        columns += number_columns(f"Batch {batch}", "Ratio")
     ours = {latency.batch: latency.ours for latency in latencies}
-    first = [cell for batch in UNITS for cell in (_speed(batch, ours.get(batch)), NOTHING)]
-    rows = [[OURS, *first]]
+    measured = {(latency.batch, latency.peer_name): latency for latency in latencies}
+    rows = [[OURS, *(cell for batch in UNITS for cell in (_speed(batch, ours.get(batch)), NOTHING))]]
     for name in dict.fromkeys(latency.peer_name for latency in latencies):
         rows.append([name, *(cell for batch in UNITS for cell in _peer_cells(measured.get((batch, name))))])
     return markdown_table(columns, rows)

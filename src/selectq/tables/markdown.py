@@ -1,9 +1,9 @@
 """Markdown that also reads well as plain text."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from selectq.tables.cells import Column, Sheet
+from selectq.tables.formatting import Column, Table
 
 WIDTH = 110
 """Characters of a line of prose."""
@@ -41,31 +41,23 @@ def code(language: str, lines: Sequence[str]) -> list[str]:
     return [f"```{language}", *lines, "```"]
 
 
-def to_markdown(sheet: Sheet) -> str:
+def to_markdown(table: Table) -> str:
     """A Markdown document whose table is also aligned for a terminal."""
-    table = markdown_table(sheet.columns, sheet.rows)
-    return "\n".join([f"# {sheet.title}", "", *table, "", *(f"- {note}" for note in sheet.notes), ""])
+    lines = markdown_table(table.columns, table.rows)
+    return "\n".join([f"# {table.title}", "", *lines, "", *(f"- {note}" for note in table.notes), ""])
 
 
-def markdown_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table, aligned for a terminal."""
-    table = [tuple(column.heading for column in columns), *(tuple(map(_escaped, cells)) for cells in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-    rules = tuple(
-        "-" * width if column.content == "text" else "-" * (width - 1) + ":"
-        for column, width in zip(columns, widths, strict=True)
+def markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, aligned for a terminal; a cell may hold what would end it."""
+    cells = [tuple(cell.replace("|", r"\|") for cell in row) for row in ([one.heading for one in columns], *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    left = [column.content == "text" for column in columns]
+    rule = ["-" * width if flush else "-" * (width - 1) + ":" for width, flush in zip(widths, left, strict=True)]
+    padded = (
+        [
+            cell.ljust(width) if flush else cell.rjust(width)
+            for cell, width, flush in zip(row, widths, left, strict=True)
+        ]
+        for row in (cells[0], rule, *cells[1:])
     )
-    return [_markdown_row(cells, widths, columns) for cells in (table[0], rules, *table[1:])]
-
-
-def _escaped(cell: str) -> str:
-    """A cell in which what would end it does not, such as in a class's name."""
-    return cell.replace("|", r"\|")
-
-
-def _markdown_row(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    padded = [
-        cell.ljust(width) if column.content == "text" else cell.rjust(width)
-        for cell, width, column in zip(cells, widths, columns, strict=True)
-    ]
-    return f"| {' | '.join(padded)} |"
+    return [f"| {' | '.join(row)} |" for row in padded]

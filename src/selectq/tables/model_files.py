@@ -7,7 +7,7 @@ from pathlib import Path
 from selectq.errors import UserError
 from selectq.files import sha256
 from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME
-from selectq.tables.cells import NOTHING, Column
+from selectq.tables.formatting import NOTHING, Column, Table, megabytes
 from selectq.tables.markdown import code, markdown_table, prose
 
 RUNTIMES = {
@@ -63,23 +63,14 @@ def write_files(files: Sequence[ModelFile], image_size: int, versions: Mapping[s
         versions: of the packages that it was measured with.
     """
     columns = (
-        Column("File", "text"),
-        Column("Size", "number"),
-        Column("Runs in", "text"),
-        Column("Measured with", "text"),
+        Column("File", cell=lambda file: f"`{file.path}`"),
+        Column("Size", "number", lambda file: megabytes(file.size_bytes)),
+        Column("Runs in", cell=lambda file: RUNTIMES[file.format]),
+        Column("Measured with", cell=lambda file: versions.get(PACKAGES[file.format], NOTHING)),
     )
-    rows = [
-        (
-            f"`{file.path}`",
-            megabytes(file.size_bytes),
-            RUNTIMES[file.format],
-            versions.get(PACKAGES[file.format], NOTHING),
-        )
-        for file in files
-    ]
     onnx = next(file for file in files if file.format == "onnx")
     return [
-        *markdown_table(columns, rows),
+        *markdown_table(columns, Table.of("", columns, files).rows),
         "",
         *code("text", [f"{file.sha256}  {file.path}" for file in files]),
         "",
@@ -107,8 +98,3 @@ def _snippet(path: Path, size: int) -> list[str]:
         f'(logits,) = session.run(["{OUTPUT_NAME}"], {{"{INPUT_NAME}": np.asarray(image).transpose(2, 0, 1)[None]}})',
         "print(logits.argmax(axis=1))",
     ]
-
-
-def megabytes(size_bytes: int) -> str:
-    """Bytes in units of 1,000,000."""
-    return f"{size_bytes / 1e6:.2f} MB"

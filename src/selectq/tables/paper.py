@@ -1,10 +1,13 @@
 """The paper's own figures, and which of them belong beside a configuration."""
 
-import csv
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from selectq.params.configurations import Experiment
+from selectq.statistics.schemas import PAPER, rows_of
 
 AUTHORS = "Katyan et al."
 TABLE_2 = "Table 2"
@@ -45,14 +48,11 @@ class Paper:
 
 def read_paper() -> Paper:
     """Read the figures; the row without a scope is the FP32 baseline."""
-    with Path(__file__).with_name("paper.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    baseline = next(row for row in rows if not row["scope"])
-    fp32_top1 = float(baseline["top1"])
+    baseline, *rows = rows_of(PAPER.read(Path(__file__).with_name("paper.csv")))
     fp32 = PaperFigures(
-        method=baseline["method"], size_mb=_number(baseline["size_mb"]), fp32_top1=fp32_top1, source=baseline["source"]
+        method=baseline.method, size_mb=baseline.size_mb, fp32_top1=baseline.top1, source=baseline.source
     )
-    return Paper(fp32, {_experiment(row): _figures(row, fp32_top1) for row in rows if row["scope"]})
+    return Paper(fp32, {_experiment(row): _figures(row, baseline.top1) for row in rows})
 
 
 def figures_beside(data: str, network: str) -> Paper:
@@ -61,30 +61,23 @@ def figures_beside(data: str, network: str) -> Paper:
     return read_paper() if same else Paper(PaperFigures(), {})
 
 
-def _experiment(row: dict[str, str]) -> Experiment:
-    return Experiment(
-        scope=row["scope"],
-        weight_bits=row["weight_bits"],
-        weight_granularity=row["weight_granularity"],
-        activation_bits=row["activation_bits"],
-        activation_scheme=row["activation_scheme"],
-    )
+def _experiment(row: Any) -> Experiment:
+    return Experiment(*(getattr(row, field.name) for field in dataclasses.fields(Experiment)))
 
 
-def _figures(row: dict[str, str], fp32_top1: float) -> PaperFigures:
-    gap = round(float(row["top1"]) - fp32_top1, 2)
-    printed = _number(row["printed_gap_points"])
+def _figures(row: Any, fp32_top1: float) -> PaperFigures:
+    gap, printed = round(row.top1 - fp32_top1, 2), row.printed_gap_points
     return PaperFigures(
-        method=row["method"],
-        params_retrained_pct=_number(row["params_retrained_pct"]),
-        size_mb=_number(row["size_mb"]),
+        method=row.method,
+        params_retrained_pct=row.params_retrained_pct,
+        size_mb=_or_none(row.size_mb),
         fp32_top1=fp32_top1,
-        int8_top1=float(row["top1"]),
+        int8_top1=row.top1,
         gap_points=gap,
-        printed_gap_points=None if printed == gap else printed,
-        source=row["source"],
+        printed_gap_points=None if printed == gap else _or_none(printed),
+        source=row.source,
     )
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

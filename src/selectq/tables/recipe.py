@@ -16,8 +16,8 @@ from selectq.params.configs import (
     write_bits,
 )
 from selectq.params.configurations import write_scope
-from selectq.tables.cells import percent
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
+from selectq.tables.formatting import percent
 
 ACTIVATIONS = {"relu": "ReLU in place of any ReLU6", "as_is": "its own activation functions"}
 ALGORITHMS: dict[str, str] = {

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from selectq.params.configurations import Configuration
+from selectq.statistics.schemas import OSCILLATION_BY_KIND, TABLE1, TABLE2
 from selectq.tables.evidence import Evidence
 from selectq.tables.paper import Paper, PaperFigures
 
@@ -16,125 +16,64 @@ DIGITS = 4
 """Decimals kept of percentages: one image of a million still shows."""
 
 
-@dataclass(frozen=True)
-class Table1Row:
-    """What one configuration retrains, and its quantization scheme."""
-
-    config: str
-    method: str
-    scope: str
-    params_retrained: int
-    params_retrained_pct: float
-    weight_bits: str
-    weight_granularity: str
-    activation_bits: str
-    activation_scheme: str
-    epochs: int
-    paper_method: str | None
-    paper_params_retrained_pct: float | None
+def table1(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper) -> pd.DataFrame:
+    """What each configuration retrains, and its quantization scheme: columns as TABLE1."""
+    return TABLE1.frame(
+        {
+            "config": configuration.name,
+            "method": configuration.method,
+            "params_retrained": evidence.simulated[configuration.name].params_retrained,
+            "params_retrained_pct": retrained_pct(evidence, configuration.name),
+            **dataclasses.asdict(configuration.experiment),
+            "epochs": configuration.epochs,
+            **_beside(paper.beside(configuration.experiment)),
+        }
+        for configuration in configurations
+    )
 
 
-@dataclass(frozen=True)
-class Table2Row:
-    """What one configuration achieves. Accuracies and shares in percent, gaps in points, sizes in 10^6 bytes.
+def table2(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper, regime: str) -> pd.DataFrame:
+    """What each configuration achieves: columns as TABLE2, the FP32 network's row, then the configurations in order.
 
-    `ci_low` to `ci_high` is the paired interval of the gap, `mcnemar_p` its p value, `holm_p` the same corrected for
-    the number of configurations. All are of one network; `seed_count` says how often its configuration was trained.
-
-    In the row of the FP32 network, scope, share, INT8 accuracy, gap and what belongs to it are None: `int8_top1` is
-    measured on integer programs alone. It is `simulated` where a scheme has fewer than 8 bits: the program then holds
-    its integer codes in 8 bits.
+    `regime` names the run's conditions. In the row of the FP32 network, scope, share, INT8 accuracy, gap and what
+    belongs to it are empty: `int8_top1` is measured on integer programs alone.
     """
-
-    config: str
-    regime: str
-    scope: str | None
-    params_retrained_pct: float | None
-    size_mb: float
-    seed_count: int
-    fp32_top1: float
-    int8_top1: float | None
-    gap_points: float | None
-    ci_low: float | None
-    ci_high: float | None
-    mcnemar_p: float | None
-    holm_p: float | None
-    standard_error_points: float
-    simulated: bool
-    paper: PaperFigures
-
-
-def table1(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper) -> list[Table1Row]:
-    """One row for each configuration, in their order."""
-    return [_table1_row(configuration, evidence, paper) for configuration in configurations]
-
-
-def _table1_row(configuration: Configuration, evidence: Evidence, paper: Paper) -> Table1Row:
-    figures = paper.beside(configuration.experiment)
-    return Table1Row(
-        config=configuration.name,
-        method=configuration.method,
-        params_retrained=evidence.simulated[configuration.name].params_retrained,
-        params_retrained_pct=retrained_pct(evidence, configuration.name),
-        **dataclasses.asdict(configuration.experiment),
-        epochs=configuration.epochs,
-        paper_method=figures.method,
-        paper_params_retrained_pct=figures.params_retrained_pct,
-    )
-
-
-def table2(configurations: Iterable[Configuration], evidence: Evidence, paper: Paper, regime: str) -> list[Table2Row]:
-    """The FP32 row, then one row for each configuration, in their order; `regime` names the run's conditions."""
-    return [
-        _fp32_row(evidence, paper, regime),
-        *(_table2_row(configuration, evidence, paper, regime) for configuration in configurations),
-    ]
-
-
-def _fp32_row(evidence: Evidence, paper: Paper, regime: str) -> Table2Row:
     fp32 = evidence.fp32
-    return Table2Row(
-        config="fp32",
-        regime=regime,
-        scope=None,
-        params_retrained_pct=None,
-        size_mb=megabytes(fp32.size_bytes),
-        seed_count=1,
-        fp32_top1=fp32.test_top1,
-        int8_top1=None,
-        gap_points=None,
-        ci_low=None,
-        ci_high=None,
-        mcnemar_p=None,
-        holm_p=None,
-        standard_error_points=standard_error(fp32.test_top1, fp32.test_images),
-        simulated=False,
-        paper=paper.fp32,
+    first = {
+        "config": "fp32",
+        "regime": regime,
+        "size_mb": in_mb(fp32.size_bytes),
+        "seed_count": 1,
+        "fp32_top1": fp32.test_top1,
+        "standard_error_points": standard_error(fp32.test_top1, fp32.test_images),
+        "simulated": False,
+        **_beside(paper.fp32),
+    }
+    against = evidence.paired[evidence.paired["reference"] == "fp32"].set_index("config")
+    seeds = evidence.methods.set_index("config")["seed_count"]
+    others = (
+        {
+            "config": one.name,
+            "regime": regime,
+            "scope": one.experiment.scope,
+            "params_retrained_pct": retrained_pct(evidence, one.name),
+            "size_mb": in_mb(evidence.int8[one.name].size_bytes),
+            "seed_count": seeds[one.name],
+            "fp32_top1": fp32.test_top1,
+            "int8_top1": evidence.int8[one.name].test_top1,
+            "gap_points": gap_points(evidence, one.name),
+            **against.loc[one.name, ["ci_low", "ci_high", "mcnemar_p", "holm_p"]],
+            "standard_error_points": standard_error(evidence.int8[one.name].test_top1, fp32.test_images),
+            "simulated": not evidence.int8[one.name].integer_arithmetic,
+            **_beside(paper.beside(one.experiment)),
+        }
+        for one in configurations
     )
+    return TABLE2.frame([first, *others])
 
 
-def _table2_row(configuration: Configuration, evidence: Evidence, paper: Paper, regime: str) -> Table2Row:
-    name = configuration.name
-    fp32, int8, paired, methods = evidence.fp32, evidence.int8[name], evidence.paired, evidence.methods
-    against_fp32 = paired[(paired["config"] == name) & (paired["reference"] == "fp32")].iloc[0]
-    return Table2Row(
-        config=name,
-        regime=regime,
-        scope=configuration.experiment.scope,
-        params_retrained_pct=retrained_pct(evidence, name),
-        size_mb=megabytes(int8.size_bytes),
-        seed_count=int(methods.loc[methods["config"] == name, "seed_count"].iloc[0]),
-        fp32_top1=fp32.test_top1,
-        int8_top1=int8.test_top1,
-        gap_points=gap_points(evidence, name),
-        ci_low=float(against_fp32["ci_low"]),
-        ci_high=float(against_fp32["ci_high"]),
-        mcnemar_p=float(against_fp32["mcnemar_p"]),
-        holm_p=float(against_fp32["holm_p"]),
-        standard_error_points=standard_error(int8.test_top1, int8.test_images),
-        simulated=not int8.integer_arithmetic,
-        paper=paper.beside(configuration.experiment),
-    )
+def _beside(figures: PaperFigures) -> dict[str, Any]:
+    return {f"paper_{name}": value for name, value in dataclasses.asdict(figures).items()}
 
 
 def retrained_pct(evidence: Evidence, name: str) -> float:
@@ -154,14 +93,32 @@ def standard_error(top1: float, images: int) -> float:
     return round(100 * math.sqrt(share * (1 - share) / images), DIGITS)
 
 
-def megabytes(size_bytes: int) -> float:
+def in_mb(size_bytes: int) -> float:
     """Bytes in units of 10^6 bytes."""
     return round(size_bytes / 1e6, 3)
 
 
-def to_frame(rows: Sequence[Table1Row] | Sequence[Table2Row]) -> pd.DataFrame:
-    """Rows as a data frame with their fields as columns, the paper's under `paper_`; None is an empty cell in CSV."""
-    return pd.json_normalize([dataclasses.asdict(row) for row in rows], sep="_")
+def accuracy_points(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each INT8 program of Table 2, to be plotted, with the FP32 accuracy beside it."""
+    shown = ["config", "params_retrained_pct", "int8_top1", "fp32_top1", "standard_error_points"]
+    return table[shown].dropna(subset="int8_top1")
+
+
+ALL = "all"
+"""Stands for the kinds taken together."""
+
+
+def oscillation_by_kind(oscillation: pd.DataFrame) -> pd.DataFrame:
+    """Counts by layer, as the training stages write them, added up: columns as OSCILLATION_BY_KIND.
+
+    `weights` is how many learn; `flipped_pct` and `oscillating_pct` are the percentages of these whose integer code
+    changed, and changed back.
+    """
+    shares = ["flipped_pct", "oscillating_pct"]
+    layers = oscillation.assign(**{share: oscillation[share] * oscillation["weights"] for share in shares})
+    together = pd.concat([layers, layers.assign(layer_kind=ALL)])
+    sums = together.groupby(["config", "layer_kind"], sort=False, as_index=False)[["weights", *shares]].sum()
+    return sums.assign(**{share: sums[share] / sums["weights"] for share in shares})[list(OSCILLATION_BY_KIND.columns)]
 
 
 def summary(configurations: Iterable[Configuration], evidence: Evidence) -> dict[str, Any]:
@@ -171,7 +128,7 @@ def summary(configurations: Iterable[Configuration], evidence: Evidence) -> dict
         "fp32": {
             "test_top1": fp32.test_top1,
             "validation_top1": fp32.validation_top1,
-            "size_mb": megabytes(fp32.size_bytes),
+            "size_mb": in_mb(fp32.size_bytes),
         },
         "int8": {configuration.name: _summary_entry(configuration.name, evidence) for configuration in configurations},
     }
@@ -181,7 +138,7 @@ def _summary_entry(name: str, evidence: Evidence) -> dict[str, float]:
     return {
         "top1": evidence.int8[name].test_top1,
         "gap_points": gap_points(evidence, name),
-        "size_mb": megabytes(evidence.int8[name].size_bytes),
+        "size_mb": in_mb(evidence.int8[name].size_bytes),
         "validation_top1": evidence.simulated[name].validation_top1,
         "flipped_pct": evidence.parity[name].flipped_pct,
         "float_operators": evidence.int8[name].float_operators,

@@ -9,10 +9,10 @@ import pandas as pd
 from selectq.params.configurations import Configuration, shorten_scope, write_algorithms, write_scope
 from selectq.statistics.gaps import contrast_gap, gaps_to_fp32
 from selectq.statistics.verdicts import Candidate, Gap, cheapest_that_keeps_up, judge
-from selectq.tables.cells import percent, points_within
 from selectq.tables.evidence import Evidence
+from selectq.tables.formatting import megabytes, percent, points_within
 from selectq.tables.markdown import bullet, prose
-from selectq.tables.tables import megabytes, retrained_pct
+from selectq.tables.tables import retrained_pct
 
 Standing = Literal["keeps up", "unclear", "falls short"]
 STANDINGS: dict[str, Standing] = {"holds": "keeps up", "unclear": "unclear", "fails": "falls short"}
@@ -119,7 +119,7 @@ def _evidence(ranking: Ranking, evidence: Evidence) -> str:
         f"{found}gap to FP32 {points_within(gap.points, gap.low, gap.high)} points ({100 * ranking.confidence:g} %"
         f" interval; it keeps up if above −{ranking.margin:g}) on {int8.test_images:,} test images{seeds}{simulated};"
         f" top-1 {percent(top1, 2)}, FP32 {percent(fp32.test_top1, 2)};"
-        f" {megabytes(int8.size_bytes):.2f} MB instead of {megabytes(fp32.size_bytes):.2f} MB."
+        f" {megabytes(int8.size_bytes)} instead of {megabytes(fp32.size_bytes)}."
     )
 
 

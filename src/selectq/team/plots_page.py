@@ -4,10 +4,8 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
+from selectq.tables.vega import VEGA_LITE
 from selectq.team.dvc import opened
-
-VEGA_LITE = "v5.21"
-"""What the templates in `.dvc/plots/` are written for."""
 
 PAGE = Path("plots") / "page.html"
 """In `.dvc/`. It is made anew from the installed library, not committed."""
