@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxpro
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 \
-	bench-networks clean
+	bench-networks bench-ptq clean
 
 help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-accuracy           the same accuracies with the kernels and without, over seeds"
 	@echo "make bench-int8               latency of the integer program against FP32 and other runtimes"
 	@echo "make bench-networks           twelve networks through the whole pipeline, on digits; half an hour"
+	@echo "make bench-ptq                accuracy of PTQ algorithms at few bits, beside other tools; an hour"
 	@echo "make setup                    .venv with what the demo needs (the other targets add what they need)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
@@ -86,6 +87,9 @@ bench-int8: $(READY)-bench
 bench-networks: $(READY)-bench $(READY)-timm
 	$(BIN)/python benchmarks/networks.py
 	$(BIN)/selectq claims
+
+bench-ptq: $(READY)-bench
+	$(BIN)/python benchmarks/bench_ptq.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -91,10 +91,11 @@ class Models:
 
 
 class _CalibrationImages(CalibrationDataReader):
-    """Hands out float images (N, 3, H, W) as one batch."""
+    """Hands out float images (N, 3, H, W) as the input `name`, a batch at a time."""
 
-    def __init__(self, images: NDArray[np.float32]) -> None:
-        self._batches = iter([{INPUT_NAME: images}])
+    def __init__(self, images: NDArray[np.float32], name: str) -> None:
+        starts = range(0, len(images), CALIBRATION.images)
+        self._batches = iter([{name: images[start : start + CALIBRATION.images]} for start in starts])
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         return next(self._batches, None)
@@ -119,15 +120,16 @@ def export_onnx(network: nn.Module, path: Path) -> None:
         )
 
 
-def quantize_static_onnx(fp32: Path, path: Path, images: NDArray[np.float32]) -> None:
-    """An FP32 file quantized by ONNX Runtime's own tool: uint8 activations, int8 weights per channel."""
+def quantize_static_onnx(fp32: Path, path: Path, images: NDArray[np.float32], name: str = INPUT_NAME) -> None:
+    """An FP32 file with the input `name`, quantized by ONNX Runtime's own tool: uint8 activations, int8 weights per
+    channel."""
     folded = path.with_name("folded.onnx")
     with quiet():
         quant_pre_process(fp32, folded)
         quantize_static(
             folded,
             path,
-            _CalibrationImages(images),
+            _CalibrationImages(images, name),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

@@ -28,7 +28,7 @@ RETRAINED = Path("metrics/oscillation")  # written by retraining alone; DVC want
 def main(params: Params) -> None:
     settings = params.statistics
     with only_writer(PAIRED):
-        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithm_names)
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         drop_others(LOGITS, ["fp32", *names])

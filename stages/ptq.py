@@ -26,12 +26,12 @@ def main(params: Params, output: Path, name: str) -> None:
     dataset = read_dataset(IMAGES).to(device).normalised(fp32.normalization)
     network = ptq_pipeline(fp32, dataset, config, params.seed)
     top1 = evaluate(quantized_forward(network, device), dataset.validation, f"{name} validation")["top1"]
-    metrics = simulated_metrics(fp32, config.algorithms, top1, retrained=0)
-    if RELU6_AS_RELU in config.algorithms:
+    metrics = simulated_metrics(fp32, config.algorithm_names, top1, retrained=0)
+    if RELU6_AS_RELU in config.algorithm_names:
         metrics |= relu6_metrics(fp32, dataset.validation)
         print(f"{name}: ReLU for ReLU6 costs {metrics['fp32_relu6_as_relu_cost']} points of the FP32 network")
     scheme = Scheme(config.weights, config.activations)
-    checkpoint = QuantizedCheckpoint(name, network, fp32.config, fp32.classes, scheme, config.algorithms)
+    checkpoint = QuantizedCheckpoint(name, network, fp32.config, fp32.classes, scheme, config.algorithm_names)
     write_quantized(output, checkpoint)
     write_json(Path(f"metrics/simulated/{name}.json"), metrics)
     print(f"{name}: simulated top-1 {top1:.2f} % on the validation images")

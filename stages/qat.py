@@ -32,7 +32,7 @@ def main(params: Params, output: Path, name: str) -> None:
 
         if not workers.first:
             return
-        algorithms = retraining.training.algorithms
+        algorithms = retraining.training.algorithm_names
         write_quantized(
             output, QuantizedCheckpoint(name, network, fp32.config, fp32.classes, retraining.scheme, algorithms)
         )

@@ -32,7 +32,7 @@ RESULTS = Path("results")
 def main(params: Params) -> None:
     statistics = params.statistics
     with only_writer(RESULTS):
-        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
+        configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithm_names)
         for folder in ("simulated", "int8", "parity", "drift", "causes"):
             drop_others(METRICS / folder, [*params.ptq, *params.qat])
         drop_others(METRICS / "learning", ["fp32", *params.qat])

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 from selectq.errors import UserError
+from selectq.params.algorithms import OWN, BlockSettings, RoundingSettings, algorithm_settings
 from selectq.params.configs import BitWidths, WeightScheme, width_of, widths, write_bits
 from selectq.params.load import load_params, read_yaml, validate
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
-ALGORITHMS = "relu6_as_relu, zero_dead_channels, equalize, reestimate_batchnorm, correct_bias"
+ALGORITHMS = ", ".join(OWN)
+ROUNDING = {"iterations": 10, "batch_images": 8, "lr": 1, "rounding_weight": 0}
+TENSOR = {
+    "weights": {"bits": 8, "granularity": "tensor"},
+    "activations": {"bits": 8, "symmetric": False},
+    "calibration": {"split": "train", "images": 64, "estimator": "minmax", "percentile": 99.9, "averaging": 0.1},
+}
 KINDS = "stem, expansion, depthwise, projection, dense, pointwise, squeeze_excite, head, classifier, batchnorm"
 
 
@@ -52,6 +59,16 @@ def test_single_kinds_may_have_their_own_width(document: dict[str, Any]) -> None
     )
     assert weights == WeightScheme({"classifier": 8, "all": 4}, "channel"), "in whatever order"
     assert hash(weights) == hash(WeightScheme({"classifier": 8, "all": 4}, "channel"))
+
+
+def test_algorithms_may_be_written_with_their_settings(document: dict[str, Any]) -> None:
+    entries = ["equalize", {"reconstruct_blocks": {**ROUNDING, "quantized_share": 1}}, "adaptive_rounding"]
+    config = validate(_with(document, "ptq.tensor.algorithms", entries), "p").ptq["tensor"]
+    assert config.algorithm_names == ("equalize", "reconstruct_blocks", "adaptive_rounding")
+    assert algorithm_settings(config.algorithms) == {
+        "reconstruct_blocks": BlockSettings(10, 8, 1.0, 0.0, 1.0),
+        "adaptive_rounding": RoundingSettings(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -190,6 +207,50 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "ptq.tensor.algorithms",
             ["equalize", "equalize"],
             "ptq.tensor.algorithms: ['equalize', 'equalize'] names one twice",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            [{"adaptive_rounding": ROUNDING}, "adaptive_rounding"],
+            "ptq.tensor.algorithms: ['adaptive_rounding', 'adaptive_rounding'] names one twice",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            ["equalize", {"correct_bias": {}}],
+            "ptq.tensor.algorithms[1]: 'correct_bias' has no settings; allowed with some: adaptive_rounding,"
+            " reconstruct_blocks",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            [{"adaptive_rounding": ROUNDING, "equalize": {}}],
+            f"ptq.tensor.algorithms[0]: { ({'adaptive_rounding': ROUNDING, 'equalize': {}})!r} is not one name with its"
+            " settings",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            [{"adaptive_rounding": 2000}],
+            "ptq.tensor.algorithms[0].adaptive_rounding: 2000 is not a mapping",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            [{"adaptive_rounding": {**ROUNDING, "quantized_share": 0.5}}],
+            "ptq.tensor.algorithms[0].adaptive_rounding.quantized_share: unknown key; allowed: iterations,"
+            " batch_images, lr, rounding_weight",
+        ),
+        (
+            "ptq.tensor.algorithms",
+            [{"reconstruct_blocks": ROUNDING}],
+            "ptq.tensor.algorithms[0].reconstruct_blocks.quantized_share: missing; every key is written out, there are"
+            " no hidden defaults",
+        ),
+        (
+            "qat_training.algorithms",
+            [{"reconstruct_blocks": {**ROUNDING, "quantized_share": 2}}],
+            "qat_training.algorithms[0].reconstruct_blocks.quantized_share: 2.0 is out of range; allowed: 0 to 1",
+        ),
+        (
+            "ptq.tensor",
+            {**TENSOR, "algorithms": [{"adaptive_rounding": {**ROUNDING, "batch_images": 100}}]},
+            "ptq.tensor.calibration.images: 64 are too few; adaptive_rounding needs 100 or more, a mini-batch",
         ),
         (
             "calibration_sweep.names",

@@ -27,7 +27,7 @@ from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import skew_ranges
 from selectq.params import algorithms
-from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, known_algorithms
+from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, SETTINGS, Entry, known_algorithms
 from selectq.params.configs import PtqConfig
 from selectq.params.configurations import with_algorithms, write_algorithms
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
@@ -42,6 +42,12 @@ from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 
 TENSOR = some_scheme(8, "tensor")
+QUICK = {"iterations": 5, "batch_images": 8, "lr": 0.2, "rounding_weight": 0.01}
+ENTRIES: dict[str, Entry] = {
+    "adaptive_rounding": {"adaptive_rounding": QUICK},
+    "reconstruct_blocks": {"reconstruct_blocks": {**QUICK, "quantized_share": 0.5}},
+}
+"""Settings of the algorithms that have some."""
 
 
 def skewed() -> Fp32Checkpoint:
@@ -52,7 +58,8 @@ def skewed() -> Fp32Checkpoint:
 
 
 def quantized_by(*names: str, parent: Fp32Checkpoint | None = None) -> Network:
-    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), names)
+    entries = tuple(ENTRIES.get(name, name) for name in names)
+    config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), entries)
     return ptq_pipeline(parent or skewed(), coloured_dataset(), config, seed=0)
 
 
@@ -66,7 +73,7 @@ def distance(network: Network, parent: Fp32Checkpoint | None = None) -> float:
 
 def test_names_that_parameters_allow_are_those_of_the_algorithms() -> None:
     assert tuple(algorithm.name for algorithm in find(reversed(OWN))) == OWN, "in the order in which they act"
-    assert known_algorithms() == OWN
+    assert known_algorithms() == OWN and SETTINGS.keys() == ENTRIES.keys()
 
 
 def test_without_algorithms_it_is_plain_quantization() -> None:

@@ -132,7 +132,7 @@ def _choose(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, choices: Cho
     _show([*aligned(rows, left=1)])
     if relu6:
         cost = relu6_cost(parent, dataset, fp32)
-        used = "is used" if RELU6_AS_RELU in chosen.candidate.config.algorithms else "is not used"
+        used = "is used" if RELU6_AS_RELU in chosen.candidate.config.algorithm_names else "is not used"
         _show(wrapped("", f"ReLU for ReLU6 costs the FP32 network {cost:.2f} points, and {used}"))
     return chosen
 
@@ -141,7 +141,8 @@ def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint, size: int) -> Manif
     """Write the program; returns its description, as the file has it."""
     config = chosen.candidate.config
     scheme = Scheme(config.weights, config.activations)
-    checkpoint = QuantizedCheckpoint(out.stem, chosen.network, parent.config, parent.classes, scheme, config.algorithms)
+    names = config.algorithm_names
+    checkpoint = QuantizedCheckpoint(out.stem, chosen.network, parent.config, parent.classes, scheme, names)
     write_program(out, to_reference(chosen.network), describe_program(checkpoint, size))
     return open_program(out).manifest
 

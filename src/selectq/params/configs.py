@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from selectq.errors import UserError
-from selectq.params.algorithms import known_algorithms
+from selectq.params.algorithms import Entry, algorithm_names, algorithm_settings, known_algorithms
 from selectq.params.fields import Between, Config
 
 Count = Annotated[int, Between(1, 10**9)]
@@ -314,13 +314,18 @@ class CalibrationConfig(Config):
     averaging: Share
 
 
-def _check_algorithms(algorithms: tuple[str, ...]) -> None:
-    for index, name in enumerate(algorithms):
+def _check_algorithms(algorithms: tuple[Entry, ...], calibration: CalibrationConfig) -> None:
+    settings, names = algorithm_settings(algorithms), algorithm_names(algorithms)
+    for index, name in enumerate(names):
         if name not in known_algorithms():
             allowed = ", ".join(known_algorithms())
             raise UserError(f"algorithms[{index}]: {name!r} is not allowed; allowed: {allowed}")
-    if len(set(algorithms)) != len(algorithms):
-        raise UserError(f"algorithms: {list(algorithms)} names one twice")
+    if len(set(names)) != len(names):
+        raise UserError(f"algorithms: {list(names)} names one twice")
+    for name, each in settings.items():
+        if calibration.images < each.batch_images:
+            needed = f"{name} needs {each.batch_images} or more, a mini-batch"
+            raise UserError(f"calibration.images: {calibration.images} are too few; {needed}")
 
 
 @dataclass(frozen=True)
@@ -333,11 +338,16 @@ class PtqConfig(Config):
     weights: WeightScheme
     activations: ActivationScheme
     calibration: CalibrationConfig
-    algorithms: tuple[str, ...]
+    algorithms: tuple[Entry, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_algorithms(self.algorithms)
+        _check_algorithms(self.algorithms, self.calibration)
+
+    @property
+    def algorithm_names(self) -> tuple[str, ...]:
+        """The algorithms without their settings."""
+        return algorithm_names(self.algorithms)
 
 
 @dataclass(frozen=True)
@@ -371,12 +381,17 @@ class QatTrainingConfig(Config):
     range_averaging: Share
     feature_views: Count
     calibration: CalibrationConfig
-    algorithms: tuple[str, ...]
+    algorithms: tuple[Entry, ...]
     augment: AugmentConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_algorithms(self.algorithms)
+        _check_algorithms(self.algorithms, self.calibration)
+
+    @property
+    def algorithm_names(self) -> tuple[str, ...]:
+        """The algorithms without their settings."""
+        return algorithm_names(self.algorithms)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def list_configurations(
     """
     first = tuple(before_qat)
     calibrated = [
-        Configuration(name, "ptq", _experiment((), config.algorithms, config), 0, (), config.algorithms)
+        Configuration(name, "ptq", _experiment((), config.algorithm_names, config), 0, (), config.algorithm_names)
         for name, config in ptq.items()
     ]
     retrained = [
@@ -87,6 +87,9 @@ ALGORITHMS: dict[str, str] = {
     "zero_dead_channels": "zeroed dead channels",
     "equalize": "equalization",
     "reestimate_batchnorm": "batch-norm re-estimation",
+    "clip_weights": "weight clipping",
+    "adaptive_rounding": "adaptive rounding",
+    "reconstruct_blocks": "block reconstruction",
     "correct_bias": "bias correction",
 }
 """The post-training (PTQ) algorithms as readers know them, in the order in which they act."""

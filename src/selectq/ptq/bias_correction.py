@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from selectq.graph.nodes import PIXELS, Graph
 from selectq.ptq.registry import PtqState, When, register
-from selectq.quantization.network import Block, Layer, Network
+from selectq.ptq.walk import Walk, single_nodes
+from selectq.quantization.network import Layer, Network
 from selectq.quantization.post_training import fold_model
 from selectq.quantization.scale_assignment import ScaleAssignment
 
@@ -20,7 +20,6 @@ def correct_bias(float_network: Network, quantized: Network, batches: Sequence[T
     """Correct every bias of a fake-quantized network, in place, so that its mean outputs are the float network's.
 
     Layer by layer in network order: each correction is measured behind those before it. Every image counts the same.
-    Memory holds what one block reads of all images, and what is inside it of one batch.
 
     Args:
         float_network: the same network in its float form.
@@ -28,28 +27,14 @@ def correct_bias(float_network: Network, quantized: Network, batches: Sequence[T
         batches: float (B, 3, H, W).
     """
     wanted, assignment = mean_outputs(float_network, batches), ScaleAssignment(quantized)
-    graph, live = quantized.graph, [{PIXELS: batch} for batch in batches]
-    for block in quantized.blocks():
-        for layer in (quantized[name] for name in block.nodes if graph[name].is_layer):
-            _correct(layer, (quantized.compute(layer.node.inputs[0], given) for given in live), wanted[layer.name])
+    graph, walk = quantized.graph, Walk(quantized, torch.cat(list(batches)), [len(batch) for batch in batches])
+    for unit in single_nodes(graph):
+        if graph[unit.name].is_layer:
+            inputs = (x for given in walk.batches(unit.inputs) for x in given.values())
+            _correct(quantized[unit.name], inputs, wanted[unit.name])
             assignment.assign()
-        outputs, needed = _read_later(graph, block), _still_needed(graph, block)
-        for given in live:
-            given |= {name: quantized.compute(name, given) for name in outputs}
-            for name in given.keys() - needed:
-                del given[name]
-
-
-def _read_later(graph: Graph, block: Block) -> list[str]:
-    """The nodes of a block that others read."""
-    return [name for name in block.nodes if any(reader.name not in block.nodes for reader in graph.readers[name])]
-
-
-def _still_needed(graph: Graph, block: Block) -> set[str]:
-    """The nodes that are read by what comes behind a block."""
-    names = [node.name for node in graph.nodes]
-    behind = graph.nodes[names.index(block.output) + 1 :]
-    return {source for node in behind for source in node.inputs}
+        walk.compute(unit)
+        walk.release(unit)
 
 
 def mean_outputs(network: Network, batches: Sequence[Tensor]) -> dict[str, Tensor]:

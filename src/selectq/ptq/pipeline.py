@@ -10,6 +10,7 @@ from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset
 from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.params.algorithms import algorithm_settings
 from selectq.params.configs import PtqConfig
 from selectq.ptq.registry import PtqAlgorithm, PtqState, find
 from selectq.quantization.network import Network
@@ -25,9 +26,10 @@ def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, se
         UserError: an algorithm is not known, more calibration images are asked for than the split holds, or bits for a
             kind that is not there.
     """
-    algorithms, device = find(config.algorithms), dataset.train.device
+    algorithms, device = find(config.algorithm_names), dataset.train.device
     images = calibration_images(dataset, config.calibration, seed)
     state = _on_fp32(parent.model, algorithms)
+    state.settings, state.seed = algorithm_settings(config.algorithms), seed
     state.scheme = Scheme(config.weights, config.activations)
     require_kinds(state.graph, state.scheme)
     state.batches, state.reference = lambda: image_batches(images), state.model
@@ -50,7 +52,7 @@ def equivalent_parent(parent: Fp32Checkpoint, algorithms: Collection[str]) -> Fp
 
 
 def _on_fp32(model: nn.Module, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
-    state = PtqState(copy.deepcopy(model), capture(model))
+    state = PtqState(copy.deepcopy(model), capture(model), {})
     _apply(algorithms, "fp32", state)
     return state
 

@@ -1,9 +1,9 @@
 """What a PTQ algorithm is, and where the pipeline finds it by its name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -31,10 +31,14 @@ class PtqState:
         normalization: of these images; from `before` on.
         reference: the FP32 network as it was before `before`; from then on.
         quantized: the fake-quantized network; in `after`.
+        settings: of the algorithms that have some, by name.
+        seed: of random numbers; from `before` on.
     """
 
     model: nn.Module
     graph: Graph
+    settings: Mapping[str, Any]
+    seed: int = field(init=False)
     scheme: Scheme = field(init=False)
     batches: Callable[[], Iterable[Tensor]] = field(init=False)
     normalization: Normalization = field(init=False)
@@ -57,6 +61,9 @@ _MODULES = {
     "zero_dead_channels": "dead_channels",
     "equalize": "equalization",
     "reestimate_batchnorm": "batch_norm",
+    "clip_weights": "weight_clipping",
+    "adaptive_rounding": "reconstruction",
+    "reconstruct_blocks": "reconstruction",
     "correct_bias": "bias_correction",
 }
 _algorithms: dict[str, PtqAlgorithm] = {}

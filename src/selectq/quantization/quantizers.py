@@ -103,10 +103,13 @@ class WeightQuantizer(nn.Module):
     """A layer's weight fake-quantizer: parameters become whole multiples of a scale.
 
     Attributes:
+        clip: the magnitude that the last integer code stands for, where an algorithm has chosen it, (O,) or (1,); where
+            it is 0, that of the largest weight.
         scale: of the weight, (O,) or (1,).
         bias_scale: of the bias, which is added to the accumulator: that of the input times the weight's.
     """
 
+    clip: Tensor
     scale: Tensor
     bias_scale: Tensor
 
@@ -114,6 +117,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         self.scheme = scheme
         count = len(bias) if scheme.granularity == "channel" else 1
+        self.register_buffer("clip", torch.zeros(count, device=bias.device))
         self.register_buffer("scale", torch.ones(count, device=bias.device))
         self.register_buffer("bias_scale", torch.ones(count, device=bias.device))
 

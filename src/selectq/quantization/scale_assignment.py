@@ -246,9 +246,11 @@ class _WeightScales:
         return torch.stack(list(scales)).repeat_interleave(self._repeats, output_size=self._total)
 
     def _covering(self) -> Tensor:
-        """The scales at which no weight saturates, (S,)."""
+        """The scales at which no weight saturates but where a range was chosen, (S,)."""
         each = zip(self._layers, self._quantizers, strict=True)
         largest = torch.cat([largest_magnitude(layer.weight, quantizer.scheme) for layer, quantizer in each])
+        clip = torch.cat([quantizer.clip for quantizer in self._quantizers])
+        largest = torch.where(clip > 0, clip, largest)
         chosen = covering_scale(largest, self._schemes[0][0])
         for scheme, mask in self._schemes[1:]:
             chosen = torch.where(mask, covering_scale(largest, scheme), chosen)

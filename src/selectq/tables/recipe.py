@@ -25,6 +25,9 @@ ALGORITHMS: dict[str, str] = {
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",
     "equalize": "channel ranges equalized across the layers that they pass through",
     "reestimate_batchnorm": "batch-norm statistics measured again behind the rounded weights",
+    "clip_weights": "weight ranges with the smallest squared error of rounding",
+    "adaptive_rounding": "each weight rounded up or down as its layer's output asks for",
+    "reconstruct_blocks": "each weight rounded up or down as its block's output asks for",
     "correct_bias": "biases corrected by the mean error of each channel",
 }
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
@@ -126,14 +129,14 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     if isinstance(config, PtqConfig):
         return {
             "Calibration": _calibration(config.calibration),
-            **_algorithms(config.algorithms),
+            **_algorithms(config.algorithm_names),
             "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
         }
     training = recipe.qat_training
     share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
     return {
         "Calibration": _calibration(training.calibration),
-        **_algorithms(training.algorithms),
+        **_algorithms(training.algorithm_names),
         "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
