@@ -6,7 +6,6 @@ network that has one is skipped. Leave the machine alone meanwhile.
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -25,7 +24,7 @@ import torch
 import yaml
 from int8_models import export_onnx, quantize_static_onnx
 from timing import Side, time_in_turns
-from workload import CHECKOUT, Workload, random_dataset, shrunk, study_params
+from workload import CHECKOUT, OTHER_BATCH, workload_of
 
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
@@ -44,7 +43,7 @@ BATCH = 32
 LEARNING_RATE = 0.02
 """At 0.05, the digits study's, narrow networks do not learn."""
 DATA_FOLDERS = "SELECTQ_DATA"
-QAT_BATCH, QAT_STEPS, QAT_ROUNDS = 64, 2, 5
+QAT_STEPS, QAT_ROUNDS = 2, 5
 FLOAT_IMAGES = 128
 """That ONNX Runtime's own quantizer is calibrated on."""
 
@@ -130,7 +129,7 @@ def measure(network: Network, folder: Path, epochs: int) -> tuple[dict[str, Any]
         "latency_ratio": round(latency_ratio(folder), 2),
         "qat_ratio": round(qat_ratio(network), 2) if network.quantizable else None,
         "epochs": epochs,
-        "qat_batch": QAT_BATCH,
+        "qat_batch": OTHER_BATCH,
     }
     return row, drift_by_kind(network.title, folder)
 
@@ -196,9 +195,7 @@ def latency_ratio(folder: Path) -> float:
 
 def qat_ratio(network: Network) -> float:
     """How many times as fast our full QAT step is as torch.ao's eager one."""
-    params = shrunk(study_params(), QAT_BATCH, QAT_BATCH)
-    model = dataclasses.replace(params.model, network=network.name, arguments=network.arguments, strides_removed=0)
-    workload = Workload(dataclasses.replace(params, model=model), random_dataset(2 * QAT_BATCH, torch.device("cpu")))
+    workload = workload_of(network.name, network.arguments, torch.device("cpu"))
     trainers = {"ours": ours.qat(workload, "full"), "torch.ao": peers.torch_ao_nchw(workload)}
     sides = {
         name: Side(trainer.step, deterministic=name == "ours", steps=QAT_STEPS) for name, trainer in trainers.items()
