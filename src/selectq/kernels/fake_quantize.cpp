@@ -137,11 +137,10 @@ Quantized looked_up(const Tensor& x, double scale, double zero_point, const Tens
   std::vector<std::vector<char>> occurs(at::get_num_threads(), std::vector<char>(raw.numel()));
   each_chunk(x.numel(), [&](int thread, int64_t begin, int64_t count) {
     char* found = occurs[thread].data();
-    for (int64_t i = begin; i < begin + count; i += LANES) {
-      const int64_t lanes = std::min(LANES, begin + count - i);
-      const Floats code = nearest(load<Floats>(from + i, lanes) * inverse) + shift;
-      store(kept + i, __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes), lanes);
-    }
+    each_vector(count, [&](int64_t i, auto lanes) {
+      const Floats code = nearest(load<Floats>(from + begin + i, lanes) * inverse) + shift;
+      store(kept + begin + i, __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes), lanes);
+    });
     for (int64_t i = begin; i < begin + count; ++i) to[i] = table[kept[i]];
     for (int64_t i = begin; i < begin + count; ++i) found[kept[i]] = true;
   });
@@ -168,11 +167,10 @@ Tensor looked_up_backward(const Tensor& gradient, const Tensor& codes, const Ten
 // `to` gets the nearest values on a grid of `count` values with levels up to `last` either way.
 void on_grid(const float* values, float* to, int64_t count, float scale, float last) {
   const float inverse = 1 / scale;
-  for (int64_t i = 0; i < count; i += LANES) {
-    const int64_t lanes = std::min(LANES, count - i);
+  each_vector(count, [&](int64_t i, auto lanes) {
     const Floats level = larger(fill(-last), smaller(fill(last), load<Floats>(values + i, lanes) * inverse));
     store(to + i, nearest(level) * scale, lanes);  // a clamp between product and sum: they must not become one operation
-  }
+  });
 }
 
 // A layer's fake-quantized weight (O, ...) and bias (O), as `WeightQuantizer` in quantization/quantizers.py gives them.
