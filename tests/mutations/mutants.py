@@ -405,8 +405,8 @@ _QUANTIZATION = [
         " quantization/test_scale_assignment.py::test_no_weight_saturates_where_widths_differ",
         (
             "all at once, one scheme serves all layers",
-            "        for scheme, mask in self._schemes[1:]:\n",
-            "        for scheme, mask in self._schemes[:0]:\n",
+            "mask in self._schemes[1:]:\n            chosen = torch.where(mask, covering_scale",
+            "mask in self._schemes[:0]:\n            chosen = torch.where(mask, covering_scale",
         ),
     ),
     *_of(
@@ -1150,8 +1150,8 @@ _SCALES = [
         "quantization/test_scale_assignment.py quantization/test_lookup_scales.py",
         (
             "a shared scale is of one tensor's range",
-            "for other in self._shared[name]]) for name in own}",
-            "for other in (name,)]) for name in own}",
+            '"amax", include_self=False)[group_of]',
+            '"amin", include_self=False)[group_of]',
         ),
         (
             "3 is no whole number of a hard-swish's steps",
@@ -1160,8 +1160,8 @@ _SCALES = [
         ),
         (
             "a hard-swish's zero point is of the range that was seen",
-            "        if site.bounds == HARD_SWISH_INPUT:\n            return torch.tensor(HARD_SWISH_INPUT.low)\n",
-            "",
+            "torch.where(self._below_zero, HARD_SWISH_INPUT.low, self._lows)",
+            "self._lows",
         ),
         ("an average's step is that of its input", "return read[0] / site.area", "return read[0]"),
         ("a product's step is that of its input", "return read[0] * site.gate.scale", "return read[0]"),
