@@ -24,7 +24,7 @@ from growth import VARIANTS, Variant, growth
 from machine import machine_slug
 from report import Comparison, draw, sentence, table
 from timing import Side, Trainer, time_in_turns
-from workload import Workload, random_dataset, shrunk, study_params
+from workload import Workload, random_dataset, shrunk, study_params, workload_of
 
 from selectq.data.device import choose_device
 from selectq.errors import UserError
@@ -86,6 +86,13 @@ CASES = [
 ]
 
 PARTIAL = ("dw", "dwpw")
+QUANTIZABLE = ("mobilenet_v3_large", "resnet18", "shufflenet_v2_x1_0")
+"""Other networks that torchvision has prepared for torch.ao; their strides as they are, batch 64."""
+
+CASES += [
+    Case(f"qat_{name}_step", f"qat_{name}", "torch.ao as torchvision's script, NCHW", f"ao_{name}", {"cpu": 2.5})
+    for name in QUANTIZABLE
+]
 
 
 def main() -> None:
@@ -183,6 +190,9 @@ def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
         "ao_channels_last": partial(peers.torch_ao_channels_last, workload),
         "ao_pt2e": partial(peers.torchao_pt2e, workload),
     }
+    others = {name: partial(workload_of, name, {}, workload.device) for name in QUANTIZABLE}
+    mine |= {f"qat_{name}": partial(_trainer, ours.qat, other, "full") for name, other in others.items()}
+    usual |= {f"ao_{name}": partial(_trainer, peers.torch_ao_nchw, other) for name, other in others.items()}
     epoch = 50 * steps  # of the classifier alone: a step is too short to be timed
     return {
         **{name: partial(_side_of, make, True, steps) for name, make in mine.items()},
@@ -190,6 +200,11 @@ def _sides(workload: Workload, steps: int) -> dict[str, Callable[[], Side]]:
         **{name: partial(_side_of_pass, make) for name, make in passes.items()},
         **{name: partial(_side_of, make, False, steps) for name, make in usual.items()},
     }
+
+
+def _trainer(make: Callable[..., Trainer], workload: Callable[[], Workload], *arguments: str) -> Trainer:
+    """Of a workload that is made when the trainer is."""
+    return make(workload(), *arguments)
 
 
 def _side_of(make: Callable[[], Trainer], deterministic: bool, steps: int) -> Side:

@@ -22,6 +22,7 @@ from selectq.study import Study, study_parameters
 
 CLASSES = 10
 IMAGE_SIZE = 32
+OTHER_BATCH = 64
 BATCH_TO_SETTLE = 128
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDY = "cifar10"
@@ -68,6 +69,13 @@ class Workload:
         """The configuration `full`: every layer learns."""
         config: QatConfig = choose(self.params.qat, "full", "qat")
         return config
+
+
+def workload_of(network: str, arguments: dict[str, Any], device: torch.device) -> Workload:
+    """Another network of torchvision's, as it comes, on random pixels in batches of OTHER_BATCH."""
+    params = shrunk(study_params(), OTHER_BATCH, OTHER_BATCH)
+    model = dataclasses.replace(params.model, network=network, arguments=arguments, strides_removed=0)
+    return Workload(dataclasses.replace(params, model=model), random_dataset(2 * OTHER_BATCH, device))
 
 
 def random_dataset(images: int, device: torch.device, size: int = IMAGE_SIZE) -> Dataset:

@@ -2,6 +2,7 @@
 
 import copy
 
+import known_networks
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from selectq.data.normalization import INTEGER_GRID
 from selectq.graph.bounds import RELU, RELU6, UNBOUNDED, Bounds
-from selectq.kernels.float_step import FloatStep, _layer
+from selectq.kernels.float_step import FloatStep
 from selectq.networks.build import build_network
 from selectq.training.forward import Forward
 
@@ -58,10 +59,13 @@ def test_step_is_the_networks_own(activation: str, strides_removed: int, size: i
     assert relative_error(ours[2], truth[2]) < 1e-5
 
 
+CLAMPS = {UNBOUNDED: nn.Identity(), RELU: nn.ReLU(), RELU6: nn.ReLU6()}
 KINDS = {
     "pointwise": nn.Conv2d(24, 40, 1, bias=False),
     "depthwise": nn.Conv2d(40, 40, 3, 1, 1, groups=40, bias=False),
     "depthwise, stride 2": nn.Conv2d(40, 40, 3, 2, 1, groups=40, bias=False),
+    "depthwise, 5 x 5": nn.Conv2d(40, 40, 5, 1, 2, groups=40, bias=False),
+    "depthwise, 5 x 5, stride 2": nn.Conv2d(40, 40, 5, 2, 2, groups=40, bias=False),
     "convolved elsewhere": nn.Conv2d(3, 24, 3, 2, 1, bias=False),
 }
 
@@ -77,7 +81,7 @@ def test_layer_has_the_exact_gradients(kind: str, bounds: Bounds) -> None:
     exact_conv, exact_norm = copy.deepcopy(conv).double(), copy.deepcopy(norm).double()
     x = torch.randn(5, conv.in_channels, 7, 9).to(memory_format=torch.channels_last)
     ours, exact = x.clone().requires_grad_(), x.double().requires_grad_()
-    y = _layer(conv, norm, bounds, ours.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    y = FloatStep(nn.Sequential(conv, norm, CLAMPS[bounds]))(ours)
     truth = exact_norm(exact_conv(exact)).clamp(bounds.low, bounds.high)
     gradient = torch.randn_like(y)
     conv.zero_grad()
@@ -90,6 +94,48 @@ def test_layer_has_the_exact_gradients(kind: str, bounds: Bounds) -> None:
         assert found is not None and expected is not None
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     assert norm.num_batches_tracked == exact_norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "shufflenet_v2_x1_0", "efficientnet_b0"])
+def test_step_of_other_networks_is_their_own(name: str) -> None:
+    """With whatever is drawn at random, in numbers of the same precision, and sums in place."""
+    plain = known_networks.build(name, 3).train()
+    fast = copy.deepcopy(plain)
+    pixels = torch.randn(16, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    truth, ours = seeded_step(plain, plain, pixels), seeded_step(FloatStep(fast), fast, pixels)
+    assert relative_error({"logits": ours[0]}, {"logits": truth[0]}) < 1e-4
+    assert relative_error(ours[1], truth[1]) < 0.03
+    assert relative_error(ours[2], truth[2]) < 1e-5
+
+
+def test_what_there_are_no_kernels_for_is_not_served() -> None:
+    assert FloatStep.serves(known_networks.build("resnet18")) and not FloatStep.serves(ValueDependent())
+    assert not FloatStep.serves(known_networks.build("squeezenet1_1")), "no batch norms"
+
+
+@pytest.mark.parametrize("change", ["bias", "dilation", "averaging", "statistics", "padding_mode"])
+def test_what_the_kernels_do_not_compute_is_left_to_torch(change: str) -> None:
+    convs = {"bias": nn.Conv2d(8, 8, 1), "dilation": nn.Conv2d(8, 8, 3, 1, 2, dilation=2, groups=8, bias=False)}
+    convs["padding_mode"] = nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect", bias=False)
+    norms = {"averaging": nn.BatchNorm2d(8, momentum=None), "statistics": nn.BatchNorm2d(8, track_running_stats=False)}
+    conv = convs.get(change, nn.Conv2d(8, 8, 1, bias=False))
+    assert not FloatStep.serves(nn.Sequential(conv, norms.get(change, nn.BatchNorm2d(8))))
+
+
+class ValueDependent(nn.Module):
+    """A network that torch.fx cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) if x.mean() > 0 else x
+
+
+def seeded_step(forward: Forward, model: nn.Module, images: Tensor) -> Result:
+    torch.manual_seed(0)
+    return step(forward, model, images)
 
 
 def test_wrong_running_statistics_would_show() -> None:

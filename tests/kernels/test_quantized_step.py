@@ -1,7 +1,9 @@
 """The fake-quantized step by kernels gives the network's own logits, and its gradients up to rounding."""
 
 import copy
+from collections.abc import Callable
 
+import exported_networks
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,10 +20,12 @@ from small_networks import (
 from torch import Tensor, nn
 
 from selectq.data.normalization import INTEGER_GRID
+from selectq.kernels.convolutions import geometry_of
 from selectq.kernels.fake_quantized import fake_quantized_parameters
 from selectq.kernels.quantized_step import QuantizedStep
-from selectq.quantization.network import ConvNode, Network
+from selectq.quantization.network import ConvNode, LookupNode, Network
 from selectq.quantization.post_training import quantize
+from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import follow
 from selectq.quantization.scale_assignment import ScaleAssignment
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
@@ -77,16 +81,87 @@ def test_step_equals_the_networks_own_for_other_networks(activation: str, granul
     assert_same_step(network, QuantizedStep(network), images(count=5, size=15))
 
 
-def test_step_sees_what_the_quantizers_see() -> None:
-    network = quantized(scheme()).train()
+OTHERS = ("custom", "mobilenet_v3_small", "shufflenet_v2_x1_0", "squeezenet1_1", "resnet18")
+"""Together they have every kind of node, and convolutions of every kind."""
+
+
+def other(name: str, chosen: Scheme | None = None) -> Network:
+    """A network of many kinds of nodes."""
+    return exported_networks.quantized_network(name, chosen).train()
+
+
+@pytest.mark.parametrize("learns", [lambda layer: True, lambda layer: layer.kind == "dense"], ids=["all", "dense"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_step_equals_that_of_networks_of_any_nodes(name: str, learns: Callable[[ConvNode], bool]) -> None:
+    network = other(name)
+    for layer in network.layers():
+        layer.requires_grad_(learns(layer) or layer is network.classifier())
+    assert_same_step(network, QuantizedStep(network), INTEGER_GRID(exported_networks.images(5, seed=1)))
+
+
+def test_step_of_few_bits_equals_that_of_networks_of_any_nodes() -> None:
+    network = other("custom", scheme(4, bits=4, symmetric=True))
+    assert_same_step(network, QuantizedStep(network), INTEGER_GRID(exported_networks.images(5, seed=1)))
+
+
+def test_every_lookup_and_every_stored_layer_is_a_kernels() -> None:
+    """But for dense and strided convolutions, which torch computes."""
+    network = other("mobilenet_v3_small")
+    fast = QuantizedStep(network)
+    fast(images())
+    lookups = {site for site in network.sites() if isinstance(site, LookupNode)}
+    assert len(lookups) == 19 and fast._tables.keys() == lookups
+    elsewhere = [layer.name for layer in network.layers() if layer.stored and not geometry_of(layer).has_kernel]
+    assert elsewhere == ["features.0.0"]
+
+
+@pytest.mark.parametrize("make", [lambda: quantized(scheme()).train(), lambda: other("custom")], ids=["own", "custom"])
+def test_step_sees_what_the_quantizers_see(make: Callable[[], Network]) -> None:
+    network = make()
     for quantizer in quantizers(network):
         quantizer.observing = True
     network(images())
     own = [quantizer.seen for quantizer in quantizers(network)]
     QuantizedStep(network)(images())
     ours = [quantizer.seen for quantizer in quantizers(network)]
-    assert len(own) == 52 + 10 + 1
+    assert len(own) == len(list(network.sites()))
     torch.testing.assert_close(ours, own)
+
+
+@torch.no_grad()
+def test_parts_compute_from_values_that_have_no_codes() -> None:
+    network = other("mobilenet_v3_small").eval()
+    fast = QuantizedStep(network)
+    fast(images())
+    lookup = next(site for site in network.sites() if isinstance(site, LookupNode))
+    given = {lookup.node.inputs[0]: torch.randn(2, 16, 5, 7, generator=torch.Generator().manual_seed(0))}
+    assert torch.equal(fast.compute(lookup.name, given), network.compute(lookup.name, given))
+
+
+def test_what_is_frozen_keeps_no_activation() -> None:
+    """Of a frozen layer, a byte for each output alone; below the first layer that learns, nothing at all."""
+    kept = {}
+    for name, learning in (("all", lambda layer: True), ("last", lambda layer: layer.name == "layer4.1.conv2")):
+        network = other("resnet18")
+        for layer in network.layers():
+            layer.requires_grad_(learning(layer))
+        kept[name] = floats_kept(QuantizedStep(network))
+    conv2 = 2 * 512 * 2 * 2  # what it reads; then the last average keeps as many
+    assert kept["last"] == 2 * conv2 < kept["all"] / 50
+
+
+def floats_kept(forward: Forward) -> int:
+    """Of activations (N, ...), between forward and backward pass, for two images of 64 pixels."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point() and tensor.ndim == 4 and len(tensor) == 2:
+            sizes[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward(images(count=2, size=64))
+    return sum(sizes.values())
 
 
 def test_step_keeps_up_with_moving_ranges_and_weights() -> None:

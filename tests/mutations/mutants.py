@@ -405,8 +405,8 @@ _QUANTIZATION = [
         " quantization/test_scale_assignment.py::test_no_weight_saturates_where_widths_differ",
         (
             "all at once, one scheme serves all layers",
-            "        for scheme, mask in self._schemes[1:]:\n",
-            "        for scheme, mask in self._schemes[:0]:\n",
+            "mask in self._schemes[1:]:\n            chosen = torch.where(mask, covering_scale",
+            "mask in self._schemes[:0]:\n            chosen = torch.where(mask, covering_scale",
         ),
     ),
     *_of(
@@ -1150,8 +1150,8 @@ _SCALES = [
         "quantization/test_scale_assignment.py quantization/test_lookup_scales.py",
         (
             "a shared scale is of one tensor's range",
-            "for other in self._shared[name]]) for name in own}",
-            "for other in (name,)]) for name in own}",
+            '"amax", include_self=False)[group_of]',
+            '"amin", include_self=False)[group_of]',
         ),
         (
             "3 is no whole number of a hard-swish's steps",
@@ -1160,8 +1160,8 @@ _SCALES = [
         ),
         (
             "a hard-swish's zero point is of the range that was seen",
-            "        if site.bounds == HARD_SWISH_INPUT:\n            return torch.tensor(HARD_SWISH_INPUT.low)\n",
-            "",
+            "torch.where(self._below_zero, HARD_SWISH_INPUT.low, self._lows)",
+            "self._lows",
         ),
         ("an average's step is that of its input", "return read[0] / site.area", "return read[0]"),
         ("a product's step is that of its input", "return read[0] * site.gate.scale", "return read[0]"),
@@ -1228,17 +1228,8 @@ _PROGRAMS = [
         "src/selectq/export/onnx_graph.py",
         "export/test_networks.py export/test_onnx_program.py",
         ("codes are never clipped", "if stored.grid == UINT8:\n", "if True:\n"),
-        (
-            "every slice begins at the first channel",
-            "for index in (start, stop, 1))",
-            "for index in (0, stop - start, 1))",
-        ),
         ("maxima end where whole windows do", '"ceil_mode": int(ceil_mode)}', '"ceil_mode": 0}'),
-        (
-            "channels are shuffled backwards",
-            "[groups, channels // groups, *positions]",
-            "[channels // groups, groups, *positions]",
-        ),
+        ("weights stay in the order that is read", "codes = codes[:, list(order)]", "codes = codes[:]"),
         (
             "a hard-sigmoid is read without its 1/2",
             "zero_point = stored.zero_point - round(shift)",
@@ -1246,6 +1237,21 @@ _PROGRAMS = [
         ),
         ("a hard-sigmoid's 1/2 is rounded", "abs(shift - round(shift)) > 1e-4 or not", "not"),
         ("averages overlap", "kernel_shape=pool.kernel, strides=pool.stride)", "kernel_shape=pool.kernel)"),
+    ),
+    *_of(
+        "export",
+        "src/selectq/export/channels.py",
+        "export/test_channels.py",
+        (
+            "every slice begins at the first channel",
+            "return self._of[node.inputs[0]][start:stop]",
+            "return self._of[node.inputs[0]][: stop - start]",
+        ),
+        (
+            "channels are shuffled backwards",
+            "read[place % groups * (count // groups) + place // groups]",
+            "read[place % (count // groups) * groups + place // (count // groups)]",
+        ),
     ),
     *_of(
         "export",
@@ -1296,9 +1302,15 @@ _PROGRAMS = [
         ),
         (
             "kernels keep the scales of what is stored",
-            "if self._was_written(quantizer_of(site)):",
-            "if not self._grids:",
+            "if self._was_written(quantizer_of(site))}",
+            "if not self._grids}",
         ),
+        (
+            "kernels keep old tables of functions",
+            "if lookup in moved or read in moved)",
+            "if lookup not in self._tables)",
+        ),
+        ("values without codes are looked up", "self._tables if given.keys() == {PIXELS} else {}", "self._tables"),
     ),
     *_of(
         "team",

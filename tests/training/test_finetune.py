@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_networks import committed_params, float_images, model_config, trained
-from torch import Tensor, nn
+from torch import Tensor
 
 from selectq.kernels.float_step import FloatStep
 from selectq.networks.build import build_network
@@ -55,8 +55,11 @@ def test_that_bfloat16_is_slow_on_a_cpu_is_said(capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("kernels")
 def test_kernels_train_the_networks_that_they_know() -> None:
     config = dataclasses.replace(committed_params().finetune, precision="float32")
-    model = trained().model
-    assert isinstance(finetune_forward(model, CPU, config, ALONE), FloatStep)
-    model.features[3].conv[0][2] = nn.Hardswish()
-    other = build_network(model_config(network="resnet18"), 3)
-    assert finetune_forward(model, CPU, config, ALONE) is model and finetune_forward(other, CPU, config, ALONE) is other
+    model, other = trained().model, build_network(model_config(network="resnet18"), 3)
+    assert all(isinstance(finetune_forward(each, CPU, config, ALONE), FloatStep) for each in (model, other))
+
+
+def test_a_network_without_anything_for_the_kernels_trains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    config = dataclasses.replace(committed_params().finetune, precision="float32")
+    model = build_network(model_config(network="squeezenet1_1"), 3)
+    assert finetune_forward(model, CPU, config, ALONE) is model and not capsys.readouterr().err

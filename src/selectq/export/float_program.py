@@ -1,10 +1,12 @@
 """A float network as an ONNX file: what an INT8 program is to be measured beside."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from onnx import GraphProto, TensorProto, helper
 
+from selectq.export.channels import CHANNEL_MOVES
 from selectq.export.onnx_graph import GraphWriter
 from selectq.export.onnx_program import checked_model, node_shapes
 from selectq.files import write_bytes
@@ -36,10 +38,12 @@ class FloatGraphWriter(GraphWriter):
         self._codes[PIXELS] = INPUT_NAME
         for node in self._network.graph.nodes[1:]:
             module = self._network[node.name]
-            is_site = isinstance(module, Site)
-            self._codes[node.name] = self._activated(module, f"{node.name}.result") if is_site else self._move(node)
+            if isinstance(module, Site):
+                self._codes[node.name] = self._activated(module, f"{node.name}.result")
+            elif not isinstance(node.operation, CHANNEL_MOVES):
+                self._codes[node.name] = self._move(node)
         last = self._network.graph.output.name
-        self._add("Identity", [self._codes[last]], OUTPUT_NAME)
+        self._add("Identity", [self._in_order(last)], OUTPUT_NAME)
         images = helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["batch", *self._shapes[PIXELS]])
         logits = helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *self._shapes[last]])
         return helper.make_graph(self._nodes, "selectq", [images], [logits], self._tensors)
@@ -60,9 +64,10 @@ class FloatGraphWriter(GraphWriter):
             return self._add("Sigmoid", [value], name)
         return self._add("HardSigmoid", [value], name, alpha=GATE_SLOPE, beta=GATE_SHIFT)
 
-    def _value(self, name: str) -> str:
-        return self._codes[name]
+    def _value_of(self, codes: str, name: str) -> str:
+        return codes
 
-    def _weights(self, layer: Layer) -> tuple[str, str]:
+    def _weights(self, layer: Layer, order: Sequence[int] | None = None) -> tuple[str, str]:
         weight, bias = (tensor.detach().numpy() for tensor in (layer.weight, layer.bias))
+        weight = weight if order is None else weight[:, list(order)]
         return self._tensor(f"{layer.name}.weight", weight), self._tensor(f"{layer.name}.bias", bias)

@@ -1,10 +1,11 @@
 """The ONNX graph of a reference network, written node by node.
 
 ONNX Runtime finds an integer operator where a float one stands between dequantize and quantize operators. Nodes that
-only move values move integer codes.
+only move values move integer codes; those that choose and order channels do so where they are read, see `channels`.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import ml_dtypes
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from selectq.export.channels import CHANNEL_MOVES, Channels, Piece
 from selectq.export.reference import UINT8, DequantizeParameters, QuantizeDequantize
-from selectq.graph.nodes import PIXELS, AveragePool, Concat, Conv, MaxPool, Node, Shuffle, Slice
+from selectq.graph.nodes import PIXELS, AveragePool, Conv, MaxPool, Node
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.programs.onnx_runtime import codes_of
 from selectq.quantization.network import (
@@ -52,8 +54,11 @@ class GraphWriter:
         self._nodes: list[NodeProto] = []
         self._tensors: list[TensorProto] = []
         self._constants: dict[tuple[Any, ...], str] = {}  # type, shape and content -> name
+        self._channels = Channels(network.graph, shapes)
         self._codes = {PIXELS: INPUT_NAME}  # node -> the tensor of its integer codes
-        self._values: dict[str, str] = {}  # node -> the same, dequantized
+        self._ordered: dict[str, str] = {}  # node -> the same, where that lies in another order than it is read
+        self._parts: dict[Piece, str] = {}  # between cuts -> the tensor of their codes
+        self._values: dict[str, str] = {}  # a tensor of codes -> the same, dequantized
         self._missing_channels = 0
 
     def write(self) -> GraphProto:
@@ -61,15 +66,16 @@ class GraphWriter:
         self._missing_channels = self._pad_pixels()
         for node in self._network.graph.nodes[1:]:
             module = self._network[node.name]
-            if not isinstance(module, Site):
-                self._codes[node.name] = self._move(node)
-            elif module.stored:
+            if isinstance(module, Site) and module.stored:
                 self._codes[node.name] = self._store(module, self._compute(module, f"{node.name}.result"))
-            else:
+            elif isinstance(module, Site):
                 self._compute(module, OUTPUT_NAME)
+            elif not isinstance(node.operation, CHANNEL_MOVES):
+                self._codes[node.name] = self._move(node)
         last = self._network.graph.output.name
-        if last in self._codes:  # otherwise, logits come from the accumulators
-            self._dequantize(self._codes[last], *self._parameters(last), OUTPUT_NAME)
+        final = self._network[last]
+        if not isinstance(final, Site) or final.stored:  # otherwise, logits come from the accumulators
+            self._dequantize(self._in_order(last), *self._parameters(last), OUTPUT_NAME)
         pixels = helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", *self._shapes[PIXELS]])
         logits = helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *self._shapes[last]])
         return helper.make_graph(self._nodes, "selectq", [pixels], [logits], self._tensors)
@@ -93,6 +99,8 @@ class GraphWriter:
 
     def _compute(self, module: Site, result: str) -> str:
         """Operators on dequantized inputs; returns the tensor of their result."""
+        if isinstance(module, ConvNode) and module.groups == 1:
+            return self._convolve_in_any_order(module, result)
         values = [self._value(source) for source in module.node.inputs]
         match module:
             case ConvNode():
@@ -105,6 +113,13 @@ class GraphWriter:
                 return self._add("Mul", [*values, self._gate(module)], result)
         kinds: dict[type[Site], str] = {AddNode: "Add", MulNode: "Mul", LookupNode: "Sigmoid"}
         return self._add(kinds[type(module)], values, result)
+
+    def _convolve_in_any_order(self, conv: ConvNode, result: str) -> str:
+        """Of channels as they lie: the weights are put in their order."""
+        (source,) = conv.node.inputs
+        order = self._channels.reading(source).order
+        value = self._value_of(self._gather(source), source)
+        return self._add("Conv", [value, *self._weights(conv, order)], result, **_windows(conv))
 
     def _average(self, values: Sequence[str], pool: AveragePool, result: str) -> str:
         if pool.kernel is None:
@@ -135,7 +150,7 @@ class GraphWriter:
         if abs(shift - round(shift)) > 1e-4 or not 0 <= zero_point <= UINT8.quant_max:
             return self._add("HardSigmoid", [self._value(source)], result, alpha=GATE_SLOPE, beta=GATE_SHIFT)
         read = self._constant(stored.scale * GATE_SLOPE, np.float32), self._constant(zero_point, np.uint8)
-        return self._dequantize(self._codes[source], *read, result)
+        return self._dequantize(self._in_order(source), *read, result)
 
     def _store(self, site: Site, result: str) -> str:
         """Quantize a result; returns the tensor of its codes, clipped where the grid is not all of [0, 255]."""
@@ -150,34 +165,53 @@ class GraphWriter:
 
     def _move(self, node: Node) -> str:
         """Operators on integer codes; returns the tensor that they put out."""
-        codes, name = [self._codes[source] for source in node.inputs], codes_of(node.name)
-        channels, *positions = self._shapes[node.name]
+        codes, name = self._in_order(node.inputs[0]), codes_of(node.name)
         match node.operation:
-            case Concat():
-                return self._add("Concat", codes, name, axis=1)
             case MaxPool(kernel, stride, padding, ceil_mode):
                 windows = {"kernel_shape": kernel, "strides": stride, "pads": padding * 2, "ceil_mode": int(ceil_mode)}
-                return self._add("MaxPool", codes, name, **windows)
-            case Slice(start, stop):
-                ends = (self._constant([index], np.int64) for index in (start, stop, 1))  # the last: the axis
-                return self._add("Slice", [*codes, *ends], name)
-            case Shuffle(groups):
-                grouped = self._reshape(codes[0], [groups, channels // groups, *positions], f"{name}.grouped")
-                turned = self._add("Transpose", [grouped], f"{name}.transposed", perm=[0, 2, 1, 3, 4])
-                return self._reshape(turned, [channels, *positions], name)
-        return self._reshape(codes[0], [channels], name)  # Flatten
+                return self._add("MaxPool", [codes], name, **windows)
+        return self._add("Reshape", [codes, self._constant([-1, *self._shapes[node.name]], np.int64)], name)  # Flatten
 
-    def _reshape(self, codes: str, shape: Sequence[int], name: str) -> str:
-        return self._add("Reshape", [codes, self._constant([-1, *shape], np.int64)], name)
+    def _gather(self, name: str) -> str:
+        """The codes of what a node puts out, its channels in the order of `Channels.reading`."""
+        if name not in self._codes:
+            parts = [part for piece in self._channels.reading(name).pieces for part in self._cut(piece)]
+            self._codes[name] = parts[0] if len(parts) == 1 else self._add("Concat", parts, codes_of(name), axis=1)
+        return self._codes[name]
+
+    def _in_order(self, name: str) -> str:
+        """The same in the order in which they are read."""
+        codes, reading = self._gather(name), self._channels.reading(name)
+        if not reading.is_ordered and name not in self._ordered:
+            places = self._constant(reading.places, np.int64)
+            self._ordered[name] = self._add("Gather", [codes, places], f"{codes}.ordered", axis=1)
+        return self._ordered.get(name, codes)
+
+    def _cut(self, piece: Piece) -> list[str]:
+        """The tensors of codes that make up a piece."""
+        source, cuts = piece.source, self._channels.cuts(piece.source)
+        if (piece.start, piece.stop) == (0, cuts[-1]):
+            return [self._codes[source]]
+        parts = [Piece(source, *ends) for ends in pairwise(cuts)]
+        if parts[0] not in self._parts:
+            names = [f"{codes_of(source)}.{part.start}" for part in parts]
+            sizes = self._constant([part.stop - part.start for part in parts], np.int64)
+            self._nodes.append(helper.make_node("Split", [self._codes[source], sizes], names, axis=1))
+            self._parts |= dict(zip(parts, names, strict=True))
+        return [self._parts[part] for part in parts if piece.start <= part.start < piece.stop]
 
     # --- stored values and parameters
 
     def _value(self, name: str) -> str:
         """What a node puts out, as floats."""
-        if name not in self._values:
-            tensor = f"{name}.value"
-            self._values[name] = self._dequantize(self._codes[name], *self._parameters(name), tensor)
-        return self._values[name]
+        return self._value_of(self._in_order(name), name)
+
+    def _value_of(self, codes: str, name: str) -> str:
+        """A tensor of the codes that a node puts out, as floats."""
+        if codes not in self._values:
+            tensor = f"{name}.value" if codes == self._codes[name] else f"{codes}.value"
+            self._values[codes] = self._dequantize(codes, *self._parameters(name), tensor)
+        return self._values[codes]
 
     def _parameters(self, name: str) -> tuple[str, str]:
         """Scale and zero point of the codes that a node puts out."""
@@ -190,8 +224,8 @@ class GraphWriter:
     def _constants_of(self, stored: QuantizeDequantize) -> tuple[str, str]:
         return self._constant(stored.scale, np.float32), self._constant(stored.zero_point, np.uint8)
 
-    def _weights(self, layer: Layer) -> tuple[str, str]:
-        """A layer's weight and bias, as floats.
+    def _weights(self, layer: Layer, order: Sequence[int] | None = None) -> tuple[str, str]:
+        """A layer's weight and bias, as floats; input channels in another order, if one is given.
 
         Each weight has a zero point of its own: told to be exact on processors without VNNI, ONNX Runtime makes uint8
         of weights and their zero points, and cannot load a file in which it would do so twice with the same one.
@@ -200,7 +234,7 @@ class GraphWriter:
         assert isinstance(stored, DequantizeParameters)
         weight, bias, scales = f"{layer.name}.weight", f"{layer.name}.bias", _array(stored.weight_scales())
         zero_point = self._tensor(f"{weight}.zero_point", np.zeros_like(scales, np.int8))
-        weight_inputs = (self._integers(layer), self._tensor(f"{weight}.scale", scales), zero_point)
+        weight_inputs = (self._integers(layer, order), self._tensor(f"{weight}.scale", scales), zero_point)
         bias_scales = _array(stored.bias_scales())
         bias_zero_point = self._constant(np.zeros_like(bias_scales), np.int32)
         bias_inputs = (self._tensor(bias, _array(layer.bias)), self._tensor(f"{bias}.scale", bias_scales))
@@ -209,13 +243,15 @@ class GraphWriter:
             self._dequantize(*bias_inputs, bias_zero_point, f"{bias}.value", axis=0),
         )
 
-    def _integers(self, layer: Layer) -> str:
+    def _integers(self, layer: Layer, order: Sequence[int] | None) -> str:
         """A layer's weight as int8 codes.
 
         From INT4 they are cast, which runtimes do once, on loading the file. Without the cast, ONNX Runtime would
         dequantize the weights and convolve in floating point.
         """
         name, codes = f"{layer.name}.weight", _array(layer.weight)
+        if order is not None:
+            codes = codes[:, list(order)]
         if layer.node.inputs[0] == PIXELS:
             codes = np.pad(codes, ((0, 0), (0, self._missing_channels), (0, 0), (0, 0)))
         if self._weight_bits.get(layer.name, 8) > INT4_BITS:

@@ -55,20 +55,30 @@ class _Tracer(fx.Tracer):
         return known or super().is_leaf_module(module, name)
 
 
+def trace(model: nn.Module, *, training: bool) -> fx.Graph:
+    """torch.fx's graph of a network as it computes in training or in evaluation mode.
+
+    Raises:
+        Exception: of many types, where torch.fx cannot follow, as on control flow that depends on values.
+    """
+    was_training = model.training
+    model.train(training)
+    try:
+        return _Tracer(autowrap_functions=(channel_shuffle, stochastic_depth)).trace(model)
+    finally:
+        model.train(was_training)
+
+
 def capture(model: nn.Module) -> Graph:
     """The graph of a network that maps images (N, 3, H, W) to logits (N, classes), as it computes in evaluation mode.
 
     Raises:
         UserError: torch.fx cannot follow the network, or an operation is unknown; names the module and its type.
     """
-    was_training = model.training
-    model.eval()
     try:
-        traced = _Tracer(autowrap_functions=(channel_shuffle, stochastic_depth)).trace(model)
-    except Exception as error:  # fx raises many types on control flow that depends on values
+        traced = trace(model, training=False)
+    except Exception as error:
         raise UserError(f"model.network: torch.fx cannot follow {type(model).__name__} ({first_line(error)})") from None
-    finally:
-        model.train(was_training)
     builder = _Builder(model, traced)
     for node in traced.nodes:
         builder.read(node)

@@ -242,7 +242,7 @@ Gradients normalised_layer_backward(const Tensor& gradient, const Tensor& raw, c
                                     const Tensor& offset, double low, double high, const Tensor& coefficients,
                                     const Tensor& x, const Tensor& weight, int64_t stride) {
   const BatchNormGradient inner(gradient, {raw, factor, offset, low, high}, coefficients);
-  return layer_gradients(inner, gradient, x, weight, Geometry(x, stride), true, true);
+  return layer_gradients(inner, gradient, x, weight, Geometry(x, stride), {true, true, false});
 }
 
 // Of what `raw_layer_of_raw` computes, and of the batch norm and activation after it: the gradients of what batch norm
@@ -255,7 +255,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> normalised_layer_of_raw_backward(
   const Normalised x(before, factor_before, offset_before, low_before, high_before);
   GradientSums sums({before, factor_before, offset_before, low_before, high_before}, before.size(3));
   auto [of_x, of_taps, of_bias] =
-      depthwise_gradients<true, true>(inner, x, as_taps(weight), Geometry(before, stride), sums);
+      depthwise_gradients<true, true>(inner, x, as_taps(weight), Geometry(before, stride), false, sums);
   return {of_x, from_taps(of_taps, weight), sums.sum(), sums.product()};
 }
 
@@ -263,7 +263,7 @@ Tensor normalised_rows_backward(const Tensor& gradient, const Tensor& raw, const
                                 double low, double high, const Tensor& coefficients) {
   const BatchNormGradient inner(gradient, {raw, factor, offset, low, high}, coefficients);
   const Tensor rows = as_rows(raw);
-  return like_rows(std::get<0>(raw_gradient(inner, rows.size(0), rows.size(1))), raw);
+  return like_rows(std::get<0>(raw_gradient(inner, rows.size(0), rows.size(1), false)), raw);
 }
 
 }  // namespace

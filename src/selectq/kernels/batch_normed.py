@@ -33,6 +33,11 @@ class _Normalised:
         self._mean, self._inverse_deviation, factor, offset = fit
         self.norm = Normalisation(factor, offset, bounds.low, bounds.high)
 
+    def of(self, raw: Tensor) -> Tensor:
+        """What batch norm and activation make of `raw`; what follows may change it in place."""
+        result: Tensor = operators.normalise(raw, *self.norm)
+        return result.detach()  # a part of a larger one, which autograd would not have changed
+
     def sums(self, gradient: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Per channel, of the activation's gradient, and of its product with the raw output: (O,) each."""
         result: tuple[Tensor, Tensor] = operators.batch_norm_sums(gradient, raw, *self.norm)
@@ -63,8 +68,7 @@ class NormalisedLayer(torch.autograd.Function):
         raw, *sums = operators.raw_layer(x, weight, stride)
         ctx.normalised, ctx.stride = _Normalised((sums[0], sums[1]), raw, norm, bounds), stride
         ctx.save_for_backward(x, weight, raw)
-        result: Tensor = operators.normalise(raw, *ctx.normalised.norm)
-        return result
+        return ctx.normalised.of(raw)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,17 +98,16 @@ class NormalisedPair(torch.autograd.Function):
         norm_weight2: Tensor,
         norm_bias2: Tensor,
         norms: tuple[nn.BatchNorm2d, nn.BatchNorm2d],
-        bounds: Bounds,
+        bounds: tuple[Bounds, Bounds],
         stride: int,
     ) -> Tensor:
         """The norms' weights and biases are arguments so that they can be differentiated for."""
         raw1, *sums = operators.raw_layer(x, weight1, 1)
-        ctx.first = _Normalised((sums[0], sums[1]), raw1, norms[0], bounds)
+        ctx.first = _Normalised((sums[0], sums[1]), raw1, norms[0], bounds[0])
         raw2, *sums = operators.raw_layer_of_raw(raw1, *ctx.first.norm, weight2, stride)
-        ctx.second, ctx.stride = _Normalised((sums[0], sums[1]), raw2, norms[1], bounds), stride
+        ctx.second, ctx.stride = _Normalised((sums[0], sums[1]), raw2, norms[1], bounds[1]), stride
         ctx.save_for_backward(x, weight1, raw1, weight2, raw2)
-        result: Tensor = operators.normalise(raw2, *ctx.second.norm)
-        return result
+        return ctx.second.of(raw2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -132,8 +135,7 @@ class NormalisedRows(torch.autograd.Function):
         """`norm_weight` and `norm_bias` are `norm`'s, as arguments that can be differentiated for."""
         ctx.normalised = _Normalised(operators.raw_statistics(raw), raw, norm, bounds)
         ctx.save_for_backward(raw)
-        result: Tensor = operators.normalise(raw, *ctx.normalised.norm)
-        return result
+        return ctx.normalised.of(raw)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

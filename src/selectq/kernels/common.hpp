@@ -4,7 +4,8 @@
 // Activations are float32, (N, H, W, C), seen as rows of pixels: (N * H * W, C). A *finish* turns a convolution's raw
 // output into the stored one; it hands every thread a worker, which holds what the inner loop changes, and takes it back
 // when it is done. A *gradient* gives, from the stored output's gradient, that of the raw output. A convolution is
-// pointwise (a matrix product), depthwise (3 x 3, padding 1), or done elsewhere and only finished here.
+// pointwise (a matrix product), depthwise (3 x 3 or 5 x 5, padded by half of it), or done elsewhere and only finished
+// here.
 // For a given number of threads, every sum has one order: results are the same bits from run to run.
 
 #pragma once
@@ -145,14 +146,14 @@ void finish_rows(Worker& worker, const float* raw, float* y, int64_t first, int6
   worker.end_block();
 }
 
-// Writes the raw output's gradient of `rows` rows from `first` on to `raw`, and adds it to `sums`.
+// Writes the raw output's gradient of `rows` rows from `first` on to `raw`, and adds it to `sums` if asked to.
 template <class Gradient>
-void gradient_rows(Gradient gradient, ColumnSums::Part sums, float* raw, int64_t first, int64_t rows,
+void gradient_rows(Gradient gradient, ColumnSums::Part sums, bool for_sums, float* raw, int64_t first, int64_t rows,
                    int64_t channels) {
   for (int64_t row = 0; row < rows; ++row)
     each_vector(channels, [&](int64_t c, auto count) {
       const Floats value = gradient(first + row, c, count);
-      add_to(sums.block + c, value, count);
+      if (for_sums) add_to(sums.block + c, value, count);
       store(raw + row * channels + c, value, count);
     });
   sums.end_block();
@@ -178,37 +179,40 @@ Tensor pointwise(const Tensor& x, const Tensor& weight, Finish& finish) {
   return y;
 }
 
-// Gradients of input (M, I), of weight (O, I), of what is added to every row (O). Empty where not asked for.
+// Which gradients of a layer are asked for; the others are empty, and those of the bias 0.
+struct Asked {
+  bool input, weight, bias;
+};
+
+// Gradients of input (M, I), of weight (O, I), of what is added to every row (O).
 template <class Gradient>
-std::tuple<Tensor, Tensor, Tensor> pointwise_gradients(
-    const Gradient& gradient, const Tensor& x, const Tensor& weight, bool for_input, bool for_weight, int64_t rows) {
+std::tuple<Tensor, Tensor, Tensor> pointwise_gradients(const Gradient& gradient, const Tensor& x, const Tensor& weight,
+                                                       Asked asked, int64_t rows) {
   const int64_t in = weight.size(1), out = weight.size(0), step = block_rows(in + 2 * out);
-  Tensor of_x = for_input ? at::empty({rows, in}, weight.options()) : at::empty({0}, weight.options());
-  std::vector<Tensor> of_weight(for_weight ? at::get_num_threads() : 0);
+  Tensor of_x = asked.input ? at::empty({rows, in}, weight.options()) : at::empty({0}, weight.options());
+  std::vector<Tensor> of_weight(asked.weight ? at::get_num_threads() : 0);
   for (auto& part : of_weight) part = at::zeros({out, in}, weight.options());
   ColumnSums of_bias(out);
   const Tensor left = rows_of(weight.data_ptr<float>(), out, in);
-  float* from = for_weight ? x.data_ptr<float>() : nullptr;
+  float* from = asked.weight ? x.data_ptr<float>() : nullptr;
   share((rows + step - 1) / step, [&](int thread, int64_t begin, int64_t end) {
     std::vector<float> raw(step * out);
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * step, count = std::min(step, rows - first);
-      gradient_rows(gradient, of_bias.part(thread), raw.data(), first, count, out);
+      gradient_rows(gradient, of_bias.part(thread), asked.bias, raw.data(), first, count, out);
       const Tensor part = rows_of(raw.data(), count, out);
-      if (for_input) {
+      if (asked.input) {
         Tensor target = rows_of(of_x.data_ptr<float>() + first * in, count, in);
         at::mm_out(target, part, left);
       }
-      if (for_weight) of_weight[thread].addmm_(part.t(), rows_of(from + first * in, count, in));
+      if (asked.weight) of_weight[thread].addmm_(part.t(), rows_of(from + first * in, count, in));
     }
   });
   for (size_t thread = 1; thread < of_weight.size(); ++thread) of_weight[0].add_(of_weight[thread]);
-  return {of_x, for_weight ? of_weight[0] : at::empty({0}, weight.options()), of_bias.sum()};
+  return {of_x, asked.weight ? of_weight[0] : at::empty({0}, weight.options()), of_bias.sum()};
 }
 
 // -------------------------------------------------------------------------------------------------- depthwise
-constexpr int64_t SIDE = 3, TAPS = SIDE * SIDE;
-
 struct Geometry {
   int64_t images, height, width, channels, stride, out_height, out_width;
   Geometry(int64_t images_, int64_t height_, int64_t width_, int64_t channels_, int64_t stride_)
@@ -221,16 +225,21 @@ struct Geometry {
 
 // One image as planes of LANES channels with a border of zeros: every tap of every pixel exists, and a pixel's
 // neighbours lie close together.
+template <int64_t SIDE>
 class Planes {
  public:
   explicit Planes(const Geometry& g)
-      : width_(g.width + 2), plane_((g.height + 2) * width_), pixels_((g.channels + LANES - 1) / LANES * plane_) {}
-  Floats& at(int64_t c, int64_t h, int64_t w) { return pixels_[c / LANES * plane_ + (h + 1) * width_ + w + 1]; }
+      : width_(g.width + 2 * BORDER), plane_((g.height + 2 * BORDER) * width_),
+        pixels_((g.channels + LANES - 1) / LANES * plane_) {}
+  Floats& at(int64_t c, int64_t h, int64_t w) {
+    return pixels_[c / LANES * plane_ + (h + BORDER) * width_ + w + BORDER];
+  }
   // The pixel that a filter's first tap meets when the filter is centred on (h, w).
   const Floats* corner(int64_t c, int64_t h, int64_t w) const { return &pixels_[c / LANES * plane_ + h * width_ + w]; }
   int64_t tap(int64_t index) const { return index / SIDE * width_ + index % SIDE; }
 
  private:
+  static constexpr int64_t BORDER = SIDE / 2;
   int64_t width_, plane_;
   std::vector<Floats> pixels_;
 };
@@ -258,15 +267,16 @@ class Stored {
   int64_t channels_;
 };
 
-// source (N, H, W, C), weight (9, C) -> y (N, H', W', C)
-template <class Source, class Finish>
-Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, Finish& finish) {
+// source (N, H, W, C), weight (SIDE * SIDE, C) -> y (N, H', W', C)
+template <int64_t SIDE, class Source, class Finish>
+Tensor depthwise_of_side(const Source& source, const Tensor& weight, const Geometry& g, Finish& finish) {
+  constexpr int64_t TAPS = SIDE * SIDE;
   const int64_t channels = g.channels;
   Tensor y = at::empty({g.images, g.out_height, g.out_width, channels}, at::kFloat);
   const float* filters = weight.data_ptr<float>();
   float* to = y.data_ptr<float>();
   share(g.images, [&](int thread, int64_t begin, int64_t end) {
-    Planes planes(g);
+    Planes<SIDE> planes(g);
     auto worker = finish.worker(thread);
     for (int64_t n = begin; n < end; ++n) {
       for (int64_t h = 0; h < g.height; ++h)
@@ -282,7 +292,7 @@ Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, 
             for (int64_t w = 0; w < g.out_width; ++w) {
               const Floats* corner = planes.corner(c, h * g.stride, w * g.stride);
               Floats sum{};
-#pragma GCC unroll 9
+#pragma GCC unroll 25
               for (int64_t tap = 0; tap < TAPS; ++tap) sum += filter[tap] * corner[planes.tap(tap)];
               const int64_t row = g.out_row(n, h, w);
               store(to + row * channels + c, worker(sum, row, c, count), count);
@@ -294,6 +304,20 @@ Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, 
     finish.done(thread, worker);
   });
   return y;
+}
+
+// Calls work with the side of a filter of so many taps as a constant.
+template <class Work>
+auto with_side(int64_t taps, Work work) {
+  if (taps == 9) return work(std::integral_constant<int64_t, 3>{});
+  TORCH_CHECK(taps == 25, "no kernel for ", taps, " taps");
+  return work(std::integral_constant<int64_t, 5>{});
+}
+
+// source (N, H, W, C), weight (taps, C) -> y (N, H', W', C)
+template <class Source, class Finish>
+Tensor depthwise(const Source& source, const Tensor& weight, const Geometry& g, Finish& finish) {
+  return with_side(weight.size(0), [&](auto side) { return depthwise_of_side<side>(source, weight, g, finish); });
 }
 
 // What watches a depthwise convolution's input gradient: nothing. A column is what a few channels keep in registers.
@@ -309,20 +333,45 @@ struct NothingSeen {
   NothingSeen worker(int) const { return {}; }
 };
 
-// Gradients of input (N, H, W, C), of weight (9, C), of what is added to every pixel (C). Empty where not asked for.
-//
-// With the raw gradient spread out to the input's pixels (zeros between, for a stride of 2), both are sums over the
-// same nine neighbours of a pixel. `seen` watches the input's gradient.
-template <bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source, class Seen>
-std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
-    Gradient gradient, const Source& source, const Tensor& weight, const Geometry& g, Seen& seen) {
+// What a band of an image adds to the gradients of LANES channels from c on, g_y being the raw output's gradient, spread
+// out to the input's pixels (zeros between, for a stride of 2): both are sums over the same neighbours of a pixel.
+template <int64_t SIDE, bool FOR_INPUT, bool FOR_WEIGHT, class Source, class Count>
+void depthwise_band(const Planes<SIDE>& g_y, const Source& source, const float* filters, const Geometry& g, int64_t n,
+                    int64_t first, int64_t last, int64_t c, Count count, float* of_x, float* of_weight) {
+  constexpr int64_t TAPS = SIDE * SIDE;
+  Floats filter[TAPS], sums[TAPS] = {};  // of the tap that reaches the neighbour: the last for the first
+  for (int64_t tap = 0; tap < TAPS && FOR_INPUT; ++tap)
+    filter[tap] = load<Floats>(filters + (TAPS - 1 - tap) * g.channels + c, count);
+  for (int64_t h = first; h < last; ++h)
+    for (int64_t w = 0; w < g.width; ++w) {
+      const Floats* corner = g_y.corner(c, h, w);
+      const int64_t row = g.in_row(n, h, w);
+      Floats sum{}, value{};
+      if (FOR_WEIGHT) value = source(row, c, count);
+#pragma GCC unroll 25
+      for (int64_t tap = 0; tap < TAPS; ++tap) {
+        const Floats neighbour = corner[g_y.tap(tap)];
+        if (FOR_INPUT) sum += filter[tap] * neighbour;
+        if (FOR_WEIGHT) sums[tap] += value * neighbour;
+      }
+      if (FOR_INPUT) store(of_x + row * g.channels + c, sum, count);
+    }
+  for (int64_t tap = 0; tap < TAPS && FOR_WEIGHT; ++tap)
+    add_to(of_weight + (TAPS - 1 - tap) * g.channels + c, sums[tap], count);
+}
+
+// Gradients of input (N, H, W, C), of weight (SIDE * SIDE, C), of what is added to every pixel (C).
+// `seen` watches the input's gradient.
+template <int64_t SIDE, bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source, class Seen>
+std::tuple<Tensor, Tensor, Tensor> depthwise_gradients_of_side(
+    Gradient gradient, const Source& source, const Tensor& weight, const Geometry& g, bool for_bias, Seen& seen) {
   const int64_t channels = g.channels;
   Tensor of_x = FOR_INPUT ? empty_behind(source.tensor, {g.images, g.height, g.width, channels}) : at::empty({0});
-  ColumnSums of_weight(TAPS * channels), of_bias(channels);
+  ColumnSums of_weight(weight.numel()), of_bias(channels);
   const float* filters = weight.data_ptr<float>();
   float* to = FOR_INPUT ? of_x.data_ptr<float>() : nullptr;
   share(g.images, [&](int thread, int64_t begin, int64_t end) {
-    Planes planes(g);
+    Planes<SIDE> planes(g);
     ColumnSums::Part weight_sums = of_weight.part(thread), bias_sums = of_bias.part(thread);
     auto input_seen = seen.worker(thread);
     for (int64_t n = begin; n < end; ++n) {
@@ -331,29 +380,20 @@ std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
           each_vector(channels, [&](int64_t c, auto count) {
             const Floats value = gradient(g.out_row(n, h, w), c, count);
             planes.at(c, h * g.stride, w * g.stride) = value;
-            add_to(bias_sums.block + c, value, count);
+            if (for_bias) add_to(bias_sums.block + c, value, count);
           });
       each_band(g.height, g.width * channels, [&](int64_t first, int64_t last) {
         each_vector(channels, [&](int64_t c, auto count) {
-          Floats filter[TAPS], sums[TAPS] = {};  // of the tap that reaches the neighbour: the last for the first
-          for (int64_t tap = 0; tap < TAPS; ++tap)
-            filter[tap] = load<Floats>(filters + (TAPS - 1 - tap) * channels + c, count);
-          for (int64_t h = first; h < last; ++h)
-            for (int64_t w = 0; w < g.width; ++w) {
-              const Floats* corner = planes.corner(c, h, w);
-              const int64_t row = g.in_row(n, h, w);
-              Floats sum{}, value{};
-              if (FOR_WEIGHT) value = source(row, c, count);
-#pragma GCC unroll 9
-              for (int64_t tap = 0; tap < TAPS; ++tap) {
-                const Floats neighbour = corner[planes.tap(tap)];
-                if (FOR_INPUT) sum += filter[tap] * neighbour;
-                if (FOR_WEIGHT) sums[tap] += value * neighbour;
-              }
-              if (FOR_INPUT) store(to + row * channels + c, sum, count);
-            }
-          for (int64_t tap = 0; tap < TAPS && FOR_WEIGHT; ++tap)
-            add_to(weight_sums.block + (TAPS - 1 - tap) * channels + c, sums[tap], count);
+          const auto visit = [&](auto for_input, auto for_weight) {
+            depthwise_band<SIDE, for_input, for_weight>(planes, source, filters, g, n, first, last, c, count, to,
+                                                        weight_sums.block);
+          };
+          if constexpr (SIDE == 3) {
+            visit(std::bool_constant<FOR_INPUT>{}, std::bool_constant<FOR_WEIGHT>{});
+          } else {  // one after the other: there are not registers enough for both
+            if (FOR_INPUT) visit(std::true_type{}, std::false_type{});
+            if (FOR_WEIGHT) visit(std::false_type{}, std::true_type{});
+          }
           if (!FOR_INPUT) return;
           auto column = input_seen.column();  // in a loop of its own: the one above needs all registers
           for (int64_t h = first; h < last; ++h)
@@ -369,18 +409,29 @@ std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(
       input_seen.end_block();
     }
   });
-  return {of_x, of_weight.sum().view({TAPS, channels}), of_bias.sum()};
+  return {of_x, of_weight.sum().view(weight.sizes()), of_bias.sum()};
+}
+
+template <bool FOR_INPUT, bool FOR_WEIGHT, class Gradient, class Source, class Seen>
+std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(const Gradient& gradient, const Source& source,
+                                                       const Tensor& weight, const Geometry& g, bool for_bias,
+                                                       Seen& seen) {
+  return with_side(weight.size(0), [&](auto side) {
+    return depthwise_gradients_of_side<side, FOR_INPUT, FOR_WEIGHT>(gradient, source, weight, g, for_bias, seen);
+  });
 }
 
 template <class Gradient, class Source>
 std::tuple<Tensor, Tensor, Tensor> depthwise_gradients(const Gradient& gradient, const Source& source,
-                                                       const Tensor& weight, const Geometry& g, bool for_input,
-                                                       bool for_weight) {
+                                                       const Tensor& weight, const Geometry& g, Asked asked) {
   NothingSeen seen;
-  if (for_input && for_weight) return depthwise_gradients<true, true>(gradient, source, weight, g, seen);
-  if (for_input) return depthwise_gradients<true, false>(gradient, source, weight, g, seen);
-  if (for_weight) return depthwise_gradients<false, true>(gradient, source, weight, g, seen);
-  return depthwise_gradients<false, false>(gradient, source, weight, g, seen);
+  const auto compute = [&](auto for_input, auto for_weight) {
+    return depthwise_gradients<for_input, for_weight>(gradient, source, weight, g, asked.bias, seen);
+  };
+  const std::true_type yes;
+  const std::false_type no;
+  if (asked.input) return asked.weight ? compute(yes, yes) : compute(yes, no);
+  return asked.weight ? compute(no, yes) : compute(no, no);
 }
 
 // -------------------------------------------------------------------------------------- done elsewhere, row by row
@@ -407,25 +458,25 @@ void finish_all(const Tensor& raw, const Tensor& y, Finish& finish) {
   });
 }
 
-// The raw output's gradient (M, C), and its sum over rows (C).
+// The raw output's gradient (M, C), and its sum over rows (C), 0 if not asked for.
 template <class Gradient>
-std::tuple<Tensor, Tensor> raw_gradient(const Gradient& gradient, int64_t rows, int64_t channels) {
+std::tuple<Tensor, Tensor> raw_gradient(const Gradient& gradient, int64_t rows, int64_t channels, bool for_bias) {
   Tensor result = at::empty({rows, channels}, at::kFloat);
   float* values = result.data_ptr<float>();
   ColumnSums sums(channels);
   each_block(rows, channels, [&](int thread, int64_t first, int64_t count) {
-    gradient_rows(gradient, sums.part(thread), values + first * channels, first, count, channels);
+    gradient_rows(gradient, sums.part(thread), for_bias, values + first * channels, first, count, channels);
   });
   return {result, sums.sum()};
 }
 
 // ------------------------------------------------------------------------------------------------------ layers
-// As torch has their weights: pointwise (O, I, 1, 1), depthwise (C, 1, 3, 3). x and y are (N, H, W, C).
+// As torch has their weights: pointwise (O, I, 1, 1) or (O, I), depthwise (C, 1, side, side). x and y are (N, H, W, C).
 
 Tensor as_rows(const Tensor& x) { return x.view({-1, x.size(-1)}); }
-Tensor as_taps(const Tensor& weight) { return weight.view({weight.size(0), TAPS}).t().contiguous(); }
+Tensor as_taps(const Tensor& weight) { return weight.flatten(1).t().contiguous(); }
 Tensor from_taps(const Tensor& taps, const Tensor& weight) { return taps.to(at::kFloat).t().reshape(weight.sizes()); }
-bool is_pointwise(const Tensor& weight) { return weight.size(2) == 1; }
+bool is_pointwise(const Tensor& weight) { return weight.dim() == 2 || weight.size(2) == 1; }
 
 Tensor like_rows(const Tensor& rows, const Tensor& x) {
   return rows.view({x.size(0), x.size(1), x.size(2), rows.size(1)});
@@ -441,21 +492,21 @@ Tensor layer(const Tensor& x, const Tensor& weight, int64_t stride, Finish& fini
   return like_rows(pointwise(as_rows(x), weight.flatten(1), finish), x);
 }
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor>;  // of input, weight, bias; empty where not asked for
+using Gradients = std::tuple<Tensor, Tensor, Tensor>;  // of input, weight, bias; see `Asked`
 
 // The input's values are only needed for the weight's gradient: without, x may be empty.
 template <class Gradient>
 Gradients layer_gradients(const Gradient& gradient, const Tensor& like_y, const Tensor& x, const Tensor& weight,
-                          const Geometry& g, bool for_input, bool for_weight) {
+                          const Geometry& g, Asked asked) {
   if (is_pointwise(weight)) {
-    const Tensor rows = for_weight ? as_rows(x) : x;
-    auto [of_x, of_weight, of_bias] = pointwise_gradients(
-        gradient, rows, weight.flatten(1), for_input, for_weight, as_rows(like_y).size(0));
-    if (for_input) of_x = like_rows(of_x, like_y);
-    if (for_weight) of_weight = of_weight.view(weight.sizes());
+    const Tensor rows = asked.weight ? as_rows(x) : x;
+    auto [of_x, of_weight, of_bias] =
+        pointwise_gradients(gradient, rows, weight.flatten(1), asked, as_rows(like_y).size(0));
+    if (asked.input) of_x = like_rows(of_x, like_y);
+    if (asked.weight) of_weight = of_weight.view(weight.sizes());
     return {of_x, of_weight, of_bias};
   }
-  auto [of_x, of_taps, of_bias] = depthwise_gradients(gradient, Stored(x), as_taps(weight), g, for_input, for_weight);
+  auto [of_x, of_taps, of_bias] = depthwise_gradients(gradient, Stored(x), as_taps(weight), g, asked);
   return {of_x, from_taps(of_taps, weight), of_bias};
 }
 

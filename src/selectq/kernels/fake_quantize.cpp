@@ -94,12 +94,13 @@ Quantized quantized_layer(const Tensor& x, const Tensor& weight, const Tensor& b
 
 // `height` and `width` are x's, which is not read, and may be empty, unless for the weight's gradient.
 Gradients quantized_layer_backward(const Tensor& gradient, const Tensor& mask, const Tensor& x, const Tensor& weight,
-                                   int64_t height, int64_t width, int64_t stride, bool for_input, bool for_weight) {
+                                   int64_t height, int64_t width, int64_t stride, bool for_input, bool for_weight,
+                                   bool for_bias) {
   const Geometry g(gradient.size(0), height, width, gradient.size(3), stride);
-  return layer_gradients(MaskedGradient(gradient, mask), gradient, x, weight, g, for_input, for_weight);
+  return layer_gradients(MaskedGradient(gradient, mask), gradient, x, weight, g, {for_input, for_weight, for_bias});
 }
 
-// Bias, activation, fake quantization of what was computed elsewhere.
+// Bias, activation, fake quantization of what was computed elsewhere, (..., C).
 Quantized quantized_rows(const Tensor& raw, const Tensor& bias, double scale, double zero_point, double low,
                          double high) {
   const Tensor y = at::empty_like(raw), rows = as_rows(raw), mask = at::empty(rows.sizes(), at::kByte);
@@ -108,20 +109,68 @@ Quantized quantized_rows(const Tensor& raw, const Tensor& bias, double scale, do
   return {y, mask, finish.lowest(), finish.highest()};
 }
 
-std::tuple<Tensor, Tensor> quantized_rows_backward(const Tensor& gradient, const Tensor& mask) {
-  auto [of_raw, of_bias] = raw_gradient(MaskedGradient(gradient, mask), mask.size(0), mask.size(1));
-  return {like_rows(of_raw, gradient), of_bias};
+std::tuple<Tensor, Tensor> quantized_rows_backward(const Tensor& gradient, const Tensor& mask, bool for_bias) {
+  auto [of_raw, of_bias] = raw_gradient(MaskedGradient(gradient, mask), mask.size(0), mask.size(1), for_bias);
+  return {of_raw.view(gradient.sizes()), of_bias};
+}
+
+// ---------------------------------------------------------------------------------------------------- lookups
+constexpr int64_t CHUNK = 4096;  // values
+
+// Calls work(thread, begin, count) with the chunks of a tensor's values.
+template <class Work>
+void each_chunk(int64_t count, Work work) {
+  share((count + CHUNK - 1) / CHUNK, [&](int thread, int64_t begin, int64_t end) {
+    for (int64_t at = begin * CHUNK; at < std::min(end * CHUNK, count); at += CHUNK)
+      work(thread, at, std::min(CHUNK, count - at));
+  });
+}
+
+// What an elementwise function and its fake quantization make of values that are codes times a scale: `stored`, by
+// code. Keeps the codes for the gradient. `raw` is what the function alone makes of each code.
+Quantized looked_up(const Tensor& x, double scale, double zero_point, const Tensor& stored, const Tensor& raw) {
+  const Tensor y = at::empty_like(x), codes = at::empty(x.sizes(), at::kByte);
+  const float *from = x.data_ptr<float>(), *table = stored.data_ptr<float>(), *before = raw.data_ptr<float>();
+  const float inverse = 1.0f / static_cast<float>(scale), shift = zero_point;
+  float* to = y.data_ptr<float>();
+  uint8_t* kept = codes.data_ptr<uint8_t>();
+  std::vector<std::vector<char>> occurs(at::get_num_threads(), std::vector<char>(raw.numel()));
+  each_chunk(x.numel(), [&](int thread, int64_t begin, int64_t count) {
+    char* found = occurs[thread].data();
+    each_vector(count, [&](int64_t i, auto lanes) {
+      const Floats code = nearest(load<Floats>(from + begin + i, lanes) * inverse) + shift;
+      store(kept + begin + i, __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes), lanes);
+    });
+    for (int64_t i = begin; i < begin + count; ++i) to[i] = table[kept[i]];
+    for (int64_t i = begin; i < begin + count; ++i) found[kept[i]] = true;
+  });
+  float lowest = std::numeric_limits<float>::infinity(), highest = -lowest;
+  for (const auto& found : occurs)
+    for (size_t code = 0; code < found.size(); ++code)
+      if (found[code]) lowest = std::min(lowest, before[code]), highest = std::max(highest, before[code]);
+  return {y, codes, at::scalar_tensor(lowest, at::kFloat), at::scalar_tensor(highest, at::kFloat)};
+}
+
+// `slopes` are the derivatives by code.
+Tensor looked_up_backward(const Tensor& gradient, const Tensor& codes, const Tensor& slopes) {
+  const Tensor result = at::empty_like(gradient);
+  const float *from = gradient.data_ptr<float>(), *table = slopes.data_ptr<float>();
+  const uint8_t* kept = codes.data_ptr<uint8_t>();
+  float* to = result.data_ptr<float>();
+  each_chunk(gradient.numel(), [&](int, int64_t begin, int64_t count) {
+    for (int64_t i = begin; i < begin + count; ++i) to[i] = from[i] * table[kept[i]];
+  });
+  return result;
 }
 
 // ------------------------------------------------------------------------------------------------- parameters
 // `to` gets the nearest values on a grid of `count` values with levels up to `last` either way.
 void on_grid(const float* values, float* to, int64_t count, float scale, float last) {
   const float inverse = 1 / scale;
-  for (int64_t i = 0; i < count; i += LANES) {
-    const int64_t lanes = std::min(LANES, count - i);
+  each_vector(count, [&](int64_t i, auto lanes) {
     const Floats level = larger(fill(-last), smaller(fill(last), load<Floats>(values + i, lanes) * inverse));
     store(to + i, nearest(level) * scale, lanes);  // a clamp between product and sum: they must not become one operation
-  }
+  });
 }
 
 // A layer's fake-quantized weight (O, ...) and bias (O), as `WeightQuantizer` in quantization/quantizers.py gives them.
@@ -146,6 +195,8 @@ std::tuple<Tensor, Tensor> quantized_parameters(const Tensor& weight, const Tens
 }  // namespace
 
 TORCH_LIBRARY(selectq_fake_quantize, library) {
+  library.def("looked_up", &looked_up);
+  library.def("looked_up_backward", &looked_up_backward);
   library.def("quantized_layer", &quantized_layer);
   library.def("quantized_layer_backward", &quantized_layer_backward);
   library.def("quantized_parameters", &quantized_parameters);

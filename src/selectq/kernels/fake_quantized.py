@@ -1,14 +1,17 @@
 """A layer with fake quantization as one differentiable step."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from selectq.quantization.fake_quantize import BIAS_GRID, Range, weight_grid
-from selectq.quantization.network import Layer
-from selectq.quantization.scale_assignment import weight_quantizer_of
+from selectq.kernels.convolutions import Geometry
+from selectq.quantization.fake_quantize import BIAS_GRID, Grid, Range, fake_quantize, weight_grid
+from selectq.quantization.network import Layer, LookupNode
+from selectq.quantization.quantizers import ActivationQuantizer
+from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
 
 operators = torch.ops.selectq_fake_quantize
 
@@ -33,7 +36,8 @@ class QuantizedLayer(torch.autograd.Function):
     """Convolution, bias, activation, fake quantization: (N, H, W, I) -> (N, H', W', O).
 
     The convolution reads the fake-quantized `levels` of the parameters. Their gradients go straight through to `weight`
-    and `bias`: a scale that follows its weights lets none of them saturate.
+    and `bias`: a scale that follows its weights lets none of them saturate. What is frozen costs nothing: no gradient
+    is computed for it, and no activation kept.
     """
 
     @staticmethod
@@ -43,56 +47,117 @@ class QuantizedLayer(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         levels: tuple[Tensor, Tensor],
-        stride: int,
+        geometry: Geometry,
         grid: StoredGrid,
         seen: Seen,
     ) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O), on the grid."""
-        y, mask, *ends = operators.quantized_layer(x, *levels, stride, *grid)
+        if geometry.has_kernel:
+            y, mask, *ends = operators.quantized_layer(x, *levels, geometry.stride[0], *grid)
+        else:
+            y, mask, *ends = operators.quantized_rows(geometry.convolve(x, levels[0]), levels[1], *grid)
         seen.range = (ends[0], ends[1])
-        ctx.geometry = (x.shape[1], x.shape[2], stride)
+        ctx.geometry, ctx.shape = geometry, x.shape
         ctx.save_for_backward(mask, x if ctx.needs_input_grad[1] else x.new_empty(0), levels[0])
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of input, weight and bias."""
-        for_input, for_weight, *_ = ctx.needs_input_grad
-        parts = (gradients[0].contiguous(), *ctx.saved_tensors, *ctx.geometry, for_input, for_weight)
-        of_x, of_weight, of_bias = operators.quantized_layer_backward(*parts)
-        return of_x if for_input else None, of_weight if for_weight else None, of_bias.float(), *[None] * 4
+        for_input, for_weight, for_bias, *_ = ctx.needs_input_grad
+        mask, x, weight = ctx.saved_tensors
+        gradient, geometry = gradients[0].contiguous(), ctx.geometry
+        if geometry.has_kernel:
+            places = (*ctx.shape[1:3], geometry.stride[0])
+            found = operators.quantized_layer_backward(gradient, mask, x, weight, *places, *ctx.needs_input_grad[:3])
+            of_x, of_weight, of_bias = found
+        else:
+            of_raw, of_bias = operators.quantized_rows_backward(gradient, mask, for_bias)
+            of_x, of_weight = geometry.gradients(of_raw, x, ctx.shape, weight, for_input, for_weight)
+        asked = (of_x if for_input else None, of_weight if for_weight else None, of_bias.float() if for_bias else None)
+        return *asked, *[None] * 4
 
 
 class QuantizedRows(torch.autograd.Function):
-    """Bias, activation and fake quantization of what was computed elsewhere: (N, H, W, C) to the same shape."""
+    """Activation and fake quantization of what was computed elsewhere: (..., C) to the same shape."""
 
     @staticmethod
-    def forward(ctx: Any, raw: Tensor, bias: Tensor, levels: Tensor, grid: StoredGrid, seen: Seen) -> Tensor:
-        """(N, H, W, C) to the same shape, on the grid; `levels` are the bias's."""
-        y, mask, *ends = operators.quantized_rows(raw, levels, *grid)
+    def forward(ctx: Any, raw: Tensor, grid: StoredGrid, seen: Seen) -> Tensor:
+        """(..., C) to the same shape, on the grid."""
+        y, mask, *ends = operators.quantized_rows(raw, raw.new_zeros(raw.shape[-1]), *grid)
         seen.range = (ends[0], ends[1])
         ctx.save_for_backward(mask)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the raw values and of the bias."""
-        of_raw, of_bias = operators.quantized_rows_backward(gradients[0].contiguous(), *ctx.saved_tensors)
-        return of_raw, of_bias.float(), None, None, None
+        """The gradient of the raw values."""
+        return operators.quantized_rows_backward(gradients[0].contiguous(), *ctx.saved_tensors, False)[0], None, None
 
 
-class StraightThrough(torch.autograd.Function):
-    """A parameter's levels, with a gradient that goes straight through to the parameter."""
+class Table(NamedTuple):
+    """An elementwise function with its fake quantization, by the integer code of its input.
+
+    Attributes:
+        scale, zero_point: of the input.
+        stored, raw, slopes: for each code (codes,) what is stored, what it was before, and the derivative.
+    """
+
+    scale: float
+    zero_point: float
+    stored: Tensor
+    raw: Tensor
+    slopes: Tensor
+
+
+class LookedUp(torch.autograd.Function):
+    """A stored elementwise function of what has integer codes: any shape to the same shape."""
 
     @staticmethod
-    def forward(ctx: Any, parameter: Tensor, levels: Tensor) -> Tensor:
-        """The levels."""
-        return levels.clone()
+    def forward(ctx: Any, x: Tensor, table: Table, seen: Seen) -> Tensor:
+        """Any shape, on the input's grid, to the same shape, on its own grid."""
+        y, codes, *ends = operators.looked_up(x, table.scale, table.zero_point, table.stored, table.raw)
+        seen.range = (ends[0], ends[1])
+        ctx.save_for_backward(codes, table.slopes)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """The gradient, unchanged."""
-        return gradients[0], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of the input."""
+        return operators.looked_up_backward(gradients[0].contiguous(), *ctx.saved_tensors), None, None
+
+
+def tables_of(lookups: Mapping[LookupNode, ActivationQuantizer]) -> dict[LookupNode, Table]:
+    """The tables of lookups, each with the quantizer of what it reads; equal functions are tabled at once."""
+    groups: dict[tuple[str, Grid, Grid], list[LookupNode]] = {}
+    for lookup, read in lookups.items():
+        groups.setdefault((lookup.function, read.grid(), quantizer_of(lookup).grid()), []).append(lookup)
+    tables: dict[LookupNode, Table] = {}
+    for (_, grid_read, grid), group in groups.items():
+        read_from = [lookups[lookup] for lookup in group]
+        rows = zip(*_tabled(group, read_from, grid_read, grid), strict=True)
+        for lookup, read, row in zip(group, read_from, rows, strict=True):
+            tables[lookup] = Table(read.scale.item(), read.zero_point.item(), *row)
+    return tables
+
+
+@torch.enable_grad()
+def _tabled(
+    lookups: Sequence[LookupNode], read_from: Sequence[ActivationQuantizer], grid_read: Grid, grid: Grid
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`stored`, `raw` and `slopes` of lookups of one function, (lookups, codes), filled and differentiated by it."""
+    codes = torch.arange(grid_read.quant_max + 1, dtype=torch.float32)
+    values = (codes - _column(each.zero_point for each in read_from)) * _column(each.scale for each in read_from)
+    own = [quantizer_of(lookup) for lookup in lookups]
+    raw = lookups[0].raw(values.requires_grad_())
+    scales, zero_points = _column(each.scale for each in own), _column(each.zero_point for each in own)
+    stored = fake_quantize(raw, scales, zero_points, grid)
+    (slopes,) = torch.autograd.grad(stored.sum(), values)
+    return stored.detach(), raw.detach(), slopes
+
+
+def _column(scalars: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(scalars))[:, None]
 
 
 def fake_quantized_parameters(layer: Layer) -> tuple[Tensor, Tensor]:

@@ -1,25 +1,27 @@
 """The fake-quantized network's forward pass by kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from selectq.graph.nodes import PIXELS, Node
-from selectq.kernels.convolutions import convolve, has_kernel
+from selectq.kernels.convolutions import geometry_of
 from selectq.kernels.fake_quantized import (
+    LookedUp,
     QuantizedLayer,
     QuantizedRows,
     Seen,
     StoredGrid,
-    StraightThrough,
+    Table,
     fake_quantized_parameters,
+    tables_of,
 )
 from selectq.quantization.network import (
-    AddNode,
-    ConvNode,
+    Computation,
+    Layer,
+    LookupNode,
     Network,
-    NormalizationNode,
     PoolNode,
     Site,
     Watch,
@@ -35,17 +37,22 @@ Parameters = tuple[Tensor, Tensor]
 class QuantizedStep:
     """The network's forward pass on the CPU; in training mode, observed ranges are left in the quantizers.
 
-    Convolutions, sums and averages run as kernels, everything else as the modules do. The codes of parameters are
-    computed again only where these or their scales were written to since. Needs the kernels in `SOURCES`.
+    What is stored is computed by kernels, or by torch with a kernel behind; everything else as the modules do. Codes of
+    parameters and tables of functions are computed again only where what they follow from was written to since. Needs
+    the kernels in `SOURCES`.
     """
 
     SOURCES = ("fake_quantize.cpp", "common.hpp")
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._convolutions = [layer for layer in network.layers() if isinstance(layer, ConvNode)]
+        self._sites = list(network.sites())
+        self._geometries = {layer: geometry_of(layer) for layer in network.layers() if layer.stored}
+        self._read = dict(_read_by_lookups(network))
         self._grids: dict[Site, StoredGrid] = {}
-        self._parameters: dict[ConvNode, Parameters] = {}
+        self._parameters: dict[Layer, Parameters] = {}
+        self._tables: dict[LookupNode, Table] = {}
+        self._tensors: dict[nn.Module, list[Tensor]] = {}
         self._versions: dict[nn.Module, int] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -62,64 +69,67 @@ class QuantizedStep:
         return self._run(name, given, _look_away)
 
     def _run(self, name: str, given: Mapping[str, Tensor], watch: Watch) -> Tensor:
+        tables = self._tables if given.keys() == {PIXELS} else {}  # what else is given need not have integer codes
+
         def compute(node: Node, inputs: list[Tensor]) -> Tensor:
             module = self._network[node.name]
-            output = self._compute(module, inputs)
+            output = self._compute(module, inputs, tables)
             watch(module, _images(output))
             return output
 
         return _images(execute(self._network.graph, name, {each: _rows(x) for each, x in given.items()}, compute))
 
-    def _compute(self, module: nn.Module, inputs: list[Tensor]) -> Tensor:
+    def _compute(self, module: nn.Module, inputs: list[Tensor], tables: Mapping[LookupNode, Table]) -> Tensor:
         """A node's output; images are (N, H, W, C) here."""
-        if isinstance(module, ConvNode) and not isinstance(module, NormalizationNode):
-            return self._convolution(module, *inputs)
-        if isinstance(module, AddNode) and inputs[0].ndim == 4:
-            return self._stored(module, inputs[0] + inputs[1])
-        if isinstance(module, PoolNode):
-            return self._stored(module, _rows(module.raw(_images(inputs[0]))))
+        if module in self._geometries:
+            return self._layer(module, *inputs)
+        seen = Seen()
+        if isinstance(module, LookupNode) and module in tables:
+            return _shown(module, LookedUp.apply(inputs[0], tables[module], seen), seen)
+        if isinstance(module, Computation):
+            raw = _rows(module.raw(_images(inputs[0]))) if isinstance(module, PoolNode) else module.raw(*inputs)
+            return _shown(module, QuantizedRows.apply(raw, self._grids[module], seen), seen)
         return _rows(module(*map(_images, inputs)))
 
-    def _convolution(self, layer: ConvNode, x: Tensor) -> Tensor:
-        """(N, H, W, I) -> (N, H', W', O)."""
-        codes, grid, seen = self._parameters[layer], self._grids[layer], Seen()
-        y: Tensor
-        if has_kernel(layer):
-            y = QuantizedLayer.apply(x, layer.weight, layer.bias, codes, layer.stride[0], grid, seen)
-        else:
-            raw = convolve(x, StraightThrough.apply(layer.weight, codes[0]), layer)
-            y = QuantizedRows.apply(raw, layer.bias, codes[1], grid, seen)
-        _show(layer, seen)
-        return y
-
-    def _stored(self, site: Site, raw: Tensor) -> Tensor:
-        """The stored values of a site without parameters, for (N, H, W, C)."""
-        none, seen = raw.new_zeros(raw.shape[3]), Seen()
-        y: Tensor = QuantizedRows.apply(raw, none, none, self._grids[site], seen)
-        _show(site, seen)
-        return y
+    def _layer(self, layer: Layer, x: Tensor) -> Tensor:
+        """(N, H, W, I) -> (N, H', W', O), or (N, I) -> (N, O)."""
+        seen, rows = Seen(), x if x.ndim == 4 else x[:, None, None]
+        given = (layer.weight, layer.bias, self._parameters[layer], self._geometries[layer], self._grids[layer])
+        y = QuantizedLayer.apply(rows, *given, seen)
+        return _shown(layer, y if x.ndim == 4 else y.flatten(1), seen)
 
     @torch.no_grad()
     def _bring_up_to_date(self) -> None:
-        for site in self._network.sites():
-            if self._was_written(quantizer_of(site)):
-                self._grids[site] = _grid(quantizer_of(site))
-        for layer in self._convolutions:
+        moved = {site for site in self._sites if self._was_written(quantizer_of(site))}
+        for site in moved:
+            self._grids[site] = _grid(quantizer_of(site))
+        lookups = ((lookup, read) for lookup, read in self._read.items() if lookup in moved or read in moved)
+        self._tables |= tables_of({lookup: quantizer_of(read) for lookup, read in lookups})
+        for layer in self._geometries:
             written = self._was_written(layer), self._was_written(weight_quantizer_of(layer))
             if any(written) or self._may_have_learnt(layer):
                 self._parameters[layer] = fake_quantized_parameters(layer)
 
     def _was_written(self, module: nn.Module) -> bool:
         """Whether a tensor of the module itself was written to since this was asked last; True the first time."""
-        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        version = sum(tensor._version for tensor in tensors)
+        if module not in self._tensors:
+            self._tensors[module] = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        version = sum(tensor._version for tensor in self._tensors[module])
         before = self._versions.get(module)
         self._versions[module] = version
         return version != before
 
-    def _may_have_learnt(self, layer: ConvNode) -> bool:
+    def _may_have_learnt(self, layer: Layer) -> bool:
         """Whether an optimiser may have moved a parameter since the last call; fused ones leave its version alone."""
         return layer.weight.requires_grad or layer.bias.requires_grad
+
+
+def _read_by_lookups(network: Network) -> Iterator[tuple[LookupNode, Site]]:
+    """Lookups, each with the site whose codes it reads."""
+    for site in network.sites():
+        read = network.source(site.node.inputs[0])
+        if isinstance(site, LookupNode) and read is not None:
+            yield site, read
 
 
 def _look_away(module: nn.Module, output: Tensor) -> None:
@@ -142,8 +152,9 @@ def _grid(quantizer: ActivationQuantizer) -> StoredGrid:
     return StoredGrid(quantizer.scale.item(), quantizer.zero_point.item(), *ends)
 
 
-def _show(site: Site, seen: Seen) -> None:
-    """Leave what was seen in the site's quantizer, if it observes."""
+def _shown(site: Site, y: Tensor, seen: Seen) -> Tensor:
+    """`y`, once what was seen is left in the site's quantizer, if it observes."""
     quantizer = quantizer_of(site)
     if quantizer.training and quantizer.observing:
         quantizer.seen = seen.range
+    return y

@@ -31,7 +31,7 @@ INTEGER_OPERATORS = (
 That clips and pools are not in float shows in the counts: between integers, it takes a DequantizeLinear to get there.
 """
 
-MOVING_OPERATORS = ("Transpose", "Reshape", "Pad", "Slice", "Split", "Concat")
+MOVING_OPERATORS = ("Transpose", "Reshape", "Pad", "Slice", "Split", "Concat", "Gather")
 """What moves values and computes nothing."""
 
 

@@ -6,14 +6,15 @@ their layers read and store, for all layers at once: on a GPU every operation is
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from selectq.graph.bounds import HARD_SWISH_INPUT
 from selectq.graph.nodes import Lookup
-from selectq.params.configs import WeightScheme
+from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import activation_grid, middle_level
 from selectq.quantization.network import FUNCTIONS, AddNode, Layer, LookupNode, MulNode, Network, PoolNode, Site
 from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
@@ -35,6 +36,8 @@ from selectq.quantization.scales import (
     tie_free_scale,
     whole_share,
 )
+
+Scheme = TypeVar("Scheme", ActivationScheme, WeightScheme)
 
 CODES = torch.arange(-255, 256, dtype=torch.double)
 """All integer codes, less any zero point."""
@@ -92,9 +95,14 @@ class _ActivationScales:
         }
         self._sums = {name: group for group in sums for name in group}
         self._gates = {site.name: _free_gates(network, site) for site in self._sites}
+        self._free_sites = {site.name for site in self._sites if self._is_free(site)}
+        self._schemes = _where(
+            [quantizer.scheme for quantizer in self._quantizers], [1] * len(self._sites), torch.device("cpu")
+        )
+        self._below_zero = torch.tensor([site.bounds == HARD_SWISH_INPUT for site in self._sites])
         self._seen: list[int] = []
-        self._ranges = self._read_ranges()
-        self._units = {group: common_unit(self._free_scale(name) for name in group) for group in sums}
+        self._lows, self._free_scales = self._read_ranges()
+        self._units = {group: common_unit(self._free_scales[name] for name in group) for group in sums}
         self._scales: dict[str, Tensor] = {}
 
     def assign(self) -> bool:
@@ -102,26 +110,52 @@ class _ActivationScales:
         versions = [quantizer.low._version + quantizer.high._version for quantizer in self._quantizers]
         if versions == self._seen:
             return False
-        self._seen, self._ranges, self._scales = versions, self._read_ranges(), {}
-        for site, quantizer in zip(self._sites, self._quantizers, strict=True):
-            scale = self._scale(site.name)
-            quantizer.scale.copy_(scale)
-            quantizer.zero_point.copy_(activation_zero_point(self._lowest(site), scale, quantizer.scheme))
+        self._seen, (self._lows, self._free_scales) = versions, self._read_ranges()
+        self._scales = {name: self._free_scales[name] for name in self._free_sites}
+        scales = torch.stack([self._scale(site.name) for site in self._sites])
+        lows = torch.where(self._below_zero, HARD_SWISH_INPUT.low, self._lows)
+        zero_points = self._of_each_scheme(activation_zero_point, lows, scales)
+        device = self._quantizers[0].scale.device
+        for name, values in (("scale", scales), ("zero_point", zero_points)):
+            buffers = [quantizer.get_buffer(name) for quantizer in self._quantizers]
+            torch._foreach_copy_(buffers, list(values.to(device).unbind()))
         return True
 
-    def _read_ranges(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Range of every site, of those that share a scale the range of all; on the CPU."""
+    def _read_ranges(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The lower ends of the sites' ranges, and the scales that cover these. Those that share a scale share a range.
+
+        On the CPU, for all sites at once: one by one, they would take as long as the layers of a small network.
+        """
         ends = torch.stack([end for quantizer in self._quantizers for end in (quantizer.low, quantizer.high)]).cpu()
-        own = {site.name: ends[2 * index : 2 * index + 2] for index, site in enumerate(self._sites)}
-        together = {name: torch.stack([own[other] for other in self._shared[name]]) for name in own}  # (sites, 2)
-        return {name: (ranges[:, 0].amin(), ranges[:, 1].amax()) for name, ranges in together.items()}
+        lows, highs = ends[::2], ends[1::2]  # (sites,)
+        members = {group: index for index, group in enumerate(dict.fromkeys(self._shared.values()))}
+        group_of = torch.tensor([members[self._shared[site.name]] for site in self._sites])
+        lows = torch.zeros(len(members)).scatter_reduce(0, group_of, lows, "amin", include_self=False)[group_of]
+        highs = torch.zeros(len(members)).scatter_reduce(0, group_of, highs, "amax", include_self=False)[group_of]
+        scales = self._of_each_scheme(activation_scale, lows, highs)
+        return lows, dict(zip((site.name for site in self._sites), scales.unbind(), strict=True))
+
+    def _of_each_scheme(
+        self, choose: Callable[[Tensor, Tensor, ActivationScheme], Tensor], first: Tensor, second: Tensor
+    ) -> Tensor:
+        """What `choose` gives for each site, (sites,), by its scheme."""
+        chosen = choose(first, second, self._schemes[0][0])
+        for scheme, mask in self._schemes[1:]:
+            chosen = torch.where(mask, choose(first, second, scheme), chosen)
+        return chosen
+
+    def _is_free(self, site: Site) -> bool:
+        """Whether nothing but its range decides a site's scale."""
+        alone = self._shared[site.name] == (site.name,) and site.name not in self._sums
+        asks = site.bounds == HARD_SWISH_INPUT or isinstance(site, LookupNode) or bool(self._gates[site.name])
+        return alone and not asks and not _multiplies_or_averages(site)
 
     def _scale(self, name: str) -> Tensor:
         """The scale of a site, and of those that share it."""
         if name not in self._scales:
             members = [self._network[member] for member in self._shared[name]]
             deciding = next((site for site in members if self._decides(site)), members[0])
-            scale = self._choose(deciding, self._free_scale(deciding.name))
+            scale = self._choose(deciding, self._free_scales[deciding.name])
             while any(self._meets_tie(site, scale) for site in members):
                 scale = self._choose(deciding, scale * (1 + 1 / TIE_FREE_RESOLUTION))
             self._scales |= dict.fromkeys(self._shared[name], scale)
@@ -153,9 +187,6 @@ class _ActivationScales:
                 return True
         codes = CODES[CODES != 0]  # where the input is 0, its gate does not matter
         return any(is_near_tie(FUNCTIONS[gate](codes * scale) / GATE_SCALES[gate]) for gate in self._gates[site.name])
-
-    def _free_scale(self, name: str) -> Tensor:
-        return activation_scale(*self._ranges[name], quantizer_of(self._network[name]).scheme)
 
     def _steps_below_zero(self, site: Site) -> int:
         scheme = quantizer_of(site).scheme
@@ -192,11 +223,6 @@ class _ActivationScales:
     def _read_scale(self, name: str) -> Tensor:
         source = self._network.source(name)
         return torch.tensor(self._network.pixel_scale) if source is None else self._scale(source.name)
-
-    def _lowest(self, site: Site) -> Tensor:
-        if site.bounds == HARD_SWISH_INPUT:
-            return torch.tensor(HARD_SWISH_INPUT.low)
-        return self._ranges[site.name][0]
 
 
 def _multiplies_or_averages(site: Site) -> bool:
@@ -268,9 +294,7 @@ def _write(buffer: Tensor, value: Tensor) -> None:
         buffer.copy_(value)
 
 
-def _where(
-    schemes: Sequence[WeightScheme], sizes: Sequence[int], device: torch.device
-) -> list[tuple[WeightScheme, Tensor]]:
+def _where(schemes: Sequence[Scheme], sizes: Sequence[int], device: torch.device) -> list[tuple[Scheme, Tensor]]:
     """Each scheme that occurs, and where: a mask (S,)."""
     return [(scheme, _spread([one == scheme for one in schemes], sizes, device)) for scheme in dict.fromkeys(schemes)]
 

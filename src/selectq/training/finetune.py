@@ -1,11 +1,9 @@
 """FP32 training."""
 
 import sys
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import MobileNetV2
 
 from selectq.data.packed import Dataset
 from selectq.kernels.float_step import FloatStep
@@ -18,8 +16,6 @@ from selectq.training.resume import Row, TrainingState
 from selectq.training.schedules import finetune_schedule
 
 FLOAT_KERNELS = Kernels(FloatStep, FloatStep.SOURCES)
-KNOWN_LAYERS = {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Linear}
-"""Of a MobileNetV2 that FLOAT_KERNELS compute; the user's own may hold others."""
 
 
 def finetune(
@@ -56,19 +52,13 @@ def finetune_forward(model: nn.Module, device: torch.device, config: FinetuneCon
     """
     if workers.count > 1:
         share_statistics(model, workers)
+    served = workers.count == 1 and FloatStep.serves(model)
     if config.precision == "bfloat16":
         if device.type == "cpu":
             print("finetune.precision: bfloat16 on a CPU takes about twice as long as float32", file=sys.stderr)
         forward = _in_bfloat16(model, device)
-        alone_on_gpu = device.type == "cuda" and workers.count == 1
-        return RecordedStep(model, forward) if alone_on_gpu and _is_known(model) else forward
-    return training_forward(model, FLOAT_KERNELS, device) if workers.count == 1 and _is_known(model) else model
-
-
-def _is_known(model: nn.Module) -> TypeGuard[MobileNetV2]:
-    """Whether there are kernels for the network."""
-    layers = {type(module) for module in model.modules() if not list(module.children())}
-    return type(model) is MobileNetV2 and layers <= KNOWN_LAYERS
+        return RecordedStep(model, forward) if device.type == "cuda" and served else forward
+    return training_forward(model, FLOAT_KERNELS, device) if served else model
 
 
 def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
