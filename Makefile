@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PIP := $(BIN)/python -m pip install --quiet --editable
+PIP := $(BIN)/python -m pip install --quiet $(INSTALL_OPTIONS) --editable
 # A process of one thread for each core, up to as many as 16 GB hold; the tests of a file share what they set up,
 # and the longest files go first (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
@@ -67,7 +67,8 @@ test: $(READY)-dev
 test-slow: $(READY)-dev
 	$(PYTEST) -m slow
 
-test-all: test test-slow
+test-all: $(READY)-dev
+	$(PYTEST)
 
 lint: $(READY)-dev
 	$(BIN)/ruff check

@@ -16,7 +16,14 @@ if importlib.util.find_spec("selectq") is None:
     sys.path.insert(0, str(CHECKOUT / "src"))
 
 
-LONGEST = ("tests/team/", "tests/stages/", "tests/test_reruns.py")
+LONGEST = (
+    "tests/stages/test_whole_pipeline.py",
+    "tests/stages/",
+    "tests/commands/test_real_images.py",
+    "tests/team/",
+    "tests/parity/",
+    "tests/test_reruns.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     With `--no-loadscope-reorder` alone: otherwise the files with the most tests go first, and they are short ones.
     """
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    items.sort(key=lambda item: [not item.nodeid.startswith(files) for files in LONGEST])
 
 
 @pytest.fixture(scope="session")

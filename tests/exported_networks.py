@@ -1,16 +1,14 @@
-"""Networks of many kinds with random weights, quantized after training and in the reference form."""
+"""Networks quantized after training, in the reference form and as program files: each is made once."""
 
+import atexit
 import functools
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import known_networks
-import pytest
 import torch
-import torchvision
-from known_networks import alive, build
-from small_networks import CLASSES, batches_of, calibration, model_config, scheme
+from known_networks import NETWORKS, OTHERS, build
+from small_networks import CLASSES, IMAGE_SIZE, batches_of, calibration, checkpoint, model_config, scheme
 from torch import Tensor, nn
 
 from selectq.export.describe import describe_program
@@ -24,59 +22,9 @@ from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, insert_q
 from selectq.quantization.range_estimation import estimate_ranges
 
 SIZE = 48
-
-
-class Custom(nn.Module):
-    """What a user may write: SiLU, squeeze-excite by a sigmoid, concatenation, pools, a sum with ReLU, hard-swish."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.SiLU())
-        self.left = nn.Sequential(nn.Conv2d(16, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-        self.right = nn.Sequential(nn.Conv2d(16, 24, 3, 1, 1, groups=2, bias=False), nn.BatchNorm2d(24), nn.SiLU())
-        self.squeeze, self.reduce, self.expand = nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
-        self.silu, self.sigmoid, self.relu = nn.SiLU(), nn.Sigmoid(), nn.ReLU()
-        self.mix = nn.Sequential(nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32))
-        self.halve, self.largest = nn.AvgPool2d(2), nn.MaxPool2d(3, 2, 1)
-        self.hidden, self.act, self.classifier = nn.Linear(32, 20), nn.Hardswish(), nn.Linear(20, len(CLASSES))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, classes)."""
-        x = self.stem(x)
-        x = torch.cat([self.left(x), self.right(x)], 1)
-        x = x * self.sigmoid(self.expand(self.silu(self.reduce(self.squeeze(x)))))
-        x = self.relu(self.mix(x) + x)
-        x = self.largest(self.halve(x))
-        logits: Tensor = self.classifier(self.act(self.hidden(x.mean((2, 3)))))
-        return logits
-
-
-def mobilenet_v2(activation: type[nn.Module]) -> nn.Module:
-    """torchvision's, whole, with ReLU or ReLU6."""
-    model: nn.Module = torchvision.models.mobilenet_v2(weights=None, num_classes=len(CLASSES))
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, nn.ReLU6):
-                setattr(module, name, activation())
-    return model
-
-
-def timm_model(name: str) -> nn.Module:
-    """A network of timm's, where that is installed."""
-    model: nn.Module = pytest.importorskip("timm").create_model(name, num_classes=len(CLASSES))
-    return model
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    name: functools.partial(build, name, len(CLASSES)) for name in known_networks.NETWORKS
-}
-NETWORKS |= {
-    "custom": lambda: alive(Custom()),
-    "mobilenet_v2_relu": lambda: alive(mobilenet_v2(nn.ReLU)),
-    "mobilenet_v2_relu6": lambda: alive(mobilenet_v2(nn.ReLU6)),
-    "efficientnet_lite0": lambda: alive(timm_model("efficientnet_lite0")),
-}
-"""torchvision's MobileNetV2 is also among the known ones, half as wide."""
+NAMES = [*NETWORKS, *OTHERS]
+_folder = tempfile.TemporaryDirectory(prefix="programs")
+atexit.register(_folder.cleanup)
 
 
 def images(count: int, seed: int = 0) -> Tensor:
@@ -94,12 +42,26 @@ class Exported:
     simulation: Network
     reference: ReferenceNetwork
     manifest: Manifest
+    folder: Path
 
-    def backends(self, folder: Path, formats: tuple[str, ...]) -> list[Backend]:
-        """The simulation, the reference, and those of programs that are written to a folder."""
+    @classmethod
+    def of(cls, made: QuantizedCheckpoint, size: int) -> "Exported":
+        """A checkpoint's network, for images of so many pixels."""
+        folder = Path(tempfile.mkdtemp(dir=_folder.name))
+        return cls(made.network, to_reference(made.network), describe_program(made, size), folder)
+
+    def path(self, ending: str = ".onnx") -> Path:
+        """The program file in the format of an ending; written once: the exporters take seconds."""
+        path = self.folder / f"some{ending}"
+        if not path.exists():
+            write_program(path, self.reference, self.manifest)
+        return path
+
+    def backends(self, *formats: str) -> list[Backend]:
+        """The simulation, the reference, and those of programs."""
         for ending in formats:
-            write_program(folder / f"some.{ending}", self.reference, self.manifest)
-        programs = program_backends(folder, "some", formats, self.reference)
+            self.path(f".{ending}")
+        programs = program_backends(self.folder, "some", formats, self.reference)
         return [simulation_backend(self.simulation), reference_backend(self.reference), *programs]
 
     def lookups(self, function: str) -> int:
@@ -109,19 +71,29 @@ class Exported:
 
 
 @functools.cache
+def program_of(chosen: Scheme) -> Exported:
+    """The briefly trained network under a scheme."""
+    return Exported.of(checkpoint(chosen), IMAGE_SIZE)
+
+
 def exported(name: str, chosen: Scheme | None = None) -> Exported:
-    """A network of `NETWORKS`, quantized after training."""
-    chosen = chosen or scheme()
-    network = quantized_network(name, chosen)
-    checkpoint = QuantizedCheckpoint(name, network, model_config(), CLASSES, chosen)
-    return Exported(network, to_reference(network), describe_program(checkpoint, SIZE))
+    """A network of `NAMES`."""
+    return _exported(name, chosen or scheme())
 
 
-def quantized_network(name: str, chosen: Scheme | None = None) -> Network:
-    """A network of `NETWORKS`, quantized after training: a new one each time."""
-    chosen = chosen or scheme()
-    torch.manual_seed(0)
-    network = fold(NETWORKS[name]()).to(memory_format=torch.channels_last)
+@functools.cache
+def _exported(name: str, chosen: Scheme) -> Exported:
+    return export(build(name, len(CLASSES)), chosen)
+
+
+def export(model: nn.Module, chosen: Scheme) -> Exported:
+    """An FP32 network, quantized after training."""
+    return Exported.of(QuantizedCheckpoint("some", quantized(model, chosen), model_config(), CLASSES, chosen), SIZE)
+
+
+def quantized(model: nn.Module, chosen: Scheme) -> Network:
+    """An FP32 network, quantized after training on `images`."""
+    network = fold(model).to(memory_format=torch.channels_last)
     ranges = estimate_ranges(network, batches_of(images(24, seed=1)), calibration(), chosen.activations)
     insert_quantizers(network, chosen, ranges)
     return network.eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
+from known_networks import alive
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
@@ -116,33 +116,9 @@ def float_images(count: int, seed: int) -> Tensor:
 
 
 def random_network(config: ModelConfig, seed: int) -> MobileNetV2:
-    """A float64 network in evaluation mode whose batch norms are random, but keep the signal alive to the end."""
+    """A float64 network with random weights, see `alive`."""
     torch.manual_seed(seed)
-    model = build_network(config, len(CLASSES)).double()
-    randomise_norms(model, IMAGE_SIZE)
-    return model.eval()
-
-
-def random_torchvision(name: str, seed: int = 0) -> nn.Module:
-    """The same of any network of torchvision's, for images of 64 pixels."""
-    torch.manual_seed(seed)
-    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=len(CLASSES)).double()
-    randomise_norms(model, 64)
-    return model.eval()
-
-
-def randomise_norms(model: nn.Module, size: int) -> None:
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.5, 2.0)
-        nn.init.normal_(norm.bias)
-        norm.momentum = 1.0
-    model.train()(torch.randn(8, 3, size, size, dtype=torch.double))  # sets the running statistics
-    for norm in norms:
-        assert norm.running_mean is not None and norm.running_var is not None
-        norm.momentum = 0.1
-        norm.running_mean += 0.3 * torch.randn_like(norm.running_mean) * norm.running_var.sqrt()
-        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2.0)
+    return alive(build_network(config, len(CLASSES)).double(), IMAGE_SIZE)
 
 
 def perturbed(model: MobileNetV2, name: str) -> MobileNetV2:

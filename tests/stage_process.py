@@ -1,4 +1,4 @@
-"""A stage script in a copy of this process, which has its packages loaded: a new process would take seconds to."""
+"""Stage scripts in a copy of this process, which has their packages loaded: a new process would take seconds to."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ _fork = multiprocessing.get_context("fork")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a stage ended."""
+    """How stages ended."""
 
     status: int | None
     out: str
@@ -25,25 +25,30 @@ class Ended:
 
 def run_stage(stage: str, *arguments: str, folder: Path, **environment: str) -> Ended:
     """Run a stage in `folder`, which sees only what a process of its own would leave behind."""
-    script = CHECKOUT / "stages" / f"{stage}.py"
+    return run_stages((stage, *arguments), folder=folder, **environment)
+
+
+def run_stages(*commands: tuple[str, ...], folder: Path, **environment: str) -> Ended:
+    """Run stages, each with its arguments, one after another in the same process, until one fails."""
     with tempfile.TemporaryDirectory() as said:
         out, err = Path(said, "out"), Path(said, "err")
-        process = _fork.Process(target=_run_script, args=(script, arguments, folder, environment, (out, err)))
+        process = _fork.Process(target=_run_scripts, args=(commands, folder, environment, (out, err)))
         process.start()
         process.join()
         return Ended(process.exitcode, out.read_text(), err.read_text())
 
 
-def _run_script(
-    script: Path, arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: tuple[Path, Path]
+def _run_scripts(
+    commands: tuple[tuple[str, ...], ...], folder: Path, environment: dict[str, str], said: tuple[Path, Path]
 ) -> None:
-    """Run in the copied process: the script as the main program."""
+    """Run in the copied process: each script as the main program."""
     os.chdir(folder)
     os.environ |= environment
     for number, path in enumerate(said, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest had put its own there
-    sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.parent))
+    sys.path.insert(0, str(CHECKOUT / "stages"))
     with warnings.catch_warnings(action="ignore"):  # tests make errors of them
-        runpy.run_path(str(script), run_name="__main__")
+        for stage, *arguments in commands:
+            sys.argv = [str(CHECKOUT / "stages" / f"{stage}.py"), *arguments]
+            runpy.run_path(sys.argv[0], run_name="__main__")

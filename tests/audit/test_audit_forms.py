@@ -5,8 +5,10 @@ import inspect
 
 import pytest
 import torch
-from exported_networks import NETWORKS, images
+from exported_networks import images
+from known_networks import build
 from small_networks import (
+    CLASSES,
     calibration,
     coloured_dataset,
     coloured_noise,
@@ -53,8 +55,7 @@ def test_unfused_computes_the_same_in_float() -> None:
 @pytest.mark.parametrize("name", ["custom", "mobilenet_v3_small", "resnet18", "mnasnet0_5", "squeezenet1_1"])
 def test_unfused_computes_the_same_in_any_network(name: str) -> None:
     """Its head's output too, whether a module, a function or a sum makes it."""
-    torch.manual_seed(0)
-    model, shown = NETWORKS[name](), DATASET.train.normalization(images(4))
+    model, shown = build(name, len(CLASSES)), DATASET.train.normalization(images(4))
     recipe = Recipe(calibration(), CONFIG.activations, weight_bits=8)
     fused, unfused = (form(model, DATASET.train.normalization, [shown], recipe) for form in (Fused, Unfused))
     for one, other in zip(fused.floating()(shown), unfused.floating()(shown), strict=True):

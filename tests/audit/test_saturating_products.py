@@ -2,8 +2,9 @@
 
 import itertools
 
+import exported_networks
 import torch
-from exported_networks import quantized_network
+from known_networks import build
 from small_networks import float_images, quantized, scheme
 
 from selectq.audit.saturation import lost_by_saturation, saturate_products
@@ -65,7 +66,7 @@ def test_strided_layers_and_odd_channels_lose_what_they_read() -> None:
     activations = torch.full((1, 5, 4, 4), 255.0)
     weights = torch.randint(100, 128, (3, 5), generator=generator).float()
     assert torch.equal(lost_by_saturation(activations, weights), lost_by_saturation(activations[:, :4], weights[:, :4]))
-    network = quantized_network("resnet18")
+    network = exported_networks.quantized(build("resnet18"), scheme())
     layer = network["layer2.0.downsample.0"]
     before = network(float_images(2, 3))
     layer.weight.data.abs_()  # of one sign: pairs do not cancel

@@ -6,9 +6,12 @@ import pytest
 from brightest import Command, write_model
 from small_networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
 
+from selectq.deploy import outcome
 from selectq.export.describe import describe_program
 from selectq.export.onnx_program import write_onnx
 from selectq.export.reference import to_reference
+from selectq.latency import measure
+from selectq.latency.turns import Turns
 from selectq.quantization.quantized import QuantizedCheckpoint
 
 
@@ -31,6 +34,14 @@ def model(here: Path) -> Path:
 def selectq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The `selectq` command."""
     return Command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `selectq quantize`: the clock has tests of its own; the CPU is what others have."""
+    monkeypatch.setattr(measure, "TURNS", Turns(2, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(outcome, "SECONDS", 0.001)
+    monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
 
 
 @pytest.fixture(scope="session")

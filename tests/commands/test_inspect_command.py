@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 from brightest import CLASSES, Command, write_model
-from made_programs import program_of
+from exported_networks import program_of
 from small_networks import mixed_scheme
 
 from selectq.commands.inspect import operator_lines
@@ -41,7 +41,7 @@ def test_description(printed: list[str], network_program: Path) -> None:
 
 
 def test_widths_of_single_kinds_are_said(selectq: Command) -> None:
-    out = selectq("inspect", program_of(mixed_scheme()).path).out
+    out = selectq("inspect", program_of(mixed_scheme()).path()).out
     described = " ".join(out[out.index("weights ") : out.index("Layers: ")].split())
     assert described.startswith("weights 4 (8: stem, classifier) bits, symmetric, one scale per output channel")
     assert "activations 4 (8: stem, projection, block, pool) bits, unsigned" in described

@@ -1,9 +1,6 @@
 """`selectq quantize`: a trained network to a program, what it lost told, and every mistake refused in one line."""
 
-import dataclasses
 import hashlib
-import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,29 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from brightest import SIZE, Command, Ended, deep_picture, encoded, picture, pixels_of
-from small_networks import committed_params
 from trained_tiny import LABELS, build, normalised, pictures, state_dict, write_all, write_images
 
 from selectq.data.packed import Dataset, Split, write_dataset
-from selectq.data.sources import load_dataset
-from selectq.deploy import outcome
 from selectq.deploy.lots import open_lots
-from selectq.latency import measure
-from selectq.latency.turns import Turns
 from selectq.programs.program import open_program
 
 NETWORK = ("--network", "tiny.py:tiny")
-pytestmark = pytest.mark.usefixtures("algorithms_put_back")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock has tests of its own; the CPU is what others have."""
-    monkeypatch.setattr(measure, "TURNS", Turns(2, 0.0, 0.0, 0.0))
-    monkeypatch.setattr(outcome, "SECONDS", 0.001)
-    monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
+pytestmark = pytest.mark.usefixtures("algorithms_put_back", "quick")
 
 
 @pytest.fixture
@@ -251,43 +234,3 @@ def test_what_lies_in_two_parts_is_told(tiny: Path, selectq: Command) -> None:
     ended = quantize(selectq, images="more")
     assert ended.status == 0 and "images with the same pixels in two splits: 12" in ended.err
     assert "the choice is made on images of train/" in " ".join(ended.out.split())
-
-
-FOLDERS = [Path(folder) for folder in os.environ.get("SELECTQ_DATA", "").split(os.pathsep) if folder]
-DESCRIBED = {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.pth.json"))}
-
-
-@pytest.fixture(scope="module")
-def enlarged(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CIFAR-10 at 64 pixels, packed, with all test images and few others."""
-    config = dataclasses.replace(committed_params().data, name="imagefolder", validation_images=5000)
-    dataset = load_dataset(config, [data_folder])
-
-    def large(split: Split, count: int) -> Split:
-        part = split.sample(count, 0) if count < len(split) else split
-        images = F.interpolate(part.images.float(), size=64, mode="bilinear").round().byte()
-        return Split(images, part.labels)
-
-    path = tmp_path_factory.mktemp("enlarged") / "images.safetensors"
-    lots = {"train": large(dataset.train, 512), "validation": large(dataset.validation, 1000)}
-    write_dataset(path, dataclasses.replace(dataset, **lots, test=large(dataset.test, 10_000)))
-    return path
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not DESCRIBED, reason="no folder of SELECTQ_DATA holds trained networks (*.pth with *.pth.json)")
-@pytest.mark.parametrize("name", sorted(DESCRIBED) or ["none"])
-def test_trained_networks_show_the_accuracy_that_is_known(
-    name: str, enlarged: Path, here: Path, selectq: Command
-) -> None:
-    described = json.loads(DESCRIBED[name].read_text())
-    options = [f"--{key}={','.join(map(str, values))}" for key, values in described["normalization"].items()]
-    arguments = [f"{key}={value}" for key, value in described.get("arguments", {}).items()]
-    network = ["--network", described["network"], *(["--arguments", *arguments] if arguments else [])]
-    ended = selectq("quantize", DESCRIBED[name].with_suffix(""), enlarged, *network, *options)
-    assert ended.status == 0, ended.err
-    shown = re.search(r"^top-1 of 10,000 images +([\d.]+) % +([\d.]+) %$", ended.out, re.MULTILINE)
-    assert shown is not None
-    assert float(shown[1]) == pytest.approx(described["test_top1"], abs=0.03)
-    assert float(shown[2]) == pytest.approx(described["test_top1"], abs=1.0)
-    assert "differ between simulation and program: 0 of 10,000" in ended.out

@@ -13,8 +13,6 @@ from selectq.data.packed import SPLITS, Dataset, Split
 from selectq.data.sources import LOADERS, load_dataset
 from selectq.errors import UserError
 from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
-from selectq.params.load import validate
-from selectq.study import Study, study_parameters
 
 DIGITS = DataConfig(
     "digits",
@@ -79,18 +77,3 @@ def test_data_folders(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELECTQ_DATA", f"{here}:{here}/none")
     with pytest.raises(UserError, match=r"^SELECTQ_DATA: .*/none is not a folder$"):
         data_folders()
-
-
-@pytest.mark.slow
-def test_the_committed_parameters_on_the_real_archive(checkout: Path, data_folder: Path) -> None:
-    config = validate(study_parameters(Study(checkout, "cifar10")), "cifar10").data
-    if not (data_folder / config.imagefolder.source).exists():
-        pytest.skip(f"no {config.imagefolder.source} in SELECTQ_DATA: no real images here")
-    dataset = load_dataset(config, [data_folder])
-    for name, count in zip(SPLITS, (4500, 500, 1000), strict=True):
-        split = getattr(dataset, name)
-        assert split.images.shape == (10 * count, 3, 32, 32)
-        assert split.images.dtype == torch.uint8
-        assert torch.bincount(split.labels).tolist() == [count] * 10
-    assert dataset.classes[0] == "airplane"
-    assert set(digests(dataset.validation)).isdisjoint(digests(dataset.train))

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small_networks import coloured_dataset, model_config, random_torchvision
+from known_networks import build
+from small_networks import coloured_dataset, model_config
 from torch import nn
 
 from selectq.data.evaluate import predict_logits
@@ -49,8 +50,8 @@ class Functional(nn.Module):
 
 
 def test_relu6_can_be_replaced_where_all_of_it_is_modules() -> None:
-    assert has_replaceable_relu6(random_torchvision("mobilenet_v2"))
-    assert not has_replaceable_relu6(random_torchvision("resnet18"))
+    assert has_replaceable_relu6(build("mobilenet_v2"))
+    assert not has_replaceable_relu6(build("resnet18"))
     assert not has_replaceable_relu6(Functional())
 
 

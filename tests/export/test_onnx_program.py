@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from made_programs import program_of
+from exported_networks import program_of
 from small_networks import blends, mixed_scheme, scheme
 
 from selectq.params.configs import widths
@@ -29,7 +29,7 @@ FOURTH_CHANNEL = 32 * 9  # of the stem: zeros
 
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_every_operator_is_an_integer_operator(chosen: Scheme) -> None:
-    counts = operator_counts(program_of(chosen).path)
+    counts = operator_counts(program_of(chosen).path())
     assert (counts["QLinearConv"], counts["QLinearAdd"], counts["QGemm"]) == (52, 10, 1)
     assert counts["QLinearGlobalAveragePool"] == 1
     assert float_operators(counts) == {}
@@ -37,14 +37,14 @@ def test_every_operator_is_an_integer_operator(chosen: Scheme) -> None:
 
 @pytest.mark.parametrize("batch", [1, 7])
 def test_batch_may_be_of_any_size(batch: int) -> None:
-    program, pixels = open_program(program_of(ANY).path), blends(14).numpy()
+    program, pixels = open_program(program_of(ANY).path()), blends(14).numpy()
     whole = program.logits(pixels)
     parts = [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
     assert np.array_equal(np.concatenate([program.logits(part) for part in parts]), whole)
 
 
 def test_input_and_output_are_as_documented() -> None:
-    session = open_session(program_of(ANY).path, optimise=True)
+    session = open_session(program_of(ANY).path(), optimise=True)
     (pixels,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (pixels.name, pixels.type, pixels.shape[1:]) == (INPUT_NAME, "tensor(uint8)", [3, 16, 16])
     assert (logits.name, logits.type, logits.shape[1:]) == (OUTPUT_NAME, "tensor(float)", [3])
@@ -57,7 +57,7 @@ def weights(path: Path) -> list[onnx.TensorProto]:
 
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_file_is_small_and_holds_all_weights_as_integers(chosen: Scheme) -> None:
-    path = program_of(chosen).path
+    path = program_of(chosen).path()
     assert path.stat().st_size <= 2_640_000
     assert sum(int(np.prod(item.dims)) for item in weights(path)) == CONVOLUTIONS_AND_CLASSIFIER + FOURTH_CHANNEL
     kinds = {onnx.TensorProto.INT8 if bits > 4 else onnx.TensorProto.INT4 for bits in widths(chosen.weights.bits)}
@@ -65,7 +65,7 @@ def test_file_is_small_and_holds_all_weights_as_integers(chosen: Scheme) -> None
 
 
 def test_weights_of_more_bits_stay_whole() -> None:
-    found = [item for item in weights(program_of(mixed_scheme()).path) if item.data_type == onnx.TensorProto.INT8]
+    found = [item for item in weights(program_of(mixed_scheme()).path()) if item.data_type == onnx.TensorProto.INT8]
     assert sorted(tuple(item.dims) for item in found) == [(3, 1280), (32, 4, 3, 3)], "classifier and padded stem"
 
 
@@ -75,7 +75,7 @@ def histograms(tensors: list[np.ndarray]) -> list[list[int]]:
 
 
 def test_four_bit_weights_take_half_a_byte_each_and_keep_their_levels() -> None:
-    path, reference = program_of(FOUR_BITS).path, program_of(FOUR_BITS).reference
+    path, reference = program_of(FOUR_BITS).path(), program_of(FOUR_BITS).reference
     assert path.stat().st_size < 1_500_000
     found = [onnx.numpy_helper.to_array(item) for item in weights(path)]
     expected = [layer.weight.numpy() for layer in reference.network.layers()]
@@ -85,5 +85,5 @@ def test_four_bit_weights_take_half_a_byte_each_and_keep_their_levels() -> None:
 
 def test_file_does_not_say_where_it_was_made() -> None:
     here = Path(__file__).resolve().parents[2]
-    content = program_of(ANY).path.read_bytes()
+    content = program_of(ANY).path().read_bytes()
     assert not any(text.encode() in content for text in (str(here), "site-packages", "/tmp", ".py"))

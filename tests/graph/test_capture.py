@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from selectq.errors import UserError
 from selectq.graph.bounds import RELU, UNBOUNDED
 from selectq.graph.capture import capture
-from selectq.graph.nodes import PIXELS, Add, Concat, Lookup, Mul
+from selectq.graph.nodes import PIXELS, Add, AveragePool, Concat, Lookup, Mul
 from selectq.quantization.folding import fold
 
 
@@ -99,6 +99,7 @@ def test_codes_pass_through_what_only_moves_values() -> None:
     (concat,) = (node for node in graph.nodes if isinstance(node.operation, Concat))
     lookups = graph.origins(concat.name)
     assert len(lookups) == 2 and all(isinstance(graph[name].operation, Lookup) for name in lookups)
+    assert [type(node.operation) for node in graph.real_readers(lookups[0])] == [AveragePool, Mul]
     assert graph.origins(PIXELS) == (PIXELS,)
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from made_programs import program_of
+from exported_networks import SIZE, exported, images
 from onnx import TensorProto, helper
-from small_networks import IMAGE_SIZE, blends, scheme
 
 from selectq.errors import UserError
 from selectq.latency.runtimes import RUNTIMES, Images, Runtime, read_images
@@ -76,14 +75,12 @@ def test_runtimes_compute_the_same(runtime: Runtime) -> None:
     """OpenVINO, which is no backend of the parity check, rounds otherwise: tests of the benchmark look at it."""
     if not runtime.installed:
         pytest.skip(f"{runtime.package} is not installed")
-    program = program_of(scheme(), runtime.ending)
-    images = read_images(program.path)
-    assert images == Images(
-        "pixels", "uint8", (3, IMAGE_SIZE, IMAGE_SIZE), most=256 if runtime.ending == ".pte" else None
-    )
-    pixels = blends(8).numpy()
+    program = exported("plain")
+    path = program.path(runtime.ending)
+    assert read_images(path) == Images("pixels", "uint8", (3, SIZE, SIZE), most=256 if path.suffix == ".pte" else None)
+    pixels = images(8).numpy()
     with torch.no_grad():
-        expected = program.reference(torch.from_numpy(pixels)).argmax(1).tolist()
-    logits = np.asarray(runtime.prepare(program.path, pixels, torch.get_num_threads())())
-    assert logits.argmax(1).tolist() == expected
-    assert len(set(expected)) > 1
+        expected = program.reference(torch.from_numpy(pixels)).numpy()
+    logits = np.asarray(runtime.prepare(path, pixels, torch.get_num_threads())())
+    assert np.allclose(logits, expected, rtol=0, atol=1e-4)
+    assert np.ptp(expected, axis=0).min() > 0.01, "the logits differ by more than what is tolerated"

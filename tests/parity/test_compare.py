@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_programs import program_of
+from exported_networks import program_of
 from small_networks import blends, scheme
 
 from selectq.parity.backends import Backend, Stored, reference_backend

@@ -7,8 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from made_programs import program_of
-from small_networks import scheme
+from exported_networks import exported
 
 from selectq.errors import UserError
 from selectq.files import METADATA_KEY
@@ -52,7 +51,7 @@ def test_file_that_cannot_be_loaded_is_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize("position", [4, 1165, 1425])
 def test_damaged_file_is_refused(position: int, tmp_path: Path) -> None:
-    content = bytearray(program_of(scheme(), ".pte").path.read_bytes())
+    content = bytearray(exported("plain").path(".pte").read_bytes())
     content[position] ^= 255
     (tmp_path / "m.pte").write_bytes(content)
     with pytest.raises(UserError, match=r"m\.pte: "):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from workspaces import Workspace, run_chain
+from workspaces import CHAIN, Workspace
 
 
 @pytest.fixture
@@ -16,5 +16,5 @@ def workspace(tmp_path: Path) -> Workspace:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace in which all stages have run."""
     workspace = Workspace(tmp_path_factory.mktemp("chain")).write()
-    run_chain(workspace.run)
+    workspace.run_all(*CHAIN)
     return workspace

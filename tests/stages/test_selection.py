@@ -7,6 +7,7 @@ which nothing is trained or calibrated, but by which is chosen.
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +17,12 @@ from small_networks import coloured_noise
 from workspaces import Workspace, packed_images
 
 from selectq.data.packed import Dataset, Split, write_dataset
+from selectq.files import sha256
 
 ALGORITHMS = ["zero_dead_channels", "equalize", "reestimate_batchnorm", "correct_bias"]
+OWN = Path(__file__).with_name("own_network.py")
 CHANGES = {
+    "model": {"network": "own_network.py:small", "network_sha256": sha256(OWN)},
     "ptq": {"channel": {"algorithms": ALGORITHMS}},
     "calibration_sweep": {"names": ["channel"], "images": [24], "estimators": ["minmax"]},
 }
@@ -33,12 +37,13 @@ def others(split: Split, seed: int) -> Split:
 def outputs(folder: Path, dataset: Dataset) -> dict[str, bytes]:
     """What the stages write that train, calibrate or choose."""
     workspace = Workspace(folder).write(CHANGES)
+    shutil.copy(OWN, folder)
     write_dataset(folder / "data/images.safetensors", dataset)
-    workspace.run("finetune_fp32")
-    workspace.run("ptq", "--name", "channel")
-    workspace.run("calibration", "--name", "channel")
-    workspace.run("qat", "--name", "dw")
-    workspace.run("qat", "--name", "clf")
+    workspace.run_all(
+        ("finetune_fp32",),
+        *((stage, "--name", "channel") for stage in ("ptq", "calibration")),
+        *(("qat", "--name", name) for name in ("dw", "clf")),
+    )
     return workspace.outputs()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from workspaces import Workspace, packed_images, run_chain
+from workspaces import Workspace, packed_images
 
 from selectq.data.normalization import INTEGER_GRID
 from selectq.drift.distributions import level_histograms
@@ -44,7 +44,6 @@ WRITTEN = {
     "metrics/simulated/tensor.json",
     "models/fp32.safetensors",
     "models/int8/dw/dw.onnx",
-    "models/int8/dw/dw.pt2",
     "models/logits/dw.safetensors",
     "models/logits/fp32.safetensors",
     "models/quantized/dw.safetensors",
@@ -85,20 +84,20 @@ def test_kept_logits_give_the_reported_accuracy(name: str, chain: Workspace) -> 
 
 def test_program_s_metrics_are_of_the_file(chain: Workspace) -> None:
     found = metrics(chain, "int8/dw.json")
-    sizes = {ending: len(chain.outputs()[f"models/int8/dw/dw.{ending}"]) for ending in ("onnx", "pt2")}
-    assert found["sizes"] == sizes and found["size_bytes"] == sizes["onnx"] == sum(found["bytes"].values())
+    size = len(chain.outputs()["models/int8/dw/dw.onnx"])
+    assert found["sizes"] == {"onnx": size} and found["size_bytes"] == size == sum(found["bytes"].values())
     assert (found["operators"]["QLinearConv"], found["float_operators"]) == (52, 0)
     assert found["test_top1"] == pytest.approx(100 * found["correct"] / found["test_images"], abs=1e-3)
 
 
 def test_parity_is_of_every_pair_of_backends_and_every_layer(chain: Workspace) -> None:
-    names = {"simulation", "reference", "onnx_plain", "onnx", "torch_export"}
+    names = {"simulation", "reference", "onnx_plain", "onnx"}
     pairs = rows(chain, "parity/dw.csv")
     assert {frozenset((row["one"], row["other"])) for row in pairs} == set(map(frozenset, combinations(names, 2)))
     layers = rows(chain, "parity/dw.layers.csv")
     assert len(layers) == 63 * len(names)
     worst = metrics(chain, "parity/dw.json")
-    assert (worst["flipped_pct"], worst["layer_steps"], worst["pairs"]) == (0.0, 0, 10)
+    assert (worst["flipped_pct"], worst["layer_steps"], worst["pairs"]) == (0.0, 0, 6)
     assert set(worst["cpu"]) == {"vnni", "u8s8_saturates"}
     assert {"python", "torch", "onnxruntime"} <= set(worst["environment"]["versions"])
 
@@ -115,7 +114,7 @@ def test_model_beyond_the_tolerance_does_not_pass(
     chain: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is simulated is another network than what is exported."""
-    workspace = Workspace(tmp_path).write({"formats": ["onnx"]})
+    workspace = Workspace(tmp_path).write()
     shutil.copytree(chain.folder / "models", tmp_path / "models")
     other = read_quantized(chain.folder / "models/quantized/tensor.safetensors").network
     simulate = backends.simulation_backend
@@ -166,8 +165,7 @@ def test_sweep_by_the_configuration_s_own_calibration_ends_where_it_does(chain: 
 def test_drift_of_an_equalised_network_is_from_the_equalised_parent(chain: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path).write({"range_skew": 1.0})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
-    workspace.run("ptq", "--name", "tensor_repaired")
-    workspace.run("drift", "--name", "tensor_repaired")
+    workspace.run_all(*((stage, "--name", "tensor_repaired") for stage in ("ptq", "drift")))
     drift = rows(workspace, "drift/tensor_repaired.csv")
     assert max(float(row["drift"]) for row in drift if row["kind"] == "isolated") < 0.3, "other scales would give 1"
 
@@ -194,7 +192,7 @@ def test_histograms_are_of_images_of_all_classes(chain: Workspace) -> None:
 @slow
 def test_two_runs_write_the_same_bytes(chain: Workspace, tmp_path: Path) -> None:
     again = Workspace(tmp_path / "another" / "folder").write()
-    run_chain(again.run_anew)
+    again.run_chain_anew()
     found, expected = again.outputs(), chain.outputs()
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
@@ -203,8 +201,7 @@ def test_two_runs_write_the_same_bytes(chain: Workspace, tmp_path: Path) -> None
 def test_repeated_training_differs_by_its_seed_alone(chain: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path).write()
     shutil.copytree(chain.folder / "models", tmp_path / "models")
-    for seed in ("0", "1"):
-        workspace.run("repeat", "--name", "dw", "--seed", seed)
+    workspace.run_all(*(("repeat", "--name", "dw", "--seed", seed) for seed in ("0", "1")))
     own, same, other = (
         read_tensors(tmp_path / "models" / path)[0]["logits"]
         for path in ("logits/dw.safetensors", "logits/repeats/dw-0.safetensors", "logits/repeats/dw-1.safetensors")
@@ -237,8 +234,8 @@ def test_trained_network_is_taken_as_it_is(chain: Workspace, workspace: Workspac
 
 
 def test_another_normalization_is_quantized_with_the_network(workspace: Workspace) -> None:
-    workspace.write({"model": {"normalization": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}}}).run("finetune_fp32")
-    workspace.run("ptq", "--name", "tensor")
+    workspace.write({"model": {"normalization": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}}})
+    workspace.run_all(("finetune_fp32",), ("ptq", "--name", "tensor"))
     network = read_quantized(workspace.folder / "models/quantized/tensor.safetensors").network
     assert len(network.normalizations()) == 1 and network.normalization.shift == (127.5,) * 3
 
@@ -303,9 +300,8 @@ def test_layers_that_the_network_has_not_are_refused_by_the_check(
 def test_cost_of_relu_for_relu6_is_reported(workspace: Workspace) -> None:
     algorithms = ["relu6_as_relu", "equalize"]
     changes = {"model": {"activation": "as_is"}, "range_skew": 0.0, "ptq": {"tensor": {"algorithms": algorithms}}}
-    workspace.write(changes).run("finetune_fp32")
-    workspace.run("ptq", "--name", "tensor")
-    workspace.run("ptq", "--name", "channel")
+    workspace.write(changes)
+    workspace.run_all(("finetune_fp32",), *(("ptq", "--name", name) for name in ("tensor", "channel")))
     found = metrics(workspace, "simulated/tensor.json")
     before, after = found["fp32_validation_top1"], found["fp32_relu_validation_top1"]
     assert before == metrics(workspace, "fp32.json")["validation_top1"]

@@ -12,7 +12,7 @@ import yaml
 from stage_process import CHECKOUT
 from workspaces import Workspace, by_label
 
-from selectq.data.packed import read_dataset, write_dataset
+from selectq.data.packed import Dataset, read_dataset, write_dataset
 from selectq.files import sha256
 from selectq.graph.nodes import Conv, Linear, Lookup, Mul
 from selectq.graph.parameters import parameter_kinds
@@ -42,6 +42,7 @@ FLAWS: dict[str, Any] = {
     "range_skew": [1.0],
     "products": ["saturating"],
 }
+OF_STRUCTURE = ("fusion", "batch_norm", "outlier_channel", "range_skew")
 QAT = {
     "weights": {"bits": 8, "granularity": "channel"},
     "activations": {"bits": 8, "symmetric": False},
@@ -82,6 +83,7 @@ class Case:
         scope: kinds of layers that it has, of which one configuration is retrained.
         inspect: convolutions whose ranges and histograms are shown.
         without: flaws that it cannot have.
+        thorough: whether all flaws are tried and two formats written, or ONNX alone, and flaws of the structure.
     """
 
     network: str
@@ -89,10 +91,16 @@ class Case:
     inspect: str
     arguments: dict[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    thorough: bool = False
+
+    @property
+    def formats(self) -> list[str]:
+        return ["onnx", "pt2"] if self.thorough else ["onnx"]
 
     def parameters(self, folder: Path) -> dict[str, Any]:
         """What is laid over the committed parameters. A user's file lies in the folder."""
         own = folder / self.network.partition(":")[0]
+        tried = {*(FLAWS if self.thorough else OF_STRUCTURE)} - {*self.without}
         return overlay(
             TINY,
             {
@@ -101,8 +109,9 @@ class Case:
                     "arguments": self.arguments,
                     "network_sha256": sha256(own) if own.suffix == ".py" else None,
                 },
+                "formats": self.formats,
                 "range_skew": 0.0 if "range_skew" in self.without else 0.5,
-                "audit": {"flaws": FLAWS | {flaw: [] for flaw in self.without}},
+                "audit": {"flaws": {flaw: FLAWS[flaw] if flaw in tried else [] for flaw in FLAWS}},
                 "qat": {"some": {**QAT, "scope": [*self.scope, "classifier"]}},
                 "drift": {"inspect": [self.inspect]},
             },
@@ -121,44 +130,50 @@ CASES = {
     "regnet_x_400mf": Case("regnet_x_400mf", ("dense", "projection"), "dense"),
     "squeezenet1_1": Case("squeezenet1_1", ("dense",), "dense", without=(*NO_CHAINS, "batch_norm")),
     "shufflenet_v2_x1_0": Case("shufflenet_v2_x1_0", ("depthwise",), "depthwise"),
-    "own": Case("own_network.py:small", ("depthwise", "squeeze_excite"), "stem", {"width": 24}),
+    "own": Case("own_network.py:small", ("depthwise", "squeeze_excite"), "stem", {"width": 24}, thorough=True),
 }
-FAST = ("mobilenet_v3_small",)
+IMAGES = "data/images.safetensors"
 
 
-def prepare(case: Case, folder: Path) -> Workspace:
-    """A workspace with the network's parameters and a few digits."""
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A few of the digits, from the stage that packs them."""
+    folder = tmp_path_factory.mktemp("digits")
+    (folder / "params.yaml").write_bytes((CHECKOUT / "params.yaml").read_bytes())
+    Workspace(folder).run("download")
+    dataset = read_dataset(folder / IMAGES)
+    few = {name: by_label(getattr(dataset, name).sample(count, seed=0)) for name, count in KEPT.items()}
+    return dataclasses.replace(dataset, **few)
+
+
+def prepare(case: Case, folder: Path, dataset: Dataset) -> Workspace:
+    """A workspace with the network's parameters and a few images."""
     (folder / "own_network.py").write_bytes(Path(__file__).with_name("own_network.py").read_bytes())
-    workspace = Workspace(folder)
     parameters = overlay(read_yaml(CHECKOUT / "params.yaml"), case.parameters(folder))
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
-    workspace.run("download")
-    images = folder / "data/images.safetensors"
-    dataset = read_dataset(images)
-    few = {name: by_label(getattr(dataset, name).sample(count, seed=0)) for name, count in KEPT.items()}
-    write_dataset(images, dataclasses.replace(dataset, **few))
-    return workspace
+    write_dataset(folder / IMAGES, dataset)
+    return Workspace(folder)
 
 
 def run_all(workspace: Workspace) -> None:
-    for stage in STAGES:
-        workspace.run(stage)
-    for name, stages in (("channel_repaired", OF_PTQ), ("some", OF_QAT)):
-        for stage in stages:
-            workspace.run(stage, "--name", name)
-    for stage in LAST:
-        workspace.run(stage)
-    for name in ("channel_repaired", "some"):
-        workspace.run("card", "--name", name)
+    workspace.run_all(
+        *((stage,) for stage in STAGES),
+        *((stage, "--name", "channel_repaired") for stage in OF_PTQ),
+        *((stage, "--name", "some") for stage in OF_QAT),
+        *((stage,) for stage in LAST),
+        *(("card", "--name", name) for name in ("channel_repaired", "some")),
+    )
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else slow) for name in CASES])
-def test_whole_pipeline(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if case.thorough else slow) for name, case in CASES.items()]
+)
+def test_whole_pipeline(name: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where a user's file is found when checkpoints are read below
-    case, workspace = CASES[name], prepare(CASES[name], tmp_path)
+    case, workspace = CASES[name], prepare(CASES[name], tmp_path, digits)
     run_all(workspace)
     for config in ("channel_repaired", "some"):
-        assert_same_predictions(tmp_path, config)
+        assert_same_predictions(tmp_path, config, case.formats)
         assert_drift_of_every_node(tmp_path, config)
         card = (tmp_path / f"results/cards/{config}.md").read_text()
         assert card.startswith(f"# {config}: {case.network}") and ("MobileNetV2" in card) is False
@@ -167,9 +182,13 @@ def test_whole_pipeline(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert f"{case.network}" in report and 'id="drift"' in report and report.count("drift by kind and depth") >= 2
 
 
-def assert_same_predictions(folder: Path, config: str) -> None:
+def assert_same_predictions(folder: Path, config: str, formats: list[str]) -> None:
     parity = json.loads((folder / f"metrics/parity/{config}.json").read_text())
+    backends = 2 + 2 + ("pt2" in formats)  # simulation and reference; ONNX Runtime plain and optimised
     assert (parity["flipped_pct"], parity["layer_steps"]) == (0, 0)
+    assert parity["pairs"] == backends * (backends - 1) / 2
+    sizes = json.loads((folder / f"metrics/int8/{config}.json").read_text())["sizes"]
+    assert sizes == {each: (folder / f"models/int8/{config}/{config}.{each}").stat().st_size for each in formats}
 
 
 def assert_drift_of_every_node(folder: Path, config: str) -> None:

@@ -4,13 +4,13 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from small_networks import coloured_dataset
-from stage_process import CHECKOUT, run_stage
+from stage_process import CHECKOUT, run_stage, run_stages
 
 from selectq.data.packed import Dataset, Split, write_dataset
 from selectq.params.load import overlay, read_yaml
@@ -33,7 +33,6 @@ SHORT: dict[str, Any] = {
         "combined": [],
     },
     "qat_training": {"batch_size": 8, **CALIBRATION},
-    "formats": ["onnx", "pt2"],
     "repeat": {"names": [], "seeds": []},
     "parity": {"images": 10, "layer_images": 4},
     "qat": {name: {"epochs": 1} for name in ("full", "clf", "dw", "dwpw", "dwpw_asym")},
@@ -93,16 +92,19 @@ class Workspace:
 
     def run(self, stage: str, *arguments: str) -> str:
         """Run a stage to its end, which must be a good one; what it said on stderr."""
-        ended = run_stage(stage, *arguments, folder=self.folder, SELECTQ_DEVICE="cpu")
+        return self.run_all((stage, *arguments))
+
+    def run_all(self, *commands: tuple[str, ...]) -> str:
+        """The same of stages with their arguments, all in one process."""
+        ended = run_stages(*commands, folder=self.folder, SELECTQ_DEVICE="cpu")
         assert ended.status == 0, ended.err
         return ended.err
 
-    def run_anew(self, stage: str, *arguments: str) -> str:
-        """The same in a new process, as DVC would."""
-        process = self.start(stage, *arguments)
+    def run_chain_anew(self) -> None:
+        """The chain, each stage in a process of its own, as under DVC, and sets in another order than here."""
+        process = self._start(sys.executable, "-W", "ignore", "-c", CHAIN_ANEW)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-        return errors
 
     def refusal(self, stage: str, *arguments: str) -> str:
         """The one line with which a stage must refuse to run."""
@@ -122,14 +124,24 @@ class Workspace:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(paths)}
 
 
-def run_chain(run: Callable[..., str]) -> None:
-    """Every stage from the FP32 training to the drift."""
-    run("finetune_fp32")
-    run("ranges")
-    run("audit")
-    run("ptq", "--name", "tensor")
-    run("calibration", "--name", "tensor")
-    run("qat", "--name", "dw")
-    run("convert", "--name", "dw")
-    run("drift", "--name", "tensor")
-    run("drift", "--name", "dw")
+CHAIN: tuple[tuple[str, ...], ...] = (
+    ("finetune_fp32",),
+    ("ranges",),
+    ("audit",),
+    ("ptq", "--name", "tensor"),
+    ("calibration", "--name", "tensor"),
+    ("qat", "--name", "dw"),
+    ("convert", "--name", "dw"),
+    ("drift", "--name", "tensor"),
+    ("drift", "--name", "dw"),
+)
+"""Every stage from the FP32 training to the drift."""
+
+CHAIN_ANEW = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = {[str(CHECKOUT / folder) for folder in ("src", "tests", "tests/stages")]}
+from workspaces import CHAIN, Workspace
+for command in CHAIN:
+    Workspace(Path()).run(*command)
+"""

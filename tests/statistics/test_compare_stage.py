@@ -49,7 +49,8 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(
         yaml.safe_dump(document | names | {"convert": ["tensor", "full", "dw"]}, sort_keys=False)
     )
-    splits = [Split(torch.zeros(IMAGES, 3, 8, 8, dtype=torch.uint8), LABELS.clone()) for _ in range(3)]
+    images = torch.zeros(IMAGES, 3, 8, 8, dtype=torch.uint8)
+    splits = [Split(images.clone(), labels.clone()) for labels in (LABELS.flip(0), LABELS.flip(0), LABELS)]
     dataset = Dataset(*splits, ("a", "b", "c", "d"), {"name": "made", "source": "up"})
     write_dataset(folder / "data/images.safetensors", dataset)
     for name, wrong in WRONG.items():
