@@ -29,8 +29,8 @@ from workload import CHECKOUT, Workload, random_dataset, shrunk, study_params
 
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
+from selectq.export.onnx import ONNX
 from selectq.files import sha256, write_bytes, write_csv
-from selectq.latency.runtimes import onnx_runtime
 from selectq.latency.turns import TURNS, Timing, images_per_second, spread, time_sides
 from selectq.networks.checkpoint import read_fp32
 from selectq.params.load import overlay, read_yaml
@@ -186,8 +186,8 @@ def latency_ratio(folder: Path) -> float:
     export_onnx(checkpoint.model, folder / "fp32.onnx")
     quantize_static_onnx(folder / "fp32.onnx", folder / "static.onnx", images)
     sides = {
-        "ours": onnx_runtime(folder / f"models/int8/{PLAIN}/{PLAIN}.onnx", pixels[:1].numpy(), threads=1),
-        "static": onnx_runtime(folder / "static.onnx", images[:1], threads=1),
+        "ours": ONNX.prepare(folder / f"models/int8/{PLAIN}/{PLAIN}.onnx", pixels[:1].numpy(), threads=1),
+        "static": ONNX.prepare(folder / "static.onnx", images[:1], threads=1),
     }
     timed = time_sides(sides, TURNS, "latency")
     speeds = {name: images_per_second(seconds, 1) for name, seconds in timed.items()}

@@ -7,7 +7,7 @@ from brightest import Command, write_model
 from small_networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
 
 from selectq.export.describe import describe_program
-from selectq.export.onnx_program import write_onnx
+from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.quantization.quantized import QuantizedCheckpoint
 
@@ -39,5 +39,5 @@ def network_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = scheme()
     checkpoint = QuantizedCheckpoint("dwpw_asym", quantized(chosen), model_config(), CLASSES, chosen)
     path = tmp_path_factory.mktemp("programs") / "dwpw_asym.onnx"
-    write_onnx(path, to_reference(checkpoint.network), describe_program(checkpoint, IMAGE_SIZE))
+    write_program(path, to_reference(checkpoint.network), describe_program(checkpoint, IMAGE_SIZE))
     return path

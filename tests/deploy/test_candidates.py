@@ -49,9 +49,11 @@ class Functional(nn.Module):
 
 
 def test_relu6_can_be_replaced_where_all_of_it_is_modules() -> None:
-    assert has_replaceable_relu6(random_torchvision("mobilenet_v2"))
-    assert not has_replaceable_relu6(random_torchvision("resnet18"))
-    assert not has_replaceable_relu6(Functional())
+    made = {"mobilenet_v2": random_torchvision("mobilenet_v2"), "resnet18": random_torchvision("resnet18")}
+    parents = {name: Fp32Checkpoint(model, model_config(), ()) for name, model in made.items()}
+    assert has_replaceable_relu6(parents["mobilenet_v2"])
+    assert not has_replaceable_relu6(parents["resnet18"])
+    assert not has_replaceable_relu6(Fp32Checkpoint(Functional(), model_config(), ()))
 
 
 def test_each_is_measured_on_the_validation_images() -> None:
