@@ -29,6 +29,7 @@ from selectq.data.packed import Dataset, read_dataset
 from selectq.errors import UserError
 from selectq.export.float_program import INPUT_NAME as FLOAT_INPUT
 from selectq.export.float_program import write_float_onnx
+from selectq.export.onnx import open_session
 from selectq.files import sha256, write_bytes, write_csv
 from selectq.graph.capture import capture
 from selectq.kernels.simulation import quantized_forward
@@ -37,7 +38,6 @@ from selectq.networks.range_skew import read_skewed
 from selectq.params.algorithms import Entry
 from selectq.params.configs import ActivationScheme, CalibrationConfig, Estimator, PtqConfig, WeightScheme
 from selectq.params.load import overlay, read_yaml, write_yaml
-from selectq.programs.onnx_runtime import open_session
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.post_training import fold_model
 from selectq.stage import run

@@ -15,14 +15,14 @@ from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
 from selectq.data.normalization import INTEGER_GRID
 from selectq.export.describe import describe_program
-from selectq.export.executorch_program import write_pte
-from selectq.export.onnx_program import OPSET, write_onnx
+from selectq.export.formats import write_program
+from selectq.export.onnx import OPSET
 from selectq.export.reference import to_reference
-from selectq.latency.quiet import quiet
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
+from selectq.programs.quiet import quiet
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 
@@ -56,7 +56,7 @@ class Models:
         """Our program."""
         path = self._folder / "int8.onnx"
         with quiet():
-            write_onnx(path, to_reference(self._quantized.network), describe_program(self._quantized, IMAGE_SIZE))
+            write_program(path, to_reference(self._quantized.network), describe_program(self._quantized, IMAGE_SIZE))
         return path
 
     @cached_property
@@ -64,7 +64,7 @@ class Models:
         """Our program for ExecuTorch."""
         path = self._folder / "int8.pte"
         with quiet():
-            write_pte(path, to_reference(self._quantized.network), describe_program(self._quantized, IMAGE_SIZE))
+            write_program(path, to_reference(self._quantized.network), describe_program(self._quantized, IMAGE_SIZE))
         return path
 
     @cached_property

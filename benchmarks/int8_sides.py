@@ -25,9 +25,10 @@ from int8_models import Models
 from machine import has_vnni
 from torch import Tensor, nn
 
-from selectq.latency.quiet import quiet
-from selectq.latency.runtimes import executorch, onnx_runtime, openvino
+from selectq.export.onnx import ONNX, openvino
 from selectq.latency.turns import Run
+from selectq.programs.program import find
+from selectq.programs.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ class Peer:
 
 def ours(models: Models, setting: Setting) -> Run:
     """Our ONNX program in ONNX Runtime."""
-    return onnx_runtime(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
+    return ONNX.prepare(models.int8_onnx, models.pixels[: setting.batch], setting.threads)
 
 
 def _onnx_runtime_fp32(models: Models, setting: Setting) -> Run:
-    return onnx_runtime(models.fp32_onnx, models.images[: setting.batch], setting.threads)
+    return ONNX.prepare(models.fp32_onnx, models.images[: setting.batch], setting.threads)
 
 
 def _onnx_runtime_static(models: Models, setting: Setting) -> Run:
-    return onnx_runtime(models.static_onnx, models.images[: setting.batch], setting.threads)
+    return ONNX.prepare(models.static_onnx, models.images[: setting.batch], setting.threads)
 
 
 def _eager(models: Models, setting: Setting) -> Run:
@@ -110,7 +111,7 @@ def _openvino_int8(models: Models, setting: Setting) -> Run:
 
 
 def _executorch(models: Models, setting: Setting) -> Run:
-    return executorch(models.int8_pte, models.pixels[: setting.batch], setting.threads)
+    return find("pte").prepare(models.int8_pte, models.pixels[: setting.batch], setting.threads)
 
 
 PEERS: Mapping[str, Peer] = {

@@ -29,8 +29,8 @@ from workload import CHECKOUT, OTHER_BATCH, workload_of
 
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
+from selectq.export.onnx import ONNX
 from selectq.files import sha256, write_bytes, write_csv
-from selectq.latency.runtimes import onnx_runtime
 from selectq.latency.turns import TURNS, Timing, images_per_second, time_sides
 from selectq.networks.checkpoint import read_fp32
 from selectq.params.load import overlay, read_yaml
@@ -196,7 +196,7 @@ def latency_ratio(folder: Path) -> float:
     ratios: list[float] = []
     for opening in range(OPENINGS):
         order = list(programs)[:: 1 if opening % 2 else -1]
-        sides = {name: onnx_runtime(*programs[name], threads=1) for name in order}
+        sides = {name: ONNX.prepare(*programs[name], threads=1) for name in order}
         timed = time_sides(sides, dataclasses.replace(TURNS, repeats=TURNS.repeats // 3), "latency")
         speeds = {name: images_per_second(seconds, 1) for name, seconds in timed.items()}
         ratios += Timing(speeds["ours"], speeds["static"]).ratios()

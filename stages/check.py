@@ -4,10 +4,12 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.graph.capture import capture
 from selectq.networks.build import build_network
 from selectq.params.configs import Params
 from selectq.params.load import load_params, read_yaml
 from selectq.params.registry import require_registered
+from selectq.programs.program import find
 from selectq.quantization.scopes import check_network
 
 CLASSES = 10
@@ -16,6 +18,9 @@ CLASSES = 10
 
 @stage(load_params)
 def main(params: Params) -> None:
-    check_network(build_network(params.model, CLASSES), params)
+    model = build_network(params.model, CLASSES)
+    check_network(model, params)
+    for ending in params.formats:
+        find(ending).refuse(capture(model))
     if Path("profiles").is_dir():  # a study's workspace has none, and no registry either
         require_registered(params, read_yaml(Path("dvc.yaml")).get("artifacts", {}))

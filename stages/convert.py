@@ -34,7 +34,7 @@ def main(params: Params, name: str) -> None:
         test, classes = dataset.test, dataset.classes
         checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
         reference = to_reference(checkpoint.network)
-        manifest = describe_program(checkpoint, test.images.shape[-1])
+        manifest = describe_program(checkpoint, test.images.shape[-1], params.export.input, params.export.layout)
         for ending in params.formats:
             write_program(folder / f"{name}.{ending}", reference, manifest)
         programs = program_backends(folder, name, params.formats, reference)

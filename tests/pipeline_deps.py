@@ -103,7 +103,11 @@ def used_sources(checkout: Path, script: str) -> list[str]:
 
 def used_directly(root: Path, file: Path) -> Iterator[Path]:
     """The modules that a file imports, wherever in it, and the data files beside it that it names."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    for block in ast.walk(tree):
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            block.body = []  # what is imported for its types alone does not run
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (_module(root, alias.name) for alias in node.names if alias.name.startswith("selectq"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("selectq"):

@@ -124,10 +124,12 @@ def _bench(arguments: argparse.Namespace) -> None:
 def _quantize(arguments: argparse.Namespace) -> None:
     from selectq.commands.quantize import Choices, run_quantize  # noqa: PLC0415
     from selectq.deploy.trained import TrainedNetwork  # noqa: PLC0415
+    from selectq.params.configs import ExportConfig  # noqa: PLC0415
 
     _end_quietly_with_the_reader()
     network = arguments.network, dict(arguments.arguments), arguments.mean, arguments.std
-    choices = Choices(arguments.size, arguments.out, arguments.seed, arguments.keep_relu6, arguments.skip_bad)
+    given = arguments.size, arguments.out, arguments.seed, arguments.keep_relu6, arguments.skip_bad
+    choices = Choices(*given, ExportConfig(arguments.input, arguments.layout))
     run_quantize(TrainedNetwork(arguments.weights, *network), arguments.images, choices)
 
 
@@ -325,6 +327,15 @@ def _add_quantize(quantize: argparse.ArgumentParser) -> None:
         )
     quantize.add_argument(
         "--out", metavar="FILE", type=Path, help="ends in .onnx, .pt2 or .pte (default: WEIGHTS' name.int8.onnx, here)"
+    )
+    quantize.add_argument(
+        "--input",
+        choices=("uint8", "float32"),
+        default="uint8",
+        help="what the program takes: pixels as decoded (default), or normalised as the network takes them",
+    )
+    quantize.add_argument(
+        "--layout", choices=("nchw", "nhwc"), default="nchw", help="channels first (default), or last"
     )
     quantize.add_argument("--seed", metavar="N", type=int, default=0, help="of the division of the images (default 0)")
     quantize.add_argument("--keep-relu6", action="store_true", help="do not try ReLU in place of ReLU6")

@@ -8,7 +8,7 @@ from small_networks import CLASSES, IMAGE_SIZE, model_config, quantized, scheme
 
 from selectq.deploy import outcome
 from selectq.export.describe import describe_program
-from selectq.export.onnx_program import write_onnx
+from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.latency import measure
 from selectq.latency.turns import Turns
@@ -50,5 +50,5 @@ def network_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = scheme()
     checkpoint = QuantizedCheckpoint("dwpw_asym", quantized(chosen), model_config(), CLASSES, chosen)
     path = tmp_path_factory.mktemp("programs") / "dwpw_asym.onnx"
-    write_onnx(path, to_reference(checkpoint.network), describe_program(checkpoint, IMAGE_SIZE))
+    write_program(path, to_reference(checkpoint.network), describe_program(checkpoint, IMAGE_SIZE))
     return path

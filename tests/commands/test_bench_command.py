@@ -20,7 +20,7 @@ FIGURES = re.compile(r"\s+([\d.]+)  +([\d.]+) to ([\d.]+)  +([\d,]+)  +([\d.]+)$
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selectq.latency.measure.TURNS", Turns(3, 0.0, 0.0, 0.0))
-    monkeypatch.setattr("selectq.latency.runtimes.find_spec", lambda package: None if package == "openvino" else 1)
+    monkeypatch.setattr("selectq.programs.format.find_spec", lambda package: None if package == "openvino" else 1)
 
 
 @pytest.fixture

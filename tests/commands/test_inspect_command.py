@@ -81,7 +81,7 @@ def test_operators_of_the_optimised_graph(printed: list[str]) -> None:
 
 
 def test_operators_that_stay_float_are_named() -> None:
-    lines = operator_lines({"QLinearConv": 51, "Conv": 1, "DequantizeLinear": 2, "Transpose": 1})
+    lines = operator_lines("ONNX Runtime", {"QLinearConv": 51, "Transpose": 1}, {"Conv": 1, "DequantizeLinear": 2})
     assert lines == [
         "ONNX Runtime runs it as 55 operators, optimised for this machine",
         "  52 of them integer: 51 QLinearConv, 1 Transpose",

@@ -94,6 +94,22 @@ def test_other_formats_by_the_ending(tiny: Path, selectq: Command, capsys: pytes
     assert capsys.readouterr().out == "[0]\n"
 
 
+def test_program_takes_what_was_asked_for(tiny: Path, selectq: Command) -> None:
+    ended = quantize(selectq, "--input", "float32", "--layout", "nhwc")
+    assert "differ between simulation and program: 0 of 39" in ended.out
+    assert quantize(selectq, "--out", "usual.onnx").status == 0
+    asked, usual = (open_program(Path(f"{name}.onnx")) for name in ("tiny.int8", "usual"))
+    images = np.stack([pixels_of(picture(channel, 5)) for channel in range(3)])
+    assert np.array_equal(asked.logits(images), usual.logits(images)) and len(set(usual.logits(images).argmax(1))) == 3
+    card = " ".join(Path("tiny.int8.onnx.md").read_text().split())
+    assert "float32, (batch, 16, 16, 3), NHWC, RGB, (pixel / 255 - mean) / std" in card
+    assert "fed: pixels, float32 (batch, 16, 16, 3)" in selectq("bench", "tiny.int8.onnx", "--seconds", 0.01).out
+    inspected = " ".join(selectq("inspect", "tiny.int8.onnx").out.split())
+    assert "pixels: float32 (batch, 16, 16, 3), NHWC, RGB" in inspected and "mean 0.485, 0.456, 0.406" in inspected
+    evaluated = [selectq("evaluate", f"{name}.onnx", "images").out.splitlines()[1] for name in ("tiny.int8", "usual")]
+    assert evaluated[0] == evaluated[1] and evaluated[0].startswith("top-1 ")
+
+
 def test_same_run_gives_the_same_program(tiny: Path, selectq: Command) -> None:
     quantize(selectq)
     first = (tiny / "tiny.int8.onnx").read_bytes()

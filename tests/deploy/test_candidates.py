@@ -50,9 +50,10 @@ class Functional(nn.Module):
 
 
 def test_relu6_can_be_replaced_where_all_of_it_is_modules() -> None:
-    assert has_replaceable_relu6(build("mobilenet_v2"))
-    assert not has_replaceable_relu6(build("resnet18"))
-    assert not has_replaceable_relu6(Functional())
+    parents = {name: Fp32Checkpoint(build(name), model_config(), ()) for name in ("mobilenet_v2", "resnet18")}
+    assert has_replaceable_relu6(parents["mobilenet_v2"])
+    assert not has_replaceable_relu6(parents["resnet18"])
+    assert not has_replaceable_relu6(Fp32Checkpoint(Functional(), model_config(), ()))
 
 
 def test_each_is_measured_on_the_validation_images() -> None:

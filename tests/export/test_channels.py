@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selectq.export.channels import CHANNEL_MOVES, Channels, Piece
 from selectq.export.formats import write_program
-from selectq.export.onnx_program import node_shapes
+from selectq.export.onnx_graph import node_shapes
 from selectq.graph.nodes import PIXELS, Concat, Conv, Graph, Input, Node, Shuffle, Slice
 
 SIZE = 48

@@ -8,7 +8,7 @@ import torch
 from known_networks import NETWORKS, build
 
 from selectq.export.float_program import write_float_onnx
-from selectq.latency.runtimes import read_images
+from selectq.export.onnx import ONNX
 from selectq.quantization.folding import fold
 
 FAST = ("mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x1_0", "squeezenet1_1", "efficientnet_b0")
@@ -31,5 +31,5 @@ def test_logits_are_those_of_the_module(name: str, tmp_path: Path) -> None:
 
 def test_bench_can_feed_it(tmp_path: Path) -> None:
     write_float_onnx(tmp_path / "float.onnx", fold(build("squeezenet1_1")), 64)
-    images = read_images(tmp_path / "float.onnx")
+    images = ONNX.images(tmp_path / "float.onnx")
     assert (images.dtype, images.shape, images.least, images.most) == ("float32", (3, 64, 64), 1, None)

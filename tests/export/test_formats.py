@@ -14,11 +14,11 @@ from small_networks import CLASSES, IMAGE_SIZE, checkpoint, scheme
 
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
-from selectq.export.executorch_program import LARGEST_BATCH
-from selectq.export.formats import WRITERS, write_program
+from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.programs.program import OPENERS, Program, open_program
-from selectq.programs.sizes import byte_counts
+from selectq.params.formats import OWN
+from selectq.programs.format import Program
+from selectq.programs.program import find, open_program
 from selectq.quantization.scale_assignment import ScaleAssignment
 
 ANY = scheme(8, "channel", 8, symmetric=False)
@@ -30,10 +30,6 @@ ENDINGS = [".onnx", pytest.param(".pt2", id="pt2"), pytest.param(".pte", marks=s
 def opened(ending: str) -> Program:
     """What is opened once for all tests: torch takes seconds."""
     return open_program(exported("plain").path(ending))
-
-
-def test_every_format_can_be_written_and_opened() -> None:
-    assert WRITERS.keys() == OPENERS.keys()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -64,8 +60,10 @@ def test_logits_are_those_of_the_reference_for_any_batch(ending: str) -> None:
 @slow
 def test_pte_refuses_more_images_than_it_has_memory_for() -> None:
     program = opened(".pte")
-    many = np.zeros((LARGEST_BATCH + 1, 3, SIZE, SIZE), np.uint8)
-    assert len(program.logits(many[:LARGEST_BATCH])) == LARGEST_BATCH
+    largest = find("pte").largest_batch
+    assert largest is not None
+    many = np.zeros((largest + 1, 3, SIZE, SIZE), np.uint8)
+    assert len(program.logits(many[:largest])) == largest
     with pytest.raises(RuntimeError):
         program.logits(many)
 
@@ -99,7 +97,7 @@ def test_pt2_does_not_say_where_it_was_made() -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_byte_is_accounted_for(ending: str) -> None:
     program = exported("plain") if ending == ".pte" else program_of(ANY)
-    counts, layers = byte_counts(program.path(ending)), program.manifest.layers
+    counts, layers = find(ending[1:]).byte_counts(program.path(ending)), program.manifest.layers
     weights, classifier = sum(prod(layer.weight_shape) for layer in layers), prod(layers[-1].weight_shape)
     assert sum(counts.values()) == program.path(ending).stat().st_size and min(counts.values()) > 0
     if ending == ".onnx":
@@ -122,7 +120,7 @@ for ending in sys.argv[1:]:
 @slow
 def test_another_process_writes_the_same_bytes(checkout: Path) -> None:
     path = f"import sys; sys.path[:0] = [{str(checkout / 'src')!r}, {str(checkout / 'tests')!r}]"
-    command = [sys.executable, "-W", "ignore", "-c", f"{path}\n{WRITE}", *WRITERS]
+    command = [sys.executable, "-W", "ignore", "-c", f"{path}\n{WRITE}", *(f".{ending}" for ending in OWN)]
     written = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    for ending, content in zip(WRITERS, written, strict=True):
-        assert bytes.fromhex(content) == exported("plain").path(ending).read_bytes(), ending
+    for ending, content in zip(OWN, written, strict=True):
+        assert bytes.fromhex(content) == exported("plain").path(f".{ending}").read_bytes(), ending

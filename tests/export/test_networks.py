@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from selectq.errors import UserError
 from selectq.export.formats import write_program
+from selectq.export.onnx import float_operators, operator_counts
 from selectq.graph.nodes import Normalize, Operation
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
-from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.quantization.quantized import Scheme
 
 slow = pytest.mark.slow

@@ -8,9 +8,10 @@ import pytest
 from exported_networks import program_of
 from small_networks import blends, mixed_scheme, scheme
 
+from selectq.export.onnx import float_operators, open_session, operator_counts
 from selectq.params.configs import widths
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
-from selectq.programs.onnx_runtime import float_operators, open_program, open_session, operator_counts
+from selectq.programs.program import open_program
 from selectq.quantization.quantized import Scheme
 
 slow = pytest.mark.slow

@@ -11,7 +11,10 @@ from exported_networks import SIZE, exported, images
 from onnx import TensorProto, helper
 
 from selectq.errors import UserError
-from selectq.latency.runtimes import RUNTIMES, Images, Runtime, read_images
+from selectq.export.onnx import ONNX
+from selectq.params.formats import OWN
+from selectq.programs.format import Images
+from selectq.programs.program import find
 
 Sizes = Sequence[int | str]
 
@@ -35,7 +38,7 @@ def write_sum(path: Path, *inputs: tuple[str, int, Sizes]) -> Path:
     ],
 )
 def test_any_onnx_file_of_images_is_read(dtype: int, sizes: Sizes, expected: Images, tmp_path: Path) -> None:
-    assert read_images(write_sum(tmp_path / "m.onnx", ("x", dtype, sizes))) == expected
+    assert ONNX.images(write_sum(tmp_path / "m.onnx", ("x", dtype, sizes))) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_any_onnx_file_of_images_is_read(dtype: int, sizes: Sizes, expected: Ima
 def test_what_takes_no_images_is_refused(inputs: list[tuple[str, int, Sizes]], message: str, tmp_path: Path) -> None:
     path = write_sum(tmp_path / "m.onnx", *inputs)
     with pytest.raises(UserError) as error:
-        read_images(path)
+        ONNX.images(path)
     assert str(error.value).startswith(f"{path}: {message}")
 
 
@@ -70,14 +73,16 @@ def test_images_fill_the_range_and_are_the_same_each_time() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime.name != "OpenVINO"])
-def test_runtimes_compute_the_same(runtime: Runtime) -> None:
+@pytest.mark.parametrize("ending", OWN)
+def test_runtimes_compute_the_same(ending: str) -> None:
     """OpenVINO, which is no backend of the parity check, rounds otherwise: tests of the benchmark look at it."""
+    form = find(ending)
+    runtime, *_ = form.runtimes()
     if not runtime.installed:
         pytest.skip(f"{runtime.package} is not installed")
     program = exported("plain")
-    path = program.path(runtime.ending)
-    assert read_images(path) == Images("pixels", "uint8", (3, SIZE, SIZE), most=256 if path.suffix == ".pte" else None)
+    path = program.path(f".{ending}")
+    assert form.images(path) == Images("pixels", "uint8", (3, SIZE, SIZE), most=256 if ending == "pte" else None)
     pixels = images(8).numpy()
     with torch.no_grad():
         expected = program.reference(torch.from_numpy(pixels)).numpy()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from selectq.errors import UserError
+from selectq.export.onnx import OnnxFormat
 from selectq.latency import measure as module
 from selectq.latency.measure import Measured, Program, Setting, measure
-from selectq.latency.runtimes import Images, Runtime
 from selectq.latency.turns import Run, Turns
+from selectq.programs.format import Images, Runtime
 
 IMAGES = Images("x", "uint8", (3, 2, 2))
 PROGRAM = Program(1, Path("m.onnx"), IMAGES)
@@ -23,7 +24,11 @@ def fails(*_: object) -> Run:
 
 
 def runtime(name: str, prepare: object) -> Runtime:
-    return Runtime(name, "onnxruntime", ".onnx", prepare)  # type: ignore[arg-type]
+    return Runtime(name, "onnxruntime", prepare)  # type: ignore[arg-type]
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *runtimes: Runtime) -> None:
+    monkeypatch.setattr(OnnxFormat, "runtimes", lambda self: runtimes)
 
 
 def measured(*timed: list[float], batch: int = 1) -> Measured:
@@ -58,7 +63,7 @@ def test_batch_that_a_program_does_not_take_is_refused(least: int, most: int, ba
 
 
 def test_runtime_that_cannot_run_what_another_runs_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RUNTIMES", (runtime("One", works), runtime("Other", fails)))
+    offer(monkeypatch, runtime("One", works), runtime("Other", fails))
     found, left_out = measure([PROGRAM], Setting(2, 1), seconds=0.001)
     assert [entry.runtime.name for entry in found] == ["One"]
     assert [len(entry.timed) for entry in found] == [2]
@@ -66,12 +71,11 @@ def test_runtime_that_cannot_run_what_another_runs_is_left_out(monkeypatch: pyte
 
 
 def test_program_that_nothing_can_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RUNTIMES", (runtime("One", fails),))
+    offer(monkeypatch, runtime("One", fails))
     with pytest.raises(UserError, match=r"^m\.onnx: One cannot run it with batch 1, 2 threads \(no kernel\)$"):
         measure([PROGRAM], Setting(1, 2), seconds=0.001)
 
 
-def test_runtime_of_another_ending_or_not_installed_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = Runtime("Absent", "no_such_package", ".onnx", fails)
-    monkeypatch.setattr(module, "RUNTIMES", (runtime("One", works), absent, Runtime("P", "torch", ".pt2", fails)))
+def test_runtime_that_is_not_installed_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, runtime("One", works), Runtime("Absent", "no_such_package", fails))
     assert [entry.name for entry in PROGRAM.runtimes] == ["One"]

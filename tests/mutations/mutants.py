@@ -1271,14 +1271,14 @@ _PROGRAMS = [
     ),
     *_of(
         "programs",
-        "src/selectq/programs/torch_archive.py",
+        "src/selectq/export/pt2_archive.py",
         "programs/test_torch_archive.py",
         ("a pickled weight passes", 'payload["use_pickle"] is not False or not', "not"),
         ("any operator passes", 'if key == "target" and value not in OPERATORS:', "if False:"),
     ),
     *_of(
         "programs",
-        "src/selectq/programs/sizes.py",
+        "src/selectq/export/onnx.py",
         "programs/test_sizes.py",
         (
             "4-bit weights are counted as graph",

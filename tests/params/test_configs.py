@@ -106,7 +106,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             0,
             "sead: unknown key; allowed: "
             "seed, deterministic, regime, data, model, finetune, range_skew, ptq, calibration_sweep, drift, audit, "
-            "qat_training, qat, repeat, convert, formats, parity, statistics, ship",
+            "qat_training, qat, repeat, convert, formats, export, parity, statistics, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -258,11 +258,13 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "calibration_sweep.names: 'dw' is not under ptq; allowed: tensor, channel",
         ),
         ("ship", ["full"], "ship: 'full' is not converted; allowed: tensor, channel, clf, dw"),
+        ("export.input", "int8", "export.input: 'int8' is not allowed; allowed: uint8, float32"),
+        ("export.layout", "hwc", "export.layout: 'hwc' is not allowed; allowed: nchw, nhwc"),
         ("formats", ["onnx", "tflite"], "formats[1]: 'tflite' is not allowed; allowed: onnx, pt2, pte"),
         (
             "formats",
             ["pt2"],
-            "formats: ['pt2']; allowed: onnx, whose accuracy is reported, pt2 and pte, each once",
+            "formats: ['pt2']; allowed: onnx, whose accuracy is reported, and pt2, pte, each once",
         ),
         ("audit.flaws.fusion", ["some"], "audit.flaws.fusion[0]: 'some' is not allowed; allowed: none"),
         (

@@ -10,9 +10,9 @@ import pytest
 from exported_networks import exported
 
 from selectq.errors import UserError
+from selectq.export import pte
 from selectq.files import METADATA_KEY
-from selectq.programs import executorch
-from selectq.programs.executorch import open_program
+from selectq.programs.program import open_program
 
 
 def runtime(load_program: Callable[[bytes], object]) -> Callable[[str], object]:
@@ -41,7 +41,7 @@ def test_file_that_cannot_be_loaded_is_refused(
     load_program: Callable[[bytes], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(executorch, "_runtime", runtime(load_program))
+    monkeypatch.setattr(pte, "_runtime", runtime(load_program))
     Path("m.pte").write_bytes(b"damaged")
     with pytest.raises(UserError) as refusal:
         open_program(Path("m.pte"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selectq.programs.onnx_runtime import open_session
+from selectq.export.onnx import open_session
 from selectq.programs.saturation import (
     activations,
     cpu_flags,
@@ -60,7 +60,7 @@ def test_flags_of_an_arm_processor() -> None:
 
 
 WITHOUT_VNNI = """
-from selectq.programs.onnx_runtime import open_session
+from selectq.export.onnx import open_session
 from selectq.programs.saturation import activations, describe_cpu, exact_sum, saturates, saturating_layer
 print(describe_cpu()["u8s8_saturates"], saturates(127))
 (found,) = open_session(saturating_layer(), optimise=True).run(None, {"x": activations(255)})

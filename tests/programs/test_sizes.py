@@ -9,7 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from selectq.programs.sizes import byte_counts
+from selectq.programs.program import find
+
+
+def byte_counts(path: Path) -> dict[str, int]:
+    return find(path.suffix[1:]).byte_counts(path)
 
 
 def small_onnx(path: Path, weight: onnx.TensorProto, cast: bool) -> Path:

@@ -13,9 +13,9 @@ from exported_networks import program_of
 from small_networks import scheme
 
 from selectq.errors import UserError
-from selectq.programs import torch_archive
-from selectq.programs.torch_archive import CONSTANTS, EXAMPLES, GRAPH, WEIGHTS, checked_archive
-from selectq.programs.torch_export import open_program
+from selectq.export import pt2_archive
+from selectq.export.pt2_archive import CONSTANTS, EXAMPLES, GRAPH, WEIGHTS, checked_archive
+from selectq.programs.program import open_program
 
 Entries = dict[str, bytes]
 
@@ -71,7 +71,7 @@ def first_of(key: str, value: str) -> Callable[[Entries], Entries]:
 
     def changes(entries: Entries) -> Entries:
         text = entries[f"archive/{GRAPH}"].decode()
-        before = next(found for name, found in torch_archive._leaves(json.loads(text)) if name == key)
+        before = next(found for name, found in pt2_archive._leaves(json.loads(text)) if name == key)
         return {GRAPH: text.replace(json.dumps(before), json.dumps(value), 1).encode()}
 
     return changes
@@ -136,7 +136,7 @@ def test_examples_are_never_unpickled(entries: Entries, here: Path) -> None:
 
 
 def test_bomb_is_refused(entries: Entries, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_archive, "LARGEST_BYTES", 10**6)
+    monkeypatch.setattr(pt2_archive, "LARGEST_BYTES", 10**6)
     path = written(entries, {"data/weights/weight_999": bytes(10**7)})
     with pytest.raises(UserError, match=r"^m\.pt2: unpacks to more than 1000000 bytes$"):
         checked_archive(path)

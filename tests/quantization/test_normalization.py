@@ -10,12 +10,12 @@ from small_networks import calibration, model_config, scheme
 
 from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.export.describe import describe_program
-from selectq.export.onnx_program import build_onnx
+from selectq.export.onnx import open_session
+from selectq.export.onnx_graph import build_onnx
 from selectq.export.reference import to_reference
 from selectq.params.configs import NormalizationConfig
 from selectq.parity.backends import reference_backend, simulation_backend
 from selectq.parity.compare import steps_of
-from selectq.programs.onnx_runtime import open_session
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import QuantizedCheckpoint, insert_quantizers

@@ -14,8 +14,9 @@ from selectq.deploy.labelled_images import LabelledImages, open_images
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.intervals import wilson_interval
+from selectq.programs.format import Program
 from selectq.programs.images import ToPixels
-from selectq.programs.program import Program, open_program
+from selectq.programs.program import open_program
 
 LISTED_CLASSES = 12
 """How many class names a message lists."""

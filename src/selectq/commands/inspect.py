@@ -9,27 +9,15 @@ from selectq.commands.text import NO_BREAK, aligned, printable, wrapped
 from selectq.errors import UserError
 from selectq.files import write_bytes
 from selectq.params.configs import ActivationScheme, write_bits
-from selectq.programs.manifest import INPUT, OUTPUT, LayerEntry, Manifest
-from selectq.programs.onnx_runtime import float_operators, operator_counts
-from selectq.programs.program import open_program
-from selectq.programs.sizes import byte_counts
-
-FORMATS = {".onnx": "ONNX", ".pt2": "PyTorch (torch.export)", ".pte": "ExecuTorch, lowered to XNNPACK"}
+from selectq.programs.format import Format
+from selectq.programs.manifest import INPUT_NAME, OUTPUT, LayerEntry, Manifest
+from selectq.programs.program import format_of
 
 BYTES_OF = {
     "weights": "weights",
     "biases": "biases",
     "scales": "scales and zero points",
     "graph": "graph and description",
-}
-
-SIZE_NOTES = {
-    ".onnx": (),
-    ".pt2": ("  (as the archive compresses them)",),
-    ".pte": (
-        "  (ExecuTorch does not tell its tensors apart: weights, biases and scales are what",
-        "  the layers above imply, and graph is all the rest)",
-    ),
 }
 
 COLUMNS = ("layer", "kind", "weight", "fused", "bits", "scales", "scale", "zero")
@@ -46,7 +34,7 @@ CSV_COLUMNS = (
 
 
 def run_inspect(model: Path, layers_csv: Path | None) -> None:
-    """Print what a program is, its layers, where its bytes go and, for ONNX, how the runtime computes it.
+    """Print what a program is, its layers, where its bytes go and, where that is known, how the runtime computes it.
 
     Args:
         model: a program of any format.
@@ -55,38 +43,38 @@ def run_inspect(model: Path, layers_csv: Path | None) -> None:
     Raises:
         UserError: a model that is not as it should be, or `layers_csv` cannot be a file.
     """
-    manifest = open_program(model).manifest
+    form = format_of(model)
+    manifest = form.open(model).manifest
     if layers_csv:
         _write_layers(layers_csv, manifest)
-    print("\n".join([*_description(model, manifest), "", *_layer_table(manifest), "", *_size_table(model)]))
-    if model.suffix == ".onnx":
-        print("\n".join(["", *operator_lines(operator_counts(model))]))
+    print("\n".join([*_description(model, form, manifest), "", *_layer_table(manifest), "", *_size_table(model, form)]))
+    if operators := form.operators(model):
+        print("\n".join(["", *operator_lines(form.runtime, *operators)]))
 
 
-def operator_lines(counts: dict[str, int]) -> list[str]:
+def operator_lines(runtime: str, integer: dict[str, int], floating: dict[str, int]) -> list[str]:
     """How much of a graph, given as counts of its operators by name, works on integers."""
-    floating = float_operators(counts)
-    integer = {name: count for name, count in counts.items() if name not in floating}
+    count = sum(integer.values()) + sum(floating.values())
     return [
-        f"ONNX Runtime runs it as {sum(counts.values())} operators, optimised for this machine",
+        f"{runtime} runs it as {count} operators, optimised for this machine",
         *wrapped("  ", f"{sum(integer.values())} of them integer: {_listed(integer)}"),
         *wrapped("  ", f"these stay float: {_listed(floating)}"),
     ]
 
 
-def _description(model: Path, manifest: Manifest) -> list[str]:
+def _description(model: Path, form: Format, manifest: Manifest) -> list[str]:
     weights, activations = manifest.weights, manifest.activations
-    size, count = manifest.image_size, len(manifest.classes)
+    count = len(manifest.classes)
     scales = {"channel": "one scale per output channel", "tensor": "one scale per tensor"}[weights["granularity"]]
     ranges = ActivationScheme(**activations).range
     rows = [
         ["file", printable(str(model))],
-        ["format", FORMATS[model.suffix]],
+        ["format", form.title],
         ["runs in", printable(manifest.runtime)],
         ["configuration", printable(manifest.name)],
         ["classes", f"{count}: {', '.join(map(printable, manifest.classes))}"],
-        ["input", f"{INPUT['name']}: {INPUT['dtype']} (batch, 3, {size}, {size}), {INPUT['layout']}"],
-        ["preprocessing", INPUT["preprocessing"]],
+        ["input", f"{INPUT_NAME}: {manifest.input.dtype} {manifest.input.text(manifest.image_size)}"],
+        ["preprocessing", manifest.input.preprocessing],
         ["output", f"{OUTPUT['name']}: {OUTPUT['dtype']} (batch, {count}), {OUTPUT['layout']}"],
         ["weights", f"{write_bits(weights['bits'])} bits, symmetric, {scales}"],
         ["activations", f"{write_bits(activations['bits'])} bits, unsigned, one scale per tensor, {ranges}"],
@@ -112,12 +100,13 @@ def _layer_table(manifest: Manifest) -> list[str]:
     return [heading, *aligned([COLUMNS, *rows], left=4, gap=" ")]
 
 
-def _size_table(model: Path) -> list[str]:
-    counts = byte_counts(model)
+def _size_table(model: Path, form: Format) -> list[str]:
+    counts = form.byte_counts(model)
     total = sum(counts.values())
     assert total == model.stat().st_size
     rows = [[f"  {BYTES_OF[part]}", f"{size:,} bytes", f"{100 * size / total:.1f} %"] for part, size in counts.items()]
-    return [*aligned([["Size of the file", f"{total:,} bytes", "100.0 %"], *rows], left=1), *SIZE_NOTES[model.suffix]]
+    table = aligned([["Size of the file", f"{total:,} bytes", "100.0 %"], *rows], left=1)
+    return [*table, *(wrapped("  ", form.size_note) if form.size_note else ())]
 
 
 def _write_layers(path: Path, manifest: Manifest) -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from selectq.commands.batches import in_batches
 from selectq.commands.text import aligned, printable
 from selectq.errors import UserError
+from selectq.programs.format import Program
 from selectq.programs.images import ToPixels, decoded, find_files, read_file
-from selectq.programs.program import Program, open_program
+from selectq.programs.program import open_program
 
 
 @dataclass(frozen=True)

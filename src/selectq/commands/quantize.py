@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from selectq.commands.text import aligned, printable, wrapped
 from selectq.data.device import choose_device
@@ -26,17 +26,16 @@ from selectq.deploy.outcome import Accuracy, measure_costs, processor_notes, pro
 from selectq.deploy.trained import TrainedNetwork, named_by_options, read_trained
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
-from selectq.export.executorch_program import check_operations
-from selectq.export.formats import WRITERS, write_program
+from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.files import require_writable, write_bytes
-from selectq.graph.capture import capture
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
-from selectq.params.configs import ModelConfig
+from selectq.params.configs import ExportConfig, ModelConfig
+from selectq.params.formats import known_formats
 from selectq.programs.manifest import Manifest
-from selectq.programs.program import open_program
+from selectq.programs.program import endings, find, open_program
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 
 LISTED_CLASSES = 4
@@ -52,6 +51,7 @@ class Choices:
         seed: of the division of the images, and of their order in calibration.
         keep_relu6: ReLU does not stand in for ReLU6.
         skip_bad: leave out images that cannot be read.
+        export: what the program takes.
     """
 
     size: int | None
@@ -59,6 +59,7 @@ class Choices:
     seed: int
     keep_relu6: bool
     skip_bad: bool
+    export: ExportConfig
 
 
 @named_by_options()
@@ -77,12 +78,12 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
     config = trained.config()
     lots = open_lots(images, choices.size, choices.seed, choices.skip_bad)
     parent = read_trained(config, lots.classes, lots.size)
-    _refuse_early(parent.model, out)
+    find(out.suffix[1:]).refuse(parent.graph)  # rather than when all is done
     dataset = lots.read().to(choose_device()).normalised(Normalization.of(config.normalization))
     _show(_inputs(config, images, dataset, lots))
     forward = fp32_forward(parent.model, dataset.test.device)
     chosen = _choose(parent, dataset, predict_logits(forward, dataset.validation, "FP32"), choices)
-    manifest = _write(out, chosen, parent, lots.size)
+    manifest = _write(out, chosen, parent, lots.size, choices.export)
 
     logits, labels = program_logits(open_program(out), dataset.test), dataset.test.labels
     simulated = predict_logits(quantized_forward(chosen.network, dataset.test.device), dataset.test, "simulation")
@@ -96,7 +97,7 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
         normalization=_normalization(config),
         recipe=chosen.candidate.name,
         accuracy=Accuracy(right_of(fp32, labels), right_of(logits, labels)),
-        costs=measure_costs(parent.model, manifest.image_size, out),
+        costs=measure_costs(parent, manifest.image_size, out),
         flipped=flipped,
         notes=lots.notes,
     )
@@ -106,21 +107,14 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
 
 
 def _checked(out: Path) -> Path:
-    if out.suffix not in WRITERS:
-        raise UserError(f"--out: {out} has no ending that tells the format; allowed: {', '.join(WRITERS)}")
+    if out.suffix[1:] not in known_formats():
+        raise UserError(f"--out: {out} has no ending that tells the format; allowed: {endings()}")
     require_writable("--out", out)
     return out
 
 
-def _refuse_early(model: nn.Module, out: Path) -> None:
-    """What cannot be written later is refused now; this is also where a network without a graph ends."""
-    graph = capture(model)
-    if out.suffix == ".pte":
-        check_operations(graph)
-
-
 def _choose(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, choices: Choices) -> Tried:
-    relu6 = has_replaceable_relu6(parent.model) and not choices.keep_relu6
+    relu6 = has_replaceable_relu6(parent) and not choices.keep_relu6
     offered = candidates(len(dataset.train), relu6)
     tried = try_all(parent, dataset, fp32, offered, choices.seed)
     chosen, images = choose(tried), len(dataset.validation)
@@ -137,13 +131,13 @@ def _choose(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, choices: Cho
     return chosen
 
 
-def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint, size: int) -> Manifest:
+def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint, size: int, export: ExportConfig) -> Manifest:
     """Write the program; returns its description, as the file has it."""
     config = chosen.candidate.config
     scheme = Scheme(config.weights, config.activations)
     names = config.algorithm_names
     checkpoint = QuantizedCheckpoint(out.stem, chosen.network, parent.config, parent.classes, scheme, names)
-    write_program(out, to_reference(chosen.network), describe_program(checkpoint, size))
+    write_program(out, to_reference(chosen.network), describe_program(checkpoint, size, export.input, export.layout))
     return open_program(out).manifest
 
 

@@ -24,6 +24,16 @@ class Normalization:
         """That of the parameters, which are of pixels from 0 to 1."""
         return cls(tuple(255 * mean for mean in config.mean), tuple(1 / (255 * std) for std in config.std))
 
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of pixels from 0 to 1."""
+        return tuple(shift / 255 for shift in self.shift)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of pixels from 0 to 1."""
+        return tuple(1 / (255 * scale) for scale in self.scale)
+
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> float32 of the same shape, channels last."""
         shift, scale = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in (self.shift, self.scale))

@@ -23,7 +23,7 @@ def hold_out(
     held: list[int] = []
     for label, quota in enumerate(class_quotas(sizes, count)):
         members = np.flatnonzero(images.labels == label).tolist()
-        shuffled = sorted(members, key=lambda index: _rank(seed, images.digests[index]))
+        shuffled = sorted(members, key=lambda index: rank(seed, images.digests[index]))
         held += shuffled[:quota]
         kept += shuffled[quota:]
     return kept, held
@@ -52,5 +52,6 @@ def _check_count(sizes: dict[str, int], count: int, key: str) -> None:
         )
 
 
-def _rank(seed: int, digest: bytes) -> bytes:
+def rank(seed: int, digest: bytes) -> bytes:
+    """Where an image stands in the order of a seed; `digest` is of its content."""
     return hashlib.sha256(f"{seed}:".encode() + digest).digest()

@@ -13,6 +13,7 @@ from selectq.data.packed import Dataset
 from selectq.deploy.outcome import right_of
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
@@ -73,17 +74,17 @@ def candidates(images: int, relu6: bool) -> list[Candidate]:
     return found
 
 
-def has_replaceable_relu6(model: nn.Module) -> bool:
+def has_replaceable_relu6(parent: Fp32Checkpoint) -> bool:
     """Whether a network has ReLU6, and all of it as modules, so that ReLU can stand in."""
-    if not _has_relu6(model):
+    if not _has_relu6(parent.graph):
         return False
-    replaced = copy.deepcopy(model)
+    replaced = copy.deepcopy(parent.model)
     replace_relu6(replaced)
-    return not _has_relu6(replaced)
+    return not _has_relu6(capture(replaced))
 
 
-def _has_relu6(model: nn.Module) -> bool:
-    return any(node.bounds == RELU6 for node in capture(model).nodes)
+def _has_relu6(graph: Graph) -> bool:
+    return any(node.bounds == RELU6 for node in graph.nodes)
 
 
 def try_all(

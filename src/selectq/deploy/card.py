@@ -1,19 +1,17 @@
 """The card beside a program: what an engineer must know to run it, on half a page of Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from selectq.deploy.outcome import Accuracy, Costs, accuracy_text, processor_notes
 from selectq.files import METADATA_KEY, sha256
 from selectq.latency.measure import Measured
-from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
-from selectq.programs.onnx_runtime import float_operators, operator_counts
+from selectq.programs.manifest import OUTPUT, Manifest
+from selectq.programs.program import find
 from selectq.tables.card import MOST_CLASSES
 from selectq.tables.formatting import megabytes, number_columns, text_columns
 from selectq.tables.markdown import bullet, code, markdown_table, prose
-
-FLOAT_PARTS = {".pt2": "all arithmetic, between integers that are stored", ".pte": "pooling and classifier"}
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,17 @@ class Card:
 
 def float_parts(path: Path) -> str:
     """What a program computes in floating point, in words."""
-    if path.suffix in FLOAT_PARTS:
-        return FLOAT_PARTS[path.suffix]
-    counts = float_operators(operator_counts(path))
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+    form = find(path.suffix[1:])
+    counted = form.operators(path)
+    if counted is None:
+        return form.in_float
+    return ", ".join(f"{count} {name}" for name, count in counted[1].items()) or "none"
 
 
 def render_card(card: Card) -> str:
     """The card as Markdown."""
     size, manifest = card.manifest.image_size, card.manifest
+    inputs = manifest.input_line(f"normalization ({card.normalization})")
     lines = [
         f"# {card.path.name}",
         "",
@@ -63,11 +63,7 @@ def render_card(card: Card) -> str:
             f" Verdict: {card.accuracy.verdict_text()}."
         ),
         "",
-        *bullet(
-            f"Input `{INPUT['name']}`: {INPUT['dtype']}, (batch, 3, {size}, {size}), {INPUT['layout']}, pixels as"
-            f" decoded; normalization ({card.normalization}) is inside. Images of another size: the shorter side"
-            f" brought to {size}, the centre cut out."
-        ),
+        *bullet(f"{inputs} Images of another size: the shorter side brought to {size}, the centre cut out."),
         *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(manifest.classes)}), before softmax."),
         *_classes(manifest.classes),
         *bullet(f"In floating point: {float_parts(card.path)}."),
@@ -78,8 +74,7 @@ def render_card(card: Card) -> str:
         "",
         *prose(_evidence(card)),
         "",
-        *code("python", _snippet(card)),
-        "",
+        *(line for language, lines in _lines(card).items() for line in (*code(language, lines), "")),
     ]
     return "\n".join(lines)
 
@@ -129,28 +124,5 @@ def _evidence(card: Card) -> str:
     )
 
 
-def _snippet(card: Card) -> list[str]:
-    """A few lines that run as they are, beside an `image.png`."""
-    if card.path.suffix != ".onnx":
-        return _snippet_with_selectq(card)
-    size = card.manifest.image_size
-    return [
-        "import numpy, onnxruntime, PIL.Image, PIL.ImageOps",
-        "options = onnxruntime.SessionOptions()",
-        f"options.add_session_config_entry{EXACT_PRODUCTS}  # CPUs without VNNI would saturate".replace("'", '"'),
-        f'session = onnxruntime.InferenceSession("{card.path.name}", options)',
-        'image = PIL.ImageOps.exif_transpose(PIL.Image.open("image.png")).convert("RGB")',
-        f"image = PIL.ImageOps.fit(image, ({size}, {size}), PIL.Image.BILINEAR)",
-        f'print(session.run(None, {{"{INPUT["name"]}": numpy.asarray(image).transpose(2, 0, 1)[None]}})[0].argmax(1))',
-    ]
-
-
-def _snippet_with_selectq(card: Card) -> list[str]:
-    return [
-        "from pathlib import Path",
-        "from selectq.programs.images import resized_pixels",
-        "from selectq.programs.program import open_program",
-        f'program = open_program(Path("{card.path.name}"))',
-        f'pixels = resized_pixels(Path("image.png").read_bytes(), "image.png", {card.manifest.image_size})',
-        "print(program.logits(pixels[None]).argmax(1))",
-    ]
+def _lines(card: Card) -> Mapping[str, Sequence[str]]:
+    return find(card.path.suffix[1:]).lines(card.path.name, card.manifest)

@@ -21,7 +21,7 @@ from selectq.data.duplicates import Placed, describe_duplicates
 from selectq.data.layout import ELSEWHERE, check_one_top, find_place
 from selectq.data.left_out import LeftOut
 from selectq.data.packed import SPLITS, Dataset, Split, read_dataset
-from selectq.data.split import class_quotas
+from selectq.data.split import class_quotas, rank
 from selectq.deploy.labelled_images import LAYOUT, PACKED_ENDING, content_of, files_of, labels_without_parts
 from selectq.errors import UserError
 from selectq.programs.images import decoded, resized_pixels
@@ -163,7 +163,8 @@ def divide(listed: Sequence[Listed], classes: Sequence[str], origin: str, seed: 
     lots: dict[str, list[Listed]] = {}
     for part, served in _served({image.part for image in listed}).items():
         images = sorted(
-            (image for image in listed if image.part == part), key=lambda image: _rank(seed, image.digest, image.path)
+            (image for image in listed if image.part == part),
+            key=lambda image: (rank(seed, image.digest), str(image.path)),
         )
         *shared, rest = served
         for number, lot in enumerate(shared):
@@ -200,10 +201,6 @@ def _draw(
     quotas = class_quotas(sizes, min(max(fifth, len(sizes)), sum(sizes) - len(sizes)))
     drawn = {each.digest for own, quota in zip(members.values(), quotas, strict=True) for each in own[:quota]}
     return [each for each in images if each.digest in drawn], [each for each in images if each.digest not in drawn]
-
-
-def _rank(seed: int, digest: bytes, path: PurePosixPath) -> tuple[bytes, str]:
-    return hashlib.sha256(f"{seed}:".encode() + digest).digest(), str(path)
 
 
 def _decode(

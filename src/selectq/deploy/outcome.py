@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from selectq.data.packed import Split
 from selectq.export.float_program import write_float_onnx
 from selectq.intervals import CONFIDENCE, wilson_interval
 from selectq.latency.measure import Measured, Setting, measure, read_programs
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.parity.environment import describe_environment
-from selectq.programs.program import Program
+from selectq.programs.format import Program
 from selectq.progress import progress
 from selectq.quantization.folding import fold
 from selectq.statistics.paired import compare, score_interval
@@ -93,11 +94,11 @@ class Costs:
     int8: Measured
 
 
-def measure_costs(model: nn.Module, size: int, program: Path) -> Costs:
+def measure_costs(parent: Fp32Checkpoint, size: int, program: Path) -> Costs:
     """Of one image at a time on one thread; the FP32 network's file is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         float_file = Path(folder) / "fp32.onnx"
-        write_float_onnx(float_file, fold(model), size)
+        write_float_onnx(float_file, fold(parent.model, parent.graph), size)
         measured, _ = measure(read_programs([program, float_file]), Setting(batch=1, threads=1), SECONDS)
         sizes = float_file.stat().st_size, program.stat().st_size
         return Costs(*sizes, fp32=_first_of(measured, float_file), int8=_first_of(measured, program))

@@ -2,7 +2,7 @@
 
 from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, RELU6, UNBOUNDED, UNIT
 from selectq.params.configs import width_of
-from selectq.programs.manifest import LayerEntry, Manifest
+from selectq.programs.manifest import Input, LayerEntry, Manifest
 from selectq.quantization.network import Layer
 from selectq.quantization.quantized import QuantizedCheckpoint
 from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
@@ -16,9 +16,12 @@ ACTIVATIONS = {
 }
 
 
-def describe_program(checkpoint: QuantizedCheckpoint, image_size: int) -> Manifest:
-    """The manifest of a quantized network for square images of `image_size` pixels."""
-    scheme = checkpoint.scheme
+def describe_program(
+    checkpoint: QuantizedCheckpoint, image_size: int, dtype: str = "uint8", layout: str = "nchw"
+) -> Manifest:
+    """The manifest of a quantized network for square images of `image_size` pixels, given as `dtype` in a `layout`."""
+    scheme, normalization = checkpoint.scheme, checkpoint.network.normalization
+    normalised = (normalization.mean, normalization.std) if dtype == "float32" else ((), ())
     return Manifest(
         name=checkpoint.name,
         classes=checkpoint.classes,
@@ -26,6 +29,7 @@ def describe_program(checkpoint: QuantizedCheckpoint, image_size: int) -> Manife
         weights={"bits": scheme.weights.bits, "granularity": scheme.weights.granularity},
         activations={"bits": scheme.activations.bits, "symmetric": scheme.activations.symmetric},
         layers=tuple(_entry(layer) for layer in checkpoint.network.layers()),
+        input=Input(dtype, layout, *normalised),
     )
 
 

@@ -7,12 +7,11 @@ import numpy as np
 from onnx import GraphProto, TensorProto, helper
 
 from selectq.export.channels import CHANNEL_MOVES
-from selectq.export.onnx_graph import GraphWriter
-from selectq.export.onnx_program import checked_model, node_shapes
+from selectq.export.onnx_graph import GraphWriter, checked_model, node_shapes
 from selectq.files import write_bytes
 from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, UNBOUNDED
 from selectq.graph.nodes import PIXELS
-from selectq.programs.manifest import OUTPUT_NAME
+from selectq.programs.manifest import OUTPUT_NAME, Input
 from selectq.quantization.network import GATE_SHIFT, GATE_SLOPE, Layer, LookupNode, Network, Site
 
 INPUT_NAME = "images"
@@ -26,7 +25,7 @@ def write_float_onnx(path: Path, network: Network, image_size: int) -> None:
         network: a folded float network on the CPU, without a node that normalises.
         image_size: height and width in pixels.
     """
-    graph = FloatGraphWriter(network, node_shapes(network, image_size), {}).write()
+    graph = FloatGraphWriter(network, node_shapes(network, image_size), {}, Input()).write()
     write_bytes(path, checked_model(graph, {}).SerializeToString(deterministic=True))
 
 

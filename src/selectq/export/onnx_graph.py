@@ -10,15 +10,18 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
+from torch import Tensor, nn
 
+from selectq.data.normalization import INTEGER_GRID
 from selectq.export.channels import CHANNEL_MOVES, Channels, Piece
-from selectq.export.reference import UINT8, DequantizeParameters, QuantizeDequantize
+from selectq.export.onnx import IR_VERSION, OPSET, codes_of
+from selectq.export.reference import UINT8, DequantizeParameters, QuantizeDequantize, ReferenceNetwork
+from selectq.files import METADATA_KEY
 from selectq.graph.nodes import PIXELS, AveragePool, Conv, MaxPool, Node
-from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
-from selectq.programs.onnx_runtime import codes_of
+from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Input, Manifest
 from selectq.quantization.network import (
     GATE_SHIFT,
     GATE_SLOPE,
@@ -29,6 +32,7 @@ from selectq.quantization.network import (
     LookupNode,
     MulNode,
     Network,
+    NodeModule,
     PoolNode,
     Site,
 )
@@ -40,6 +44,37 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Node name -> the shape of what it puts out, without the batch."""
 
 
+def build_onnx(reference: ReferenceNetwork, manifest: Manifest) -> ModelProto:
+    """The integer network as an ONNX model, with the manifest in its metadata, under `selectq`."""
+    weight_bits = {layer.name: layer.weight_bits for layer in manifest.layers}
+    shapes = node_shapes(reference.network, manifest.image_size)
+    graph = GraphWriter(reference.network, shapes, weight_bits, manifest.input).write()
+    return checked_model(graph, {METADATA_KEY: manifest.to_json()})
+
+
+def checked_model(graph: GraphProto, metadata: Mapping[str, str]) -> ModelProto:
+    """A graph as a model, in the versions that this package writes."""
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, producer_name="selectq", opset_imports=[opset], ir_version=IR_VERSION)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    checker.check_model(model)
+    return model
+
+
+@torch.no_grad()
+def node_shapes(network: Network, image_size: int) -> Shapes:
+    """Found by running a network on one image of `image_size` pixels."""
+    shapes: dict[str, tuple[int, ...]] = {PIXELS: (3, image_size, image_size)}
+
+    def note(module: nn.Module, output: Tensor) -> None:
+        assert isinstance(module, NodeModule)
+        shapes[module.name] = tuple(output.shape[1:])
+
+    network.watched(torch.zeros(1, *shapes[PIXELS]), note)
+    return shapes
+
+
 class GraphWriter:
     """Writes the nodes of a network in order of execution.
 
@@ -47,10 +82,11 @@ class GraphWriter:
         network: the reference form's.
         shapes: of all nodes, the input included.
         weight_bits: of every layer; weights of 4 bits or fewer are stored as INT4, two in a byte.
+        taken: what the program takes.
     """
 
-    def __init__(self, network: Network, shapes: Shapes, weight_bits: Mapping[str, int]) -> None:
-        self._network, self._shapes, self._weight_bits = network, shapes, weight_bits
+    def __init__(self, network: Network, shapes: Shapes, weight_bits: Mapping[str, int], taken: Input) -> None:
+        self._network, self._shapes, self._weight_bits, self._taken = network, shapes, weight_bits, taken
         self._nodes: list[NodeProto] = []
         self._tensors: list[TensorProto] = []
         self._constants: dict[tuple[Any, ...], str] = {}  # type, shape and content -> name
@@ -62,7 +98,8 @@ class GraphWriter:
         self._missing_channels = 0
 
     def write(self) -> GraphProto:
-        """Input `pixels`, uint8 (batch, 3, H, W); output `logits`, float32 (batch, classes)."""
+        """Input `pixels`, as described; output `logits`, float32 (batch, classes)."""
+        self._codes[PIXELS] = self._read_pixels()
         self._missing_channels = self._pad_pixels()
         for node in self._network.graph.nodes[1:]:
             module = self._network[node.name]
@@ -76,9 +113,26 @@ class GraphWriter:
         final = self._network[last]
         if not isinstance(final, Site) or final.stored:  # otherwise, logits come from the accumulators
             self._dequantize(self._in_order(last), *self._parameters(last), OUTPUT_NAME)
-        pixels = helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", *self._shapes[PIXELS]])
+        dtype = helper.np_dtype_to_tensor_dtype(np.dtype(self._taken.dtype))
+        shape: list[str | int] = ["batch", *self._taken.shape(self._shapes[PIXELS][-1])]
+        pixels = helper.make_tensor_value_info(INPUT_NAME, dtype, shape)
         logits = helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *self._shapes[last]])
         return helper.make_graph(self._nodes, "selectq", [pixels], [logits], self._tensors)
+
+    def _read_pixels(self) -> str:
+        """The pixels' integer codes, (batch, 3, H, W), of what the program takes."""
+        images, normalization = INPUT_NAME, self._network.normalization
+        if self._taken.layout == "nhwc":
+            images = self._add("Transpose", [images], f"{INPUT_NAME}.nchw", perm=[0, 3, 1, 2])
+        if self._taken.dtype == "uint8":
+            return images
+        if normalization != INTEGER_GRID:  # where normalised pixels are a grid, its scale and zero point undo it
+            factor, shift = (
+                np.reshape(each, (3, 1, 1)) for each in (1 / np.array(normalization.scale), normalization.shift)
+            )
+            images = self._add("Mul", [images, self._constant(factor, np.float32)], f"{INPUT_NAME}.scaled")
+            images = self._add("Add", [images, self._constant(shift, np.float32)], f"{INPUT_NAME}.shifted")
+        return self._add("QuantizeLinear", [images, *self._parameters(PIXELS)], codes_of(INPUT_NAME))
 
     def _pad_pixels(self) -> int:
         """Give the images a fourth channel, of zeros, if only convolutions read them; returns how many were missing.
@@ -91,7 +145,7 @@ class GraphWriter:
             return 0
         missing = -self._shapes[PIXELS][0] % CHANNELS_AT_ONCE
         pads = self._constant([0, 0, 0, 0, 0, missing, 0, 0], np.int64)  # before each of N, C, H, W, then behind
-        inputs = [INPUT_NAME, pads, self._constant(self._network.pixel_zero_point, np.uint8)]
+        inputs = [self._codes[PIXELS], pads, self._constant(self._network.pixel_zero_point, np.uint8)]
         self._codes[PIXELS] = self._add("Pad", inputs, f"{INPUT_NAME}.padded")
         return missing
 

@@ -7,8 +7,9 @@ from statistics import median, quantiles
 
 from selectq.errors import UserError
 from selectq.latency.operators import NodeTimes, profile
-from selectq.latency.runtimes import RUNTIMES, Images, Runtime, read_images
 from selectq.latency.turns import TURNS, Run, Timing, images_per_second, spread, time_sides
+from selectq.programs.format import Images, Runtime
+from selectq.programs.program import find, format_of
 
 LEAST_PROFILED, MOST_PROFILED = 3, 200
 """Inferences that a profile is made of."""
@@ -36,7 +37,7 @@ class Program:
     @property
     def runtimes(self) -> list[Runtime]:
         """What is installed for files of its ending."""
-        return [runtime for runtime in RUNTIMES if runtime.ending == self.path.suffix and runtime.installed]
+        return [runtime for runtime in find(self.path.suffix[1:]).runtimes() if runtime.installed]
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,17 @@ def read_programs(files: Sequence[Path]) -> list[Program]:
     """The files, numbered from 1.
 
     Raises:
-        UserError: a file is not as `read_images` needs it.
+        UserError: one is missing, of no known format, damaged, its runtime is not installed, or it takes something else
+            than images of one size.
     """
-    return [Program(number, path, read_images(path)) for number, path in enumerate(files, 1)]
+    return [Program(number, path, format_of(path).images(path)) for number, path in enumerate(files, 1)]
 
 
 def measure(programs: Sequence[Program], setting: Setting, seconds: float) -> tuple[list[Measured], list[str]]:
     """All programs in all their runtimes, made ready, timed in turns, and dropped again.
+
+    ONNX Runtime and OpenVINO have threads of their own for each session. PyTorch's number and ExecuTorch's pool are the
+    process's: sides of one number of threads are made ready and timed together.
 
     Args:
         programs: as `read_programs` gives them.

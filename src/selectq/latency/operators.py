@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from selectq.latency.runtimes import session_options
+from selectq.export.onnx import session_options
 
 BURN_IN_RUNS = 3
 SUFFIX = "_kernel_time"

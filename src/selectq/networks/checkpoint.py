@@ -4,6 +4,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
+from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph
 from selectq.networks.build import build_network
 from selectq.params.configs import ModelConfig
 
@@ -30,6 +33,15 @@ class Fp32Checkpoint:
     def normalization(self) -> Normalization:
         """How pixels become what the network takes."""
         return Normalization.of(self.config.normalization)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Of the network, captured once: what changes a network's operations changes a copy.
+
+        Raises:
+            UserError: it cannot be captured.
+        """
+        return capture(self.model)
 
 
 def write_fp32(path: Path, checkpoint: Fp32Checkpoint) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from selectq.errors import UserError
 from selectq.params.algorithms import Entry, algorithm_names, algorithm_settings, known_algorithms
 from selectq.params.fields import Between, Config
+from selectq.params.formats import known_formats
 
 Count = Annotated[int, Between(1, 10**9)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
@@ -496,6 +497,18 @@ class ParityConfig(Config):
 
 
 @dataclass(frozen=True)
+class ExportConfig(Config):
+    """What the program files take.
+
+    `input` is `uint8`, pixels as decoded, or `float32`, pixels normalised as the FP32 network takes them; `layout` is
+    channels first, (batch, 3, height, width), or last.
+    """
+
+    input: Literal["uint8", "float32"]
+    layout: Literal["nchw", "nhwc"]
+
+
+@dataclass(frozen=True)
 class StatisticsConfig(Config):
     """Intervals at `confidence`; a loss below `margin_points` is no loss.
 
@@ -543,7 +556,8 @@ class Params(Config):
     qat: dict[str, QatConfig]
     repeat: RepeatConfig
     convert: tuple[str, ...]
-    formats: tuple[Literal["onnx", "pt2", "pte"], ...]
+    formats: tuple[str, ...]
+    export: ExportConfig
     parity: ParityConfig
     statistics: StatisticsConfig
     ship: tuple[str, ...]
@@ -552,9 +566,13 @@ class Params(Config):
         super().__post_init__()
         if not re.fullmatch("[a-z0-9_]{1,20}", self.regime):
             raise UserError(f"regime: {self.regime!r} is no short name; allowed: up to 20 of a-z, 0-9, _")
+        for index, ending in enumerate(self.formats):
+            if ending not in known_formats():
+                raise UserError(f"formats[{index}]: {ending!r} is not allowed; allowed: {', '.join(known_formats())}")
         if "onnx" not in self.formats or len(set(self.formats)) != len(self.formats):
+            others = ", ".join(known_formats()[1:])
             raise UserError(
-                f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, pt2 and pte, each once"
+                f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, and {others}, each once"
             )
         self._check_configurations()
         self._check_references()

@@ -16,7 +16,7 @@ def registry_entries(params: Params) -> dict[str, dict[str, Any]]:
         f"{name.replace('_', '-')}-{form}": {
             "path": f"models/int8/{name}/{name}.{form}",
             "type": "model",
-            "desc": f"INT8 {params.model.title}, {name}; for {RUNTIMES[form]}",
+            "desc": f"INT8 {params.model.title}, {name}; for {RUNTIMES.get(form, form)}",
             "labels": ["int8", params.model.network, form],
             "meta": {
                 "configuration": name,

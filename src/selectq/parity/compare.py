@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selectq.export.reference import QuantizeDequantize, ReferenceNetwork
-from selectq.parity.backends import Backend, Pixels, Stored
+from selectq.programs.format import Backend, Pixels, Stored
 from selectq.progress import progress
 from selectq.quantization.network import Site
 

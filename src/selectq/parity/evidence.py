@@ -8,11 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selectq.confusion import Confusion
+from selectq.export.onnx import ONNX
 from selectq.params.configs import widths
 from selectq.parity.environment import describe_environment
-from selectq.programs.onnx_runtime import float_operators, operator_counts
 from selectq.programs.saturation import describe_cpu
-from selectq.programs.sizes import byte_counts
 from selectq.quantization.quantized import Scheme
 
 SHIPPED = "onnx"
@@ -38,7 +37,7 @@ def program_metrics(
     """
     (program,) = folder.glob("*.onnx")
     correct = int((logits.argmax(1) == labels).sum())
-    operators = operator_counts(program)
+    integer, floating = ONNX.operators(program)
     narrowest = min(*widths(scheme.weights.bits), *widths(scheme.activations.bits))
     return {
         "test_top1": round(100 * correct / len(labels), 4),
@@ -46,9 +45,9 @@ def program_metrics(
         "correct": correct,
         "size_bytes": program.stat().st_size,
         "sizes": {path.suffix.removeprefix("."): path.stat().st_size for path in sorted(folder.iterdir())},
-        "bytes": byte_counts(program),
-        "operators": operators,
-        "float_operators": sum(float_operators(operators).values()),
+        "bytes": ONNX.byte_counts(program),
+        "operators": {**integer, **floating},
+        "float_operators": sum(floating.values()),
         "weight_bits": scheme.weights.bits,
         "activation_bits": scheme.activations.bits,
         "integer_arithmetic": narrowest == 8,

@@ -1,41 +1,67 @@
-"""A converted network that can be run, and opening one by its file's ending."""
+"""Where the format of a program file is found by its ending, and files are opened."""
 
-import importlib
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from selectq.errors import UserError
-from selectq.programs.manifest import Manifest
+from selectq.params.formats import OWN, known_formats, offered, registered
+from selectq.programs.format import Format, Program
 
-OPENERS = {
-    ".onnx": "selectq.programs.onnx_runtime",
-    ".pt2": "selectq.programs.torch_export",
-    ".pte": "selectq.programs.executorch",
-}
-"""File ending -> the module whose `open_program` opens it; imported when needed, so that ONNX needs no torch."""
+_formats: dict[str, Format] = {}
 
 
-class Program(Protocol):
-    """A network in a form that can be run."""
+def register(made: Format) -> Format:
+    """Make a format known by its ending, in this process.
 
-    manifest: Manifest
+    Raises:
+        UserError: the ending is taken.
+    """
+    if made.ending in _formats or made.ending in offered():
+        raise UserError(f"formats: {made.ending!r} is taken by another format")
+    _formats[made.ending] = made
+    if made.ending not in OWN:
+        registered.append(made.ending)
+    return made
 
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, 3, H, W), N at most what the program allows, -> float32 (N, classes)."""
+
+def find(ending: str) -> Format:
+    """The format of an ending, without its dot; its code is loaded now, so that ONNX files need no torch.
+
+    Raises:
+        UserError: none is known.
+    """
+    if ending in OWN and ending not in _formats:
+        import_module(f"selectq.export.{ending}")  # registers it
+    elif ending in offered():
+        made: Format = offered()[ending].load()()
+        return made
+    if ending not in _formats:
+        raise UserError(f"formats: {ending!r} is no format; allowed: {', '.join(known_formats())}")
+    return _formats[ending]
+
+
+def endings() -> str:
+    """All that are known, as messages list them."""
+    return ", ".join(f".{ending}" for ending in known_formats())
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file that is there.
+
+    Raises:
+        UserError: the file is missing, or of no known format.
+    """
+    if path.suffix[1:] not in known_formats():
+        raise UserError(f"{path}: {path.suffix or 'no'} ending; a model file ends in {endings()}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    return find(path.suffix[1:])
 
 
 def open_program(path: Path) -> Program:
-    """Open a model file of any format.
+    """Open a program file of any format.
 
     Raises:
         UserError: the file is missing, of no known format, damaged, or no program of selectq's.
     """
-    if path.suffix not in OPENERS:
-        raise UserError(f"{path}: {path.suffix or 'no'} ending; a model file ends in {', '.join(OPENERS)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    program: Program = importlib.import_module(OPENERS[path.suffix]).open_program(path)
-    return program
+    return format_of(path).open(path)

@@ -4,11 +4,8 @@ import copy
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from torch import nn
-
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset
-from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import algorithm_settings
 from selectq.params.configs import PtqConfig
@@ -28,7 +25,7 @@ def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, se
     """
     algorithms, device = find(config.algorithm_names), dataset.train.device
     images = calibration_images(dataset, config.calibration, seed)
-    state = _on_fp32(parent.model, algorithms)
+    state = _on_fp32(parent, algorithms)
     state.settings, state.seed = algorithm_settings(config.algorithms), seed
     state.scheme = Scheme(config.weights, config.activations)
     require_kinds(state.graph, state.scheme)
@@ -48,11 +45,11 @@ def equivalent_parent(parent: Fp32Checkpoint, algorithms: Collection[str]) -> Fp
     Raises:
         UserError: an algorithm is not known.
     """
-    return dataclasses.replace(parent, model=_on_fp32(parent.model, find(algorithms)).model)
+    return dataclasses.replace(parent, model=_on_fp32(parent, find(algorithms)).model)
 
 
-def _on_fp32(model: nn.Module, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
-    state = PtqState(copy.deepcopy(model), capture(model), {})
+def _on_fp32(parent: Fp32Checkpoint, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
+    state = PtqState(copy.deepcopy(parent.model), parent.graph, {})
     _apply(algorithms, "fp32", state)
     return state
 

@@ -7,7 +7,7 @@ from torch import nn
 from selectq.errors import UserError, with_closest
 from selectq.graph.capture import capture
 from selectq.graph.chains import chains
-from selectq.graph.nodes import MOVES, Add, Graph, Input, Lookup
+from selectq.graph.nodes import MOVES, Add, Graph, Input
 from selectq.graph.parameters import inspected_convolutions, parameter_kinds
 from selectq.networks.range_skew import require_chains
 from selectq.params.configs import (
@@ -69,7 +69,7 @@ def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | N
 
 
 def check_network(model: nn.Module, params: Params) -> None:
-    """Refuse parameters that name what a network has not, or a format that it cannot have, before anything is trained.
+    """Refuse parameters that name what a network has not, before anything is trained.
 
     Raises:
         UserError: the first such key.
@@ -87,10 +87,6 @@ def check_network(model: nn.Module, params: Params) -> None:
             raise UserError(f"{key}.{error}") from None
     inspected_convolutions(graph, params.drift.inspect)
     check_flaws(model, graph, params.audit)
-    functions = [(node.name, node.operation.function) for node in graph.nodes if isinstance(node.operation, Lookup)]
-    if "pte" in params.formats and functions:
-        name, function = functions[0]
-        raise UserError(f"formats: pte: {name} ({function}): XNNPACK has none on integers. Leave pte out")
 
 
 def check_flaws(model: nn.Module, graph: Graph, audit: AuditConfig) -> None:

@@ -8,20 +8,19 @@ import pandas as pd
 from selectq.files import METADATA_KEY
 from selectq.intervals import wilson_interval
 from selectq.params.configs import PtqConfig
-from selectq.programs.manifest import EXACT_PRODUCTS, INPUT, OUTPUT, Manifest
+from selectq.programs.manifest import EXACT_PRODUCTS, OUTPUT, Manifest
+from selectq.programs.program import find
+from selectq.programs.snippets import onnx_lines
 from selectq.tables.evidence import ProgramEvidence
 from selectq.tables.formatting import Table, megabytes, number_columns, percent, points, text_columns
 from selectq.tables.latency import Latency, write_latencies
-from selectq.tables.markdown import bullet, markdown_table, prose
+from selectq.tables.markdown import bullet, code, markdown_table, prose
 from selectq.tables.model_files import ModelFile, write_files
 from selectq.tables.recipe import Recipe, write_recipe
 from selectq.tables.report_tables import BYTE_COLUMNS, FORM_MEANINGS, cpu_notes, form_accuracies, worst_flips
 
 MOST_CLASSES = 100
 """That are listed: with more it would not stay one page."""
-
-PTE_BATCH = 256
-"""The largest batch that a .pte file takes: its memory is planned beforehand."""
 
 KNOWN_DATA = {
     "imagefolder cifar10-jpeg": " These are a JPEG copy of CIFAR-10 (quality 75), not the official images.",
@@ -63,10 +62,11 @@ def render_card(card: Card) -> str:
 def _summary(card: Card) -> str:
     int8, fp32 = card.evidence.int8, card.evidence.fp32
     gap = round(int8.test_top1 - fp32.test_top1, 2)
+    taken = "raw pixels" if card.manifest.input.dtype == "uint8" else "normalised pixels"
     compared = f"{abs(gap):.2f} points {'more' if gap > 0 else 'less'} than" if gap else "the same as"
     return (
         f"{card.recipe.model.title} with {len(card.manifest.classes):,} classes as a quantized program of"
-        f" {megabytes(int8.size_bytes)} that takes raw pixels, and puts {percent(int8.test_top1, 2)} of"
+        f" {megabytes(int8.size_bytes)} that takes {taken}, and puts {percent(int8.test_top1, 2)} of"
         f" {int8.test_images:,} test images into the right class"
         f"{'' if int8.integer_arithmetic else ' (simulated: see Limits)'}, {compared} its FP32 model of"
         f" {megabytes(fp32.size_bytes)}."
@@ -74,16 +74,13 @@ def _summary(card: Card) -> str:
 
 
 def _files(card: Card) -> list[str]:
-    return write_files(card.files, card.manifest.image_size, card.evidence.parity.environment.versions)
+    return write_files(card.files, card.manifest, card.evidence.parity.environment.versions)
 
 
 def _interface(card: Card) -> list[str]:
     size, classes = card.manifest.image_size, card.manifest.classes
     return [
-        *bullet(
-            f"Input `{INPUT['name']}`: {INPUT['dtype']}, (batch, 3, {size}, {size}), {INPUT['layout']}, pixels as"
-            " decoded, 0 to 255: scaling is part of the program."
-        ),
+        *bullet(card.manifest.input_line("scaling")),
         *bullet(
             f"Images of another size: bring the shorter side to {size} pixels, antialiased, and cut out the centre, as"
             " the lines above do."
@@ -211,13 +208,19 @@ def _limits(card: Card) -> list[str]:
         "No robustness is claimed: not to noise, blur, shifted data or attacks. Every image gets one of the classes.",
     ]
     if "pte" in int8.sizes:
-        limits.append(f"The .pte file takes at most {PTE_BATCH} images in a batch.")
+        limits.append(f"The .pte file takes at most {find('pte').largest_batch} images in a batch.")
     if not int8.integer_arithmetic:
         limits.append(
             f"Simulated: {card.recipe.scheme} has fewer than 8 bits, and the program holds these integer codes in 8-bit"
             " containers. Its accuracy is that of the scheme; its arithmetic, speed and memory are not."
         )
     return [line for limit in limits for line in bullet(limit)]
+
+
+def _other_languages(card: Card) -> list[str]:
+    onnx = next(file.path.name for file in card.files if file.format == "onnx")
+    _, *others = onnx_lines(onnx, card.manifest).items()
+    return [line for language, lines in others for line in (*code(language, lines), "")][:-1]
 
 
 SECTIONS: dict[str, Callable[[Card], list[str]]] = {
@@ -230,4 +233,5 @@ SECTIONS: dict[str, Callable[[Card], list[str]]] = {
     "Where the bytes go": _bytes,
     "Latency": _latency,
     "Limits": _limits,
+    "C++ and Android": _other_languages,
 }

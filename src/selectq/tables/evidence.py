@@ -11,6 +11,7 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
+from selectq.params.formats import known_formats
 from selectq.statistics.schemas import (
     AGAIN,
     CALIBRATION,
@@ -34,9 +35,6 @@ Positive = Annotated[int, Between(1, 10**12)]
 
 TOP1_ROUNDING = 0.001
 """Accuracies are written with four decimals."""
-
-FORMATS = ("onnx", "pt2", "pte")
-"""That a program is made in."""
 
 FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
 """In which a program is compared with itself; a format that is not made leaves its forms out."""
@@ -99,8 +97,8 @@ class Int8Metrics(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not {"onnx"} <= set(self.sizes) <= set(FORMATS):
-            raise UserError(f"sizes: {', '.join(self.sizes)}; allowed: onnx, and any of {', '.join(FORMATS)}")
+        if not {"onnx"} <= set(self.sizes) <= set(known_formats()):
+            raise UserError(f"sizes: {', '.join(self.sizes)}; allowed: onnx, and any of {', '.join(known_formats())}")
         for field, counts in (("sizes", self.sizes), ("operators", self.operators)):
             for name, count in counts.items():
                 if not isinstance(count, int) or isinstance(count, bool) or count < 1:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import sha256
-from selectq.programs.manifest import EXACT_PRODUCTS, INPUT_NAME, OUTPUT_NAME
+from selectq.programs.manifest import Manifest
+from selectq.programs.snippets import onnx_lines
 from selectq.tables.formatting import NOTHING, Column, Table, megabytes
 from selectq.tables.markdown import code, markdown_table, prose
 
@@ -54,19 +55,19 @@ def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[Mo
     return tuple(files)
 
 
-def write_files(files: Sequence[ModelFile], image_size: int, versions: Mapping[str, str]) -> list[str]:
+def write_files(files: Sequence[ModelFile], manifest: Manifest, versions: Mapping[str, str]) -> list[str]:
     """The files as Markdown: a table, their hashes, and how to run them.
 
     Args:
         files: of one model.
-        image_size: of its images, in pixels.
+        manifest: of its programs.
         versions: of the packages that it was measured with.
     """
     columns = (
         Column("File", cell=lambda file: f"`{file.path}`"),
         Column("Size", "number", lambda file: megabytes(file.size_bytes)),
-        Column("Runs in", cell=lambda file: RUNTIMES[file.format]),
-        Column("Measured with", cell=lambda file: versions.get(PACKAGES[file.format], NOTHING)),
+        Column("Runs in", cell=lambda file: RUNTIMES.get(file.format, file.format)),
+        Column("Measured with", cell=lambda file: versions.get(PACKAGES.get(file.format, ""), NOTHING)),
     )
     onnx = next(file for file in files if file.format == "onnx")
     return [
@@ -81,20 +82,5 @@ def write_files(files: Sequence[ModelFile], image_size: int, versions: Mapping[s
         "",
         *code("sh", [f"selectq predict {onnx.path} image.png --resize"]),
         "",
-        *code("python", _snippet(onnx.path, image_size)),
-    ]
-
-
-def _snippet(path: Path, size: int) -> list[str]:
-    """Nine lines that run as they are, beside an `image.png`."""
-    return [
-        "import numpy as np, onnxruntime",
-        "from PIL import Image, ImageOps",
-        "options = onnxruntime.SessionOptions()",
-        f"options.add_session_config_entry{EXACT_PRODUCTS}  # CPUs without VNNI would saturate",
-        f'session = onnxruntime.InferenceSession("{path}", options)',
-        'image = ImageOps.exif_transpose(Image.open("image.png")).convert("RGB")',
-        f"image = ImageOps.fit(image, ({size}, {size}), Image.Resampling.BILINEAR)",
-        f'(logits,) = session.run(["{OUTPUT_NAME}"], {{"{INPUT_NAME}": np.asarray(image).transpose(2, 0, 1)[None]}})',
-        "print(logits.argmax(axis=1))",
+        *code("python", onnx_lines(str(onnx.path), manifest)["python"]),
     ]

@@ -9,9 +9,10 @@ import pandas as pd
 
 from selectq.params.configs import LAYER_KINDS, StatisticsConfig
 from selectq.params.configurations import Configuration, shorten_scope, write_algorithms
+from selectq.params.formats import known_formats
 from selectq.statistics.gaps import ENOUGH_SEEDS
 from selectq.statistics.schemas import rows_of
-from selectq.tables.evidence import FORMATS, FORMS, CpuMetrics, Evidence, Int8Metrics, ParityMetrics
+from selectq.tables.evidence import FORMS, CpuMetrics, Evidence, Int8Metrics, ParityMetrics
 from selectq.tables.formatting import NOTHING, Column, Table, kilobytes, percent, points, points_within
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import ALL
@@ -231,7 +232,7 @@ BYTE_COLUMNS = (
 def bytes_table(configurations: Sequence[Configuration], evidence: Evidence) -> Table:
     """What the ONNX file of each program holds, and the sizes of the other formats."""
     programs = [(each.name, evidence.int8[each.name]) for each in configurations]
-    others = [name for name in FORMATS[1:] if any(name in int8.sizes for _, int8 in programs)]
+    others = [name for name in known_formats()[1:] if any(name in int8.sizes for _, int8 in programs)]
 
     def part(write: Callable[[Int8Metrics], str], row: tuple[str, Int8Metrics]) -> str:
         return write(row[1])

@@ -29,6 +29,7 @@ PLAIN = re.compile(
 
 OPERATORS = frozenset(
     {
+        "torch.ops.aten._assert_tensor_metadata.default",
         "torch.ops.aten.add.Tensor",
         "torch.ops.aten.avg_pool2d.default",
         "torch.ops.aten.cat.default",
@@ -40,8 +41,11 @@ OPERATORS = frozenset(
         "torch.ops.aten.linear.default",
         "torch.ops.aten.max_pool2d.default",
         "torch.ops.aten.mul.Tensor",
+        "torch.ops.aten.permute.default",
+        "torch.ops.aten.round.default",
         "torch.ops.aten.sigmoid.default",
         "torch.ops.aten.slice.Tensor",
+        "torch.ops.aten.to.dtype",
         "torch.ops.aten.transpose.int",
         "torch.ops.aten.unflatten.int",
         "torch.ops.quantized_decomposed.dequantize_per_channel.default",

@@ -1,4 +1,4 @@
-"""Writing the reference form as a `.pte` file: an ExecuTorch program lowered to XNNPACK, which phones run.
+"""The reference form in XNNPACK's terms, and its lowering by ExecuTorch: what `.pte` files are written from.
 
 XNNPACK stores activations as int8, takes biases in floating point (and rounds them to the very levels they came from),
 fuses an activation function that stands before the quantizer, and has neither an integer average nor an integer layer
@@ -6,10 +6,6 @@ with a float result: pooling and classifier, alone, compute in float32.
 """
 
 import copy
-import logging
-import warnings
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +20,12 @@ from selectq.export.reference import (
     QuantizeDequantize,
     ReferenceNetwork,
 )
-from selectq.files import METADATA_KEY, write_bytes
-from selectq.graph.nodes import Flatten, Graph, Lookup, Shuffle, Slice
+from selectq.files import METADATA_KEY
+from selectq.graph.nodes import Flatten
 from selectq.programs.manifest import Manifest
+from selectq.programs.quiet import quiet
 from selectq.quantization.fake_quantize import Grid
 from selectq.quantization.network import Identity, Layer, LinearNode, MoveNode, Network, Site
-
-LARGEST_BATCH = 256
-"""The program plans its memory for this many images. Traced with fewer than 16, torch would limit it to 15."""
 
 FACTOR_LIMIT = 256
 """XNNPACK multiplies accumulators by less than this; a program with more is written, and cannot be loaded."""
@@ -99,7 +93,12 @@ class XnnpackNetwork(nn.Module):
 
 
 def to_xnnpack(reference: ReferenceNetwork) -> XnnpackNetwork:
-    """The same integer network in XNNPACK's terms; the reference form is left as it is."""
+    """The same integer network in XNNPACK's terms; the reference form is left as it is.
+
+    Raises:
+        UserError: XNNPACK would refuse a layer when the program is loaded.
+    """
+    _check_factors(reference.network)
     network = copy.deepcopy(reference.network)
     for layer in [*network.normalizations(), *network.layers()]:
         _store_parameters(layer)
@@ -140,32 +139,6 @@ def _store_parameters(layer: Layer) -> None:
     layer.weight_quantizer = DequantizeWeight(parameters.weight_scales().expand(len(bias)).contiguous())
 
 
-def write_pte(path: Path, reference: ReferenceNetwork, manifest: Manifest) -> None:
-    """Lower to XNNPACK and write; the manifest is the method `selectq` of the program.
-
-    Raises:
-        UserError: ExecuTorch is not installed, XNNPACK has not what a node computes, or would refuse a layer when the
-            program is loaded.
-    """
-    check_operations(reference.network.graph)
-    _check_factors(reference.network)
-    write_bytes(path, lower(to_xnnpack(reference), manifest))
-
-
-def check_operations(graph: Graph) -> None:
-    """Refuse what XNNPACK has not.
-
-    Raises:
-        UserError: names the first such node.
-    """
-    for node in graph.nodes:
-        if isinstance(node.operation, Lookup | Slice | Shuffle):
-            what = (
-                node.operation.function if isinstance(node.operation, Lookup) else type(node.operation).__name__.lower()
-            )
-            raise UserError(f"formats: pte: {node.name} ({what}): XNNPACK has none on integers. Leave pte out")
-
-
 def _check_factors(network: Network) -> None:
     for layer, source in network.inputs():
         if isinstance(layer, LinearNode):
@@ -180,28 +153,25 @@ def _check_factors(network: Network) -> None:
             )
 
 
-def lower(network: nn.Module, manifest: Manifest) -> bytes:
+def lower(network: XnnpackNetwork, manifest: Manifest, largest_batch: int) -> bytes:
     """A network in XNNPACK's terms as the bytes of a `.pte` file.
 
     Raises:
-        UserError: ExecuTorch is not installed.
+        UserError: ExecuTorch is not installed, or has not what a node computes.
     """
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # a notice that importing ExecuTorch sets off
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ExecuTorch's notices about torch's and its own future
+    with quiet():
         try:
             from executorch import exir  # noqa: PLC0415  # an optional extra, slow to import
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # noqa: PLC0415
             from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass  # noqa: PLC0415
         except ImportError:
             raise UserError("formats: pte needs ExecuTorch; install selectq[executorch], or leave pte out") from None
-        program = export_program(network, manifest.image_size, LARGEST_BATCH, LARGEST_BATCH)
+        program = export_program(network, manifest, network.network.normalization, largest_batch, largest_batch)
         _dequantize_for_each_reader(program)
-        described = manifest.for_runtime(f"ExecuTorch {version('executorch')}, which wrote it; others may not load it")
         settings = exir.ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
         try:
             edge = exir.to_edge_transform_and_lower(
-                program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: described.to_json()}
+                program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA_KEY: manifest.to_json()}
             )
             return bytes(edge.to_executorch(settings).buffer)
         except RuntimeError as error:  # an operator that XNNPACK has not, and ExecuTorch's own kernels neither
