@@ -2,7 +2,8 @@
 
 Each is trained for some epochs, quantized with PTQ algorithms and without, exported, held to parity, and timed beside
 ONNX Runtime's own quantizer, and its QAT step beside torch.ao's. A row is written as soon as it is measured, and a
-network that has one is skipped. Leave the machine alone meanwhile.
+network that has one is skipped. What has run stays in a workspace: without the tables, only times are measured anew.
+Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -57,6 +59,7 @@ class Network:
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
     quantizable: bool = False
+    lr: float = LEARNING_RATE
 
     @property
     def title(self) -> str:
@@ -75,7 +78,7 @@ NETWORKS = (
     Network("resnet18", quantizable=True),
     Network("regnet_x_400mf"),
     Network("regnet_y_400mf"),
-    Network("squeezenet1_1"),
+    Network("squeezenet1_1", lr=0.005),  # it has no batch norms
     Network("shufflenet_v2_x1_0", quantizable=True),
 )
 
@@ -141,13 +144,16 @@ def _metrics() -> list[str]:
 
 
 def run_stages(network: Network, folder: Path, epochs: int) -> None:
-    """The pipeline's own scripts, in a folder of its own.
+    """The pipeline's own scripts, in a folder of its own; not again where the same parameters have run to the end.
 
     Raises:
         UserError: a stage fails; it has said why.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "params.yaml", yaml.safe_dump(parameters(network, epochs), sort_keys=False).encode())
+    written, params = yaml.safe_dump(parameters(network, epochs), sort_keys=False).encode(), folder / "params.yaml"
+    if params.is_file() and params.read_bytes() == written and (folder / f"metrics/causes/{ALGORITHMS}.csv").is_file():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    write_bytes(params, written)
     each = [(stage, "--name", name) for name in (PLAIN, ALGORITHMS) for stage in ("ptq", "convert", "drift")]
     for stage, *options in [("check",), ("download",), ("finetune_fp32",), *each]:
         command = [sys.executable, CHECKOUT / "stages" / f"{stage}.py", *options]
@@ -165,7 +171,7 @@ def parameters(network: Network, epochs: int) -> dict[str, Any]:
             "network_sha256": sha256(NETWORK_FILE),
             "arguments": {"name": network.name, **network.arguments},
         },
-        "finetune": {"epochs": epochs, "batch_size": BATCH, "lr": LEARNING_RATE},
+        "finetune": {"epochs": epochs, "batch_size": BATCH, "lr": network.lr},
         "range_skew": 0.0,
         "ptq": dict.fromkeys(committed["ptq"]) | {PLAIN: {**algorithms, "algorithms": []}, ALGORITHMS: algorithms},
         "qat": dict.fromkeys(committed["qat"]),

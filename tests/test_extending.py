@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from known_networks import alive
 from pipeline_deps import read_stages, used_sources
 from small_networks import (
     CLASSES,
@@ -20,7 +21,6 @@ from small_networks import (
     checkpoint,
     coloured_dataset,
     float_images,
-    randomise_norms,
     scheme,
     trained,
 )
@@ -95,7 +95,7 @@ def test_network_is_quantized(checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     torch.manual_seed(0)
     model = build_network(params.model, len(CLASSES)).double()
     check_network(model, params)
-    randomise_norms(model, IMAGE_SIZE)
+    alive(model, IMAGE_SIZE)
     fp32 = Fp32Checkpoint(model.float().eval(), params.model, CLASSES)
     network = ptq_pipeline(fp32, coloured_dataset(), ptq_config("equalize"), seed=0)
     assert {layer.kind for layer in network.layers()} == {"stem", "expansion", "depthwise", "projection", "classifier"}
@@ -109,7 +109,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """The package of the PTQ algorithm, as pip leaves it."""
     for name, text in blocks("python").items():
         if name.startswith("my_package/"):
-            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
     groups = tomllib.loads(blocks("toml")["my_package's pyproject.toml"])["project"]["entry-points"]
     points = [
@@ -156,5 +156,5 @@ def test_stage_runs_and_depends_on_what_it_uses(checkout: Path, monkeypatch: pyt
 
 
 def test_column_s_edits_fit_the_code() -> None:
-    for file in ("stages/calibration.py", "src/selectq/tables/evidence.py"):
+    for file in ("stages/calibration.py", "src/selectq/statistics/schemas.py"):
         compile(applied(blocks("diff")[file], (CHECKOUT / file).read_text()), file, "exec")

@@ -24,7 +24,7 @@ def pages(checkout: Path, runs: Runs) -> dict[str, str]:
     return written_pages(checkout, runs)
 
 
-@pytest.mark.parametrize("name", ["results/claims.md", "docs/results.md", "README.md"])
+@pytest.mark.parametrize("name", ["results/claims.md", "docs/networks.md", "docs/results.md", "README.md"])
 def test_committed_page_is_what_the_committed_results_say(checkout: Path, pages: dict[str, str], name: str) -> None:
     assert (checkout / name).read_text(encoding="utf-8") == pages[name], "run `selectq claims`"
 

@@ -172,7 +172,7 @@ REFUSALS = {
     ("--network", "res net"): "--network: 'res net' names no network",
     ("--network", "tiny.py:other"): "--network: tiny.py has no function other",
     ("--network", "none.py:tiny"): "none.py cannot be had",
-    ("--network", "tiny.py:tanh"): "WEIGHTS: tiny.pth tells 8 classes apart, ",
+    ("--network", "tiny.py:tanh"): "WEIGHTS: tiny.pth is not a tiny.py:tanh: ",
     ("--network", "resnet18"): "WEIGHTS: tiny.pth is not a resnet18: ",
     ("--arguments", "depth=3"): "--network: ",
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_networks import exported, images
+from exported_networks import exported, program_of
 from npz_format import Npz
+from small_networks import blends, scheme
 
 from selectq.commands.bench import Plan, run_bench
 from selectq.commands.inspect import run_inspect
@@ -25,7 +26,6 @@ from selectq.programs.manifest import Input
 from selectq.programs.program import find, open_program, register
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-NETWORK = "mobilenet_v2_relu"
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def npz() -> Iterator[str]:
 
 def test_it_passes_the_gate(npz: str, tmp_path: Path) -> None:
     params = validate({**read_yaml(PARAMS), "formats": ["onnx", npz]}, "params.yaml")
-    made, pixels = exported(NETWORK), images(20, seed=2).numpy()
-    backends = made.backends(tmp_path, params.formats)
+    made, pixels = program_of(scheme()), blends(20, seed=2).numpy()
+    backends = made.backends(*params.formats)
     assert [backend.name for backend in backends[2:]] == ["onnx_plain", "onnx", npz]
     logits = {backend.name: all_logits(backend, pixels, "some") for backend in backends}
     assert len(set(logits[npz].argmax(1))) > 1
@@ -54,7 +54,7 @@ def test_it_passes_the_gate(npz: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("npz")
 def test_commands_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made, path = exported(NETWORK), tmp_path / "some.npz"
+    made, path = program_of(scheme()), tmp_path / "some.npz"
     write_program(path, made.reference, made.manifest)
     run_inspect(path, None)
     inspected = capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_what_it_cannot_carry_it_refuses_in_a_line(tmp_path: Path) -> None:
     made = exported("squeezenet1_1")
     with pytest.raises(UserError, match=r"^formats: npz: \S+ is nothing that it computes. Leave npz out$"):
         write_program(tmp_path / "some.npz", made.reference, made.manifest)
-    made, taken = exported(NETWORK), Input(layout="nhwc")
+    made, taken = program_of(scheme()), Input(layout="nhwc")
     with pytest.raises(UserError, match=r"^export: npz takes uint8 images, nchw. Leave npz out$"):
         write_program(tmp_path / "some.npz", made.reference, dataclasses.replace(made.manifest, input=taken))
     assert not list(tmp_path.iterdir())

@@ -36,7 +36,7 @@ TENSOR = scheme(8, "tensor")
 def test_network_computes_what_one_of_relus_does() -> None:
     clipped, plain = (random_network(model_config(name), seed=1) for name in ("as_is", "relu"))
     plain.load_state_dict(clipped.state_dict())
-    state = PtqState(clipped, capture(clipped))
+    state = PtqState(clipped, capture(clipped), {})
     Relu6AsRelu().apply(state)
     x = float_images(4, seed=1).double()
     with torch.no_grad():
@@ -82,4 +82,4 @@ def test_bound_by_a_function_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"^algorithms: relu6_as_relu replaces nn.ReLU6; stem is bounded by a function$"
     ):
-        Relu6AsRelu().apply(PtqState(model, capture(model)))
+        Relu6AsRelu().apply(PtqState(model, capture(model), {}))

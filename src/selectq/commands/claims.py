@@ -6,6 +6,7 @@ from pathlib import Path
 from selectq.claims.catalogue import catalogue
 from selectq.claims.hypotheses import judge_claims
 from selectq.claims.measured import Runs, read_runs
+from selectq.claims.networks_page import networks_page
 from selectq.claims.page import claims_page
 from selectq.claims.recommendations import recommendations
 from selectq.claims.results_page import in_short, results_page
@@ -38,6 +39,7 @@ def written_pages(checkout: Path, runs: Runs) -> dict[str, str]:
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     return {
         "results/claims.md": claims_page(runs, judged),
+        "docs/networks.md": networks_page(checkout),
         "docs/results.md": results_page(checkout, runs, judged),
         "README.md": with_results(readme, [*recommendations(runs, in_readme), "", in_short(runs, judged).rstrip()]),
     }

@@ -1,12 +1,10 @@
 """Which layers the kernels know, and torch's own convolution for the rest. Images are (N, H, W, C)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from selectq.quantization.network import ConvNode, Layer, LinearNode
+from torch import Tensor
 
 KERNEL_SIDES = (3, 5)
 """Of depthwise filters."""
@@ -52,15 +50,29 @@ class Geometry(NamedTuple):
         return found.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def geometry_of(layer: nn.Conv2d | Layer) -> Geometry:
-    """Of a convolution without dilation; a fully connected layer is a pointwise one."""
-    if isinstance(layer, LinearNode):
-        return Geometry((1, 1), (0, 0), 1, has_kernel=True)
+POINTWISE = Geometry((1, 1), (0, 0), 1, has_kernel=True)
+"""Of a fully connected layer, too."""
+
+
+class Convolution(Protocol):
+    """A module, or a node of a quantized network, that convolves without dilation."""
+
+    stride: Any
+    padding: Any
+    groups: int
+
+    @property
+    def weight(self) -> Tensor:
+        """(O, I, kH, kW)."""
+
+
+def geometry_of(layer: Convolution) -> Geometry:
+    """How a convolution's weight is laid over its input."""
     stride, padding = _pair(layer.stride), _pair(layer.padding)
     return Geometry(stride, padding, layer.groups, _has_kernel(layer, stride, padding))
 
 
-def _has_kernel(layer: nn.Conv2d | ConvNode, stride: tuple[int, int], padding: tuple[int, int]) -> bool:
+def _has_kernel(layer: Convolution, stride: tuple[int, int], padding: tuple[int, int]) -> bool:
     """Whether a layer is pointwise with stride 1, or depthwise with a known side, padded by half of it."""
     outputs, inputs, height, width = layer.weight.shape
     if (height, width) == (1, 1):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selectq.graph.nodes import PIXELS, Node
-from selectq.kernels.convolutions import geometry_of
+from selectq.kernels.convolutions import POINTWISE, geometry_of
 from selectq.kernels.fake_quantized import (
     LookedUp,
     QuantizedLayer,
@@ -20,6 +20,7 @@ from selectq.kernels.fake_quantized import (
 from selectq.quantization.network import (
     Computation,
     Layer,
+    LinearNode,
     LookupNode,
     Network,
     PoolNode,
@@ -47,7 +48,11 @@ class QuantizedStep:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._sites = list(network.sites())
-        self._geometries = {layer: geometry_of(layer) for layer in network.layers() if layer.stored}
+        self._geometries = {
+            layer: POINTWISE if isinstance(layer, LinearNode) else geometry_of(layer)
+            for layer in network.layers()
+            if layer.stored
+        }
         self._read = dict(_read_by_lookups(network))
         self._grids: dict[Site, StoredGrid] = {}
         self._parameters: dict[Layer, Parameters] = {}

@@ -225,3 +225,22 @@ def with_written_p(table: pd.DataFrame) -> pd.DataFrame:
     """
     written = {name: table[name].map("{:.4g}".format, na_action="ignore") for name in ("mcnemar_p", "holm_p")}
     return table.assign(**written)
+
+
+NETWORKS = Schema(
+    network=str,
+    parameters=int,
+    fp32_mb=float,
+    int8_mb=float,
+    fp32_top1=float,
+    ptq_top1=float,
+    ptq_algorithms_top1=float,
+    float_nodes=int,
+    flipped_pct=float,
+    latency_ratio=float,
+    qat_ratio=Number,
+    epochs=int,
+    qat_batch=int,
+)
+"""Of `make bench-networks`."""
+NETWORKS_DRIFT = Schema(network=str, kind=str, nodes=int, isolated=Number, accumulated=float, gain=Number)
