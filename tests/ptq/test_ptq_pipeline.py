@@ -96,7 +96,7 @@ def test_nearly_dead_channel_costs_equalization_nothing() -> None:
 
 
 @pytest.mark.parametrize("algorithm", [name for name in OWN if name not in ("zero_dead_channels", RELU6_AS_RELU)])
-def test_each_algorithm_does_something_and_leaves_the_parent_alone(algorithm: str) -> None:
+def test_each_algorithm_does_something_and_leaves_fp32_alone(algorithm: str) -> None:
     fp32 = skewed()
     assert not same_tensors(quantized_by(algorithm, fp32=fp32), quantized_by())
     assert same_tensors(fp32.model, skewed().model)

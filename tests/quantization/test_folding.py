@@ -95,7 +95,7 @@ def test_projections_are_linear_and_the_rest_is_activated() -> None:
                 assert (layer.bounds.low, layer.bounds.high) == (low, high), layer.name
 
 
-def test_parent_is_folded_channels_last() -> None:
+def test_fp32_is_folded_channels_last() -> None:
     fused = fold_fp32(trained(), torch.device("cpu"))
     weights = [layer.weight for layer in fused.layers() if isinstance(layer, ConvNode)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)

@@ -314,7 +314,7 @@ def test_missing_images_are_refused(workspace: Workspace) -> None:
     assert "data/images.safetensors: no packed images" in workspace.refusal("finetune_fp32")
 
 
-def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> None:
+def test_damaged_fp32_is_refused(workspace: Workspace, chain: Workspace) -> None:
     content = chain.outputs()["models/fp32.safetensors"]
     (workspace.folder / "models").mkdir()
     (workspace.folder / "models/fp32.safetensors").write_bytes(content[: len(content) // 2])
