@@ -123,23 +123,23 @@ def main() -> None:
             continue
         folder = arguments.workspaces / network.name
         prepare(network, folder)
-        parent = read_skewed(folder / "models/fp32.safetensors", parameters(network)["range_skew"], SEED)
-        dataset = read_dataset(folder / "data/images.safetensors").normalised(parent.normalization)
-        measure(network.name, parent, dataset, folder, path)
+        fp32 = read_skewed(folder / "models/fp32.safetensors", parameters(network)["range_skew"], SEED)
+        dataset = read_dataset(folder / "data/images.safetensors").normalised(fp32.normalization)
+        measure(network.name, fp32, dataset, folder, path)
     print(f"written: {path}")
 
 
-def measure(name: str, parent: Fp32Checkpoint, dataset: Dataset, folder: Path, path: Path) -> None:
+def measure(name: str, fp32: Fp32Checkpoint, dataset: Dataset, folder: Path, path: Path) -> None:
     """Write a row of every side that has none yet."""
-    fp32 = evaluate(parent.model, dataset.test, "FP32")["top1"]
-    for setting, tool, method, quantized in sides(parent, dataset, folder):
+    fp32_top1 = evaluate(fp32.model, dataset.test, "FP32")["top1"]
+    for setting, tool, method, quantized in sides(fp32, dataset, folder):
         known = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
         key = {"network": name, "setting": setting.name, "tool": tool, "method": method}
         if (known[list(key)] == list(key.values())).all(axis=1).any():
             continue
         top1, seconds = quantized()
         goal = setting.goal if method in RECONSTRUCTIONS else None
-        gap = round(top1 - fp32, 2)
+        gap = round(top1 - fp32_top1, 2)
         row = {**key, "top1": round(top1, 2), "gap_points": gap, "seconds": round(seconds, 1), "goal": goal}
         row["met"] = None if goal is None else "yes" if gap >= goal else "no"
         print(", ".join(f"{column} {value}" for column, value in row.items()), flush=True)
@@ -150,13 +150,13 @@ Measure = Callable[[], tuple[float, float]]
 """Top-1 in percent of the test images, and the seconds that quantizing took."""
 
 
-def sides(parent: Fp32Checkpoint, dataset: Dataset, folder: Path) -> Iterator[tuple[Setting, str, str, Measure]]:
+def sides(fp32: Fp32Checkpoint, dataset: Dataset, folder: Path) -> Iterator[tuple[Setting, str, str, Measure]]:
     """Setting, tool, method, and what measures it."""
     for setting in SETTINGS:
         for method, algorithms in METHODS.items():
             config = ptq_config(setting, algorithms)
-            yield setting, OURS, method, partial(quantized_by_us, parent, dataset, config)
-    yield SETTINGS[0], ORT, "quantize_static", partial(quantized_by_onnx_runtime, parent, dataset, folder)
+            yield setting, OURS, method, partial(quantized_by_us, fp32, dataset, config)
+    yield SETTINGS[0], ORT, "quantize_static", partial(quantized_by_onnx_runtime, fp32, dataset, folder)
 
 
 def ptq_config(setting: Setting, algorithms: tuple[Entry, ...]) -> PtqConfig:
@@ -165,17 +165,17 @@ def ptq_config(setting: Setting, algorithms: tuple[Entry, ...]) -> PtqConfig:
     return PtqConfig(setting.weights, setting.activations, calibration, algorithms)
 
 
-def quantized_by_us(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig) -> tuple[float, float]:
+def quantized_by_us(fp32: Fp32Checkpoint, dataset: Dataset, config: PtqConfig) -> tuple[float, float]:
     """Our pipeline, simulated; its programs give the same predictions."""
     start = time.perf_counter()
-    network = ptq_pipeline(parent, dataset, config, SEED)
+    network = ptq_pipeline(fp32, dataset, config, SEED)
     seconds = time.perf_counter() - start
     return evaluate(quantized_forward(network, torch.device("cpu")), dataset.test, "test")["top1"], seconds
 
 
-def quantized_by_onnx_runtime(parent: Fp32Checkpoint, dataset: Dataset, folder: Path) -> tuple[float, float]:
+def quantized_by_onnx_runtime(fp32: Fp32Checkpoint, dataset: Dataset, folder: Path) -> tuple[float, float]:
     """ONNX Runtime's `quantize_static`, of the same folded network, in ONNX Runtime."""
-    network = fold_model(parent.model, capture(parent.model), INTEGER_GRID, torch.device("cpu"))
+    network = fold_model(fp32.model, capture(fp32.model), INTEGER_GRID, torch.device("cpu"))
     write_float_onnx(folder / "fp32.onnx", network, dataset.train.images.shape[-1])
     images = torch.cat(list(image_batches(dataset.train.sample(CALIBRATION_IMAGES, SEED)))).contiguous().numpy()
     start = time.perf_counter()

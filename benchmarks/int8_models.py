@@ -85,8 +85,8 @@ class Models:
     def _quantized(self) -> QuantizedCheckpoint:
         scheme = Scheme(WeightScheme(8, "channel"), ActivationScheme(8, self._case.symmetric))
         classes, config = self._dataset.classes, self._case.config
-        parent = Fp32Checkpoint(self.network, config, classes)
-        network = quantize(parent, self._dataset, CALIBRATION, scheme, SEED)
+        fp32 = Fp32Checkpoint(self.network, config, classes)
+        network = quantize(fp32, self._dataset, CALIBRATION, scheme, SEED)
         return QuantizedCheckpoint(self._case.name, network, config, classes, scheme)
 
 

@@ -17,7 +17,7 @@ from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.configs import QatConfig
 from selectq.quantization.network import Network
-from selectq.quantization.post_training import calibrate, fold_parent, quantize
+from selectq.quantization.post_training import calibrate, fold_fp32, quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.batches import FixedViews
@@ -45,8 +45,8 @@ def fp32(workload: Workload, way: Way = training_forward) -> Trainer:
 def qat(workload: Workload, name: str, way: Way = training_forward) -> Trainer:
     """As stages/qat.py in its first epoch, when the activation ranges still follow the data."""
     config, training = workload.params.qat[name], workload.params.qat_training
-    network, parent = quantized(workload, config)
-    learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
+    network, fp32 = quantized(workload, config)
+    learning = freeze_outside(network, parameters_in_scope(fp32.model, config.scope))
     follower = RangeFollower(quantizers_in_scope(network), training)
     forward = way(network.train(), QUANTIZED_KERNELS, workload.device)
     batches = prepared_batches(workload, torch.channels_last)
@@ -57,8 +57,8 @@ def qat(workload: Workload, name: str, way: Way = training_forward) -> Trainer:
 def classifier(workload: Workload, name: str) -> Trainer:
     """As stages/qat.py where only the classifier learns, once its features are computed."""
     config, training = workload.params.qat[name], workload.params.qat_training
-    network, parent = quantized(workload, config)
-    learning = freeze_outside(network, parameters_in_scope(parent.model, config.scope))
+    network, fp32 = quantized(workload, config)
+    learning = freeze_outside(network, parameters_in_scope(fp32.model, config.scope))
     views = FixedViews(workload.dataset.train, training.batch_size, training.augment, training.feature_views, seed=0)
     layer = network.train().classifier()
     assert layer is not None
@@ -68,16 +68,16 @@ def classifier(workload: Workload, name: str) -> Trainer:
 
 
 def quantized(workload: Workload, config: QatConfig) -> tuple[Network, Fp32Checkpoint]:
-    """A quantized network as a configuration starts from, and its parent."""
-    parent = workload.parent()
+    """A quantized network as a configuration starts from, and the FP32 network."""
+    fp32 = workload.fp32()
     scheme = Scheme(config.weights, config.activations)
     calibration = workload.params.qat_training.calibration
-    return quantize(parent, workload.dataset, calibration, scheme, workload.params.seed), parent
+    return quantize(fp32, workload.dataset, calibration, scheme, workload.params.seed), fp32
 
 
 def float_pass(workload: Workload) -> Callable[[], int]:
     """The plain forward pass: the folded float network over all images."""
-    network = fold_parent(workload.parent(), workload.device)
+    network = fold_fp32(workload.fp32(), workload.device)
     return lambda: _over(workload.dataset.test, network)
 
 
@@ -90,7 +90,7 @@ def evaluation(workload: Workload) -> Callable[[], int]:
 
 def calibration(workload: Workload) -> Callable[[], int]:
     """The ranges of all places, from all images."""
-    network, scheme = fold_parent(workload.parent(), workload.device), _scheme(workload)
+    network, scheme = fold_fp32(workload.fp32(), workload.device), _scheme(workload)
     images = len(workload.dataset.train)
     config = dataclasses.replace(workload.params.qat_training.calibration, images=images)
 
@@ -109,11 +109,11 @@ DRIFT_PASSES = 4
 def drift(workload: Workload) -> Callable[[], int]:
     """Drift of every block and layer over all images; each counts once for each pass that it takes."""
     network, _ = quantized(workload, workload.full_qat)
-    parent, images = fold_parent(workload.parent(), workload.device), workload.dataset.test.part(slice(DRIFT_IMAGES))
+    fp32, images = fold_fp32(workload.fp32(), workload.device), workload.dataset.test.part(slice(DRIFT_IMAGES))
     simulate = partial(quantized_forward, device=workload.device)
 
     def work() -> int:
-        measure_drift(parent, network, image_batches(images), simulate)
+        measure_drift(fp32, network, image_batches(images), simulate)
         return DRIFT_PASSES * len(images)
 
     return work

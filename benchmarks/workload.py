@@ -53,7 +53,7 @@ class Workload:
             config = dataclasses.replace(config, arguments={"width_mult": self.width})
         return build_network(config, CLASSES)
 
-    def parent(self) -> Fp32Checkpoint:
+    def fp32(self) -> Fp32Checkpoint:
         """A network whose batch norms have seen the images, as a checkpoint."""
         model = self.network()
         settle_batch_norms(model, INTEGER_GRID(self.dataset.train.images[:BATCH_TO_SETTLE].cpu()))

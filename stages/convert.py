@@ -48,8 +48,8 @@ def main(params: Params, name: str) -> None:
         pairs = compare_pairs(name, others | {SHIPPED: shipped[compared]}, labels[compared])
         layers = compare_layers(name, reference, backends, pixels[evenly(len(test), params.parity.layer_images)])
 
-        answers = {"logits": torch.from_numpy(shipped)}
-        write_tensors(Path(f"models/logits/{name}.safetensors"), answers, {"config": name, "split": "test"})
+        predictions = {"logits": torch.from_numpy(shipped)}
+        write_tensors(Path(f"models/logits/{name}.safetensors"), predictions, {"config": name, "split": "test"})
         write_csv(Path(f"metrics/parity/{name}.csv"), pairs)
         write_csv(Path(f"metrics/parity/{name}.layers.csv"), layers)
         write_json(Path(f"metrics/parity/{name}.json"), parity_metrics(pairs, layers))

@@ -19,8 +19,8 @@ from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
 from selectq.params.configs import Params
-from selectq.ptq.pipeline import equivalent_parent
-from selectq.quantization.post_training import fold_parent
+from selectq.ptq.pipeline import equivalent_fp32
+from selectq.quantization.post_training import fold_fp32
 from selectq.quantization.quantized import read_quantized
 
 
@@ -30,7 +30,7 @@ def main(params: Params, output: Path, name: str) -> None:
     checkpoint = read_quantized(Path(f"models/quantized/{name}.safetensors"))
     original = read_skewed(FP32, params.range_skew, params.seed)
     test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
-    fp32 = fold_parent(equivalent_parent(original, checkpoint.algorithms), device)
+    fp32 = fold_fp32(equivalent_fp32(original, checkpoint.algorithms), device)
     inspected = inspected_convolutions(fp32.graph, params.drift.inspect)
     quantized = checkpoint.network.to(device)
 

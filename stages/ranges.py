@@ -14,7 +14,7 @@ from selectq.graph.parameters import inspected_convolutions
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
 from selectq.params.configs import Params
-from selectq.quantization.post_training import fold_parent
+from selectq.quantization.post_training import fold_fp32
 
 
 @stage(load_checked_params, writes="metrics/channel_ranges.csv")
@@ -22,6 +22,6 @@ def main(params: Params, output: Path) -> None:
     device = choose_device()
     original = read_skewed(FP32, params.range_skew, params.seed)
     test = read_dataset(IMAGES).to(device).normalised(original.normalization).test
-    fp32 = fold_parent(original, device)
+    fp32 = fold_fp32(original, device)
     inspected = inspected_convolutions(fp32.graph, params.drift.inspect)
     write_csv(output, channel_ranges(fp32, inspected, shown_batches(test, "channel ranges")))

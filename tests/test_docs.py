@@ -17,8 +17,8 @@ from selectq.study import Study, study_parameters
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 README = CHECKOUT / "README.md"
-GENERATED = "results.md"
-PAGES = [README, *sorted(page for page in (CHECKOUT / "docs").glob("*.md") if page.name != GENERATED)]
+GENERATED = ("networks.md", "results.md")
+PAGES = [README, *sorted(page for page in (CHECKOUT / "docs").glob("*.md") if page.name not in GENERATED)]
 HOSTS = {"dvc.org"}
 PARAMETERS = read_yaml(CHECKOUT / "params.yaml")
 EXAMPLE = re.compile(r"```yaml\n# profiles/(\w+)\.yaml\n(.*?)```", re.DOTALL)

@@ -159,8 +159,12 @@ def test_keep_archives_the_small_tables_and_the_models(
         program = Path(f".workspaces/digits/models/int8/{name}/{name}.onnx")
         program.parent.mkdir(parents=True)
         program.write_text(name)
+    card = Path(".workspaces/digits/results/cards/channel.md")
+    card.parent.mkdir(parents=True)
+    card.write_text("channel")
     run_study(checkout, "digits", keep=True)
-    assert {path.name for path in Path("models/kept/digits").iterdir()} == {f"{name}.onnx" for name in names}
+    kept = {path.name for path in Path("models/kept/digits").iterdir()}
+    assert kept == {*(f"{name}.onnx" for name in names), "channel.md"}
     assert archived == [(Path(".workspaces/digits"), Path("results/digits"))]
     assert capfd.readouterr().out.endswith("kept:   results/digits/ and models/kept/digits/\n")
 

@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument(
         "--keep",
         action="store_true",
-        help="copy small tables to results/PROFILE/, and the shipped and the recommended model to models/kept/PROFILE/",
+        help="copy small tables to results/PROFILE/, and models and cards to models/kept/PROFILE/",
     )
     study.add_argument(
         "--jobs", metavar="N", type=_positive, default=1, help="configurations at a time, sharing the cores (default 1)"
@@ -211,7 +211,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands.add_parser("bench", help="time programs on this machine, side by side"))
     _add_controls(commands.add_parser("controls", help="print random scopes of equal size, as entries of a profile"))
     _add_import_weights(commands.add_parser("import-weights", help="make a checkpoint of another framework's weights"))
-    claims = commands.add_parser("claims", help="write results/claims.md, docs/results.md and README's table")
+    claims = commands.add_parser(
+        "claims", help="write results/claims.md, docs/networks.md, docs/results.md and README's table"
+    )
     claims.set_defaults(command=_claims)
     return parser
 

@@ -36,8 +36,9 @@ TABLE = "results/table2.md"
 VERDICT = "results/verdict"
 REPORT = "results/report.html"
 PROGRAMS = "models/int8"
+CARDS = "results/cards"
 KEPT_PROGRAMS = Path("models") / "kept"
-"""Where `--keep` puts the models: git ignores it, and `make clean` leaves it."""
+"""Where `--keep` puts the models and cards: git ignores it, and `make clean` leaves it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile: the stem of a file in `profiles/`.
-        keep: also copy the tables to `results/<profile>/`, and the shipped and the recommended models to KEPT_PROGRAMS.
+        keep: also copy the tables to `results/<profile>/`, and to KEPT_PROGRAMS models and cards.
         jobs: how many configurations are worked on at a time, each with its share of the cores.
 
     Raises:
@@ -101,10 +102,11 @@ def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
 
 
 def _keep_programs(study: Study) -> None:
-    """Copy the shipped and the recommended models, each in all its formats, to a folder that outlives the workspace."""
-    for name in {*load_params(study.workspace / PARAMS_FILE).ship, _recommended(study)} - {None}:
-        for path in (study.workspace / PROGRAMS / str(name)).iterdir():
-            write_bytes(study.checkout / KEPT_PROGRAMS / study.profile / path.name, path.read_bytes())
+    """Copy the shipped and the recommended models, in all formats, and all cards to what outlives the workspace."""
+    names = {*load_params(study.workspace / PARAMS_FILE).ship, _recommended(study)} - {None}
+    programs = [path for name in names for path in (study.workspace / PROGRAMS / str(name)).iterdir()]
+    for path in [*programs, *(study.workspace / CARDS).glob("*.md")]:
+        write_bytes(study.checkout / KEPT_PROGRAMS / study.profile / path.name, path.read_bytes())
 
 
 def _recommended(study: Study) -> str | None:

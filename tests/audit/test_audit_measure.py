@@ -39,20 +39,20 @@ def test_sound_setup_then_each_alone_then_together() -> None:
 
 
 def test_rows_say_what_was_tried_and_what_came_out() -> None:
-    parent, dataset = trained(), coloured_dataset()
-    found = audit(parent.model, dataset, config(range_skew=(3.0,)), seed=0)
+    fp32, dataset = trained(), coloured_dataset()
+    found = audit(fp32.model, dataset, config(range_skew=(3.0,)), seed=0)
     assert list(found["flaw"]) == [*["none"] * 2, *["range_skew"] * 2, *["inference_pixels + fusion"] * 2]
     assert list(found["setting"]) == [*[""] * 2, *["3.0"] * 2, *["unit + none"] * 2]
     assert list(found["granularity"]) == ["tensor", "channel"] * 3
     assert set(found["images"]) == {8} and set(found["classes"]) == {3}
     chosen, rows = spread_and_mixed(dataset.test, 8, 0), found.set_index(["flaw", "granularity"])
-    expected = 100 * (parent.model(INTEGER_GRID(chosen.images)).argmax(1) == chosen.labels).double().mean().item()
+    expected = 100 * (fp32.model(INTEGER_GRID(chosen.images)).argmax(1) == chosen.labels).double().mean().item()
     assert rows.loc[("none", "channel"), "float_top1"] == rows.loc[("range_skew", "channel"), "float_top1"] == expected
     drifts = [rows.loc[(flaw, "tensor"), "drift_last"] for flaw in ("none", "inference_pixels + fusion", "range_skew")]
     assert 0 < drifts[0] < 0.1 < drifts[1] < drifts[2] < 1.5
-    sound, unit = (parent.model.features(pixels) for pixels in (INTEGER_GRID(chosen.images), chosen.images / 255))
+    sound, unit = (fp32.model.features(pixels) for pixels in (INTEGER_GRID(chosen.images), chosen.images / 255))
     assert drifts[1] == pytest.approx(((unit - sound).norm() / sound.norm()).item(), abs=0.1), "rounding adds little"
-    assert same_tensors(parent.model, trained().model)
+    assert same_tensors(fp32.model, trained().model)
 
 
 def test_images_are_of_all_labels_in_random_order() -> None:

@@ -42,8 +42,8 @@ def test_unknown_network_is_refused() -> None:
 
 def test_drift_by_kind_by_hand(tmp_path: Path) -> None:
     """A depthwise layer behind an expansion, twice; means of drift, and the geometric mean of its growth."""
-    name, parent = networks.PLAIN, trained()
-    checkpoint = QuantizedCheckpoint(name, quantized(scheme()), parent.config, parent.classes, scheme())
+    name, fp32 = networks.PLAIN, trained()
+    checkpoint = QuantizedCheckpoint(name, quantized(scheme()), fp32.config, fp32.classes, scheme())
     write_quantized(tmp_path / f"models/quantized/{name}.safetensors", checkpoint)
     units = {
         "features.2.conv.0.0": 0.1,

@@ -141,7 +141,7 @@ def test_packed_file_brings_its_size_and_lots(tiny: Path, selectq: Command) -> N
     ended = selectq("quantize", "tiny.pth", "images.safetensors", *NETWORK)
     assert ended.status == 0, ended.err
     assert "16 x 16 pixels" in ended.out and "12 to calibrate, 6 to choose, 9 to report on" in ended.out
-    assert "mind:" not in ended.out
+    assert "note:" not in ended.out
     message = refusal(selectq, "--size", 32, images="images.safetensors")
     assert message == "--size: 32, but the images of images.safetensors are packed with 16 pixels"
 

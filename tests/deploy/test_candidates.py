@@ -50,9 +50,9 @@ class Functional(nn.Module):
 
 
 def test_relu6_can_be_replaced_where_all_of_it_is_modules() -> None:
-    parents = {name: Fp32Checkpoint(build(name), model_config(), ()) for name in ("mobilenet_v2", "resnet18")}
-    assert has_replaceable_relu6(parents["mobilenet_v2"])
-    assert not has_replaceable_relu6(parents["resnet18"])
+    networks = {name: Fp32Checkpoint(build(name), model_config(), ()) for name in ("mobilenet_v2", "resnet18")}
+    assert has_replaceable_relu6(networks["mobilenet_v2"])
+    assert not has_replaceable_relu6(networks["resnet18"])
     assert not has_replaceable_relu6(Fp32Checkpoint(Functional(), model_config(), ()))
 
 
@@ -60,14 +60,14 @@ def test_each_is_measured_on_the_validation_images() -> None:
     dataset = coloured_dataset()
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
-    parent = Fp32Checkpoint(nn.Sequential(*layers).eval(), model_config(), dataset.classes)
-    fp32 = predict_logits(fp32_forward(parent.model, torch.device("cpu")), dataset.validation, "FP32")
-    tried = try_all(parent, dataset, fp32, candidates(24, relu6=False), seed=0)
+    fp32 = Fp32Checkpoint(nn.Sequential(*layers).eval(), model_config(), dataset.classes)
+    fp32_logits = predict_logits(fp32_forward(fp32.model, torch.device("cpu")), dataset.validation, "FP32")
+    tried = try_all(fp32, dataset, fp32_logits, candidates(24, relu6=False), seed=0)
     for each in tried:
         with torch.no_grad():
             logits = each.network(dataset.validation.normalization(dataset.validation.images))
         assert each.right == (logits.argmax(1) == dataset.validation.labels).sum()
-        assert each.distance == pytest.approx(((logits - fp32) ** 2).mean().item(), rel=1e-3)
+        assert each.distance == pytest.approx(((logits - fp32_logits) ** 2).mean().item(), rel=1e-3)
         assert 0 < each.distance < 1
 
 
@@ -88,11 +88,11 @@ def test_cost_of_relu_is_that_of_the_fp32_network() -> None:
             return self.head(self.act(self.layer(x)).mean((2, 3)))
 
     dataset = coloured_dataset()
-    parent = Fp32Checkpoint(Bounded().eval(), model_config(), dataset.classes)
-    fp32 = predict_logits(fp32_forward(parent.model, torch.device("cpu")), dataset.validation, "FP32")
-    assert set(fp32.argmax(1).tolist()) == {0}
+    fp32 = Fp32Checkpoint(Bounded().eval(), model_config(), dataset.classes)
+    fp32_logits = predict_logits(fp32_forward(fp32.model, torch.device("cpu")), dataset.validation, "FP32")
+    assert set(fp32_logits.argmax(1).tolist()) == {0}
     labels = dataset.validation.labels
     expected = 100 * ((labels == 0).double().mean() - (labels == 1).double().mean()).item()
-    assert relu6_cost(parent, dataset, fp32) == pytest.approx(expected)
+    assert relu6_cost(fp32, dataset, fp32_logits) == pytest.approx(expected)
     dataset.validation.labels[:2] = 0
-    assert relu6_cost(parent, dataset, fp32) == pytest.approx(expected + 100 * 2 / len(labels))
+    assert relu6_cost(fp32, dataset, fp32_logits) == pytest.approx(expected + 100 * 2 / len(labels))

@@ -23,13 +23,13 @@ SUM = "features.5"
 ROUNDING = ["weight rounding", "clipping", "activation rounding"]
 
 
-def parent(activation: str = "relu") -> Network:
+def fp32(activation: str = "relu") -> Network:
     return fold(trained(activation).model).to(memory_format=torch.channels_last)
 
 
 def causes_of(network: Network, *batches: Tensor) -> pd.DataFrame:
     """Drift with units as rows and causes as columns, in network order."""
-    table = measure_causes(parent(), network, batches or (float_images(8, seed=3),))
+    table = measure_causes(fp32(), network, batches or (float_images(8, seed=3),))
     return table.pivot(index="layer", columns="cause", values="drift").loc[table["layer"].unique()]
 
 
@@ -75,7 +75,7 @@ def outputs_of(float_form: Network, network: Network) -> dict[str, list[Tensor]]
 @pytest.mark.parametrize("chosen", [scheme(symmetric=True), scheme(3, "tensor", 4)])
 def test_causes_add_up_to_the_difference(chosen: Scheme) -> None:
     """Of every unit, in every value, with weights that have learnt; and the sizes reported are those of the causes."""
-    float_form, network = parent(), quantized(chosen)
+    float_form, network = fp32(), quantized(chosen)
     with torch.no_grad():
         for layer in network.layers():
             layer.weight *= 1.05
@@ -108,7 +108,7 @@ def _stored(network: Network) -> dict[str, Tensor]:
 
 def test_total_is_the_drift_of_the_whole_quantized_network() -> None:
     images, network = float_images(8, seed=3), quantized(scheme(4, bits=4))
-    drift = measure_drift(parent(), network, [images]).query("kind == 'accumulated'").set_index("layer").drift
+    drift = measure_drift(fp32(), network, [images]).query("kind == 'accumulated'").set_index("layer").drift
     total = causes_of(network, images)[TOTAL]
     layers = [layer.name for layer in network.layers()]
     assert total[layers].to_numpy() == pytest.approx(drift[layers].to_numpy(), rel=1e-4)
@@ -118,7 +118,7 @@ def test_total_is_the_drift_of_the_whole_quantized_network() -> None:
 def test_float_activations_leave_weight_rounding_alone() -> None:
     table = causes_of(part_quantized(weights=True, activations=False))
     assert (table[["clipping", "activation rounding", "changed weights"]] == 0.0).all(axis=None)
-    layers = [layer.name for layer in parent().layers()]
+    layers = [layer.name for layer in fp32().layers()]
     assert (table.loc[layers, "weight rounding"] > 0).all()
     assert (table.loc[[SUM, "pool"], "weight rounding"] == 0.0).all(), "they have no weights"
 
@@ -206,7 +206,7 @@ def test_clipped_range_is_clipping_alone() -> None:
 def test_activation_rounding_is_within_half_a_step(chosen: Scheme, activation: str) -> None:
     """What is clipped is clamped to exactly what the quantizer can represent."""
     network = quantize(trained(activation), coloured_dataset(), calibration(images=4), chosen, seed=0)
-    outputs, clipped = outputs_of(parent(activation), network), 0
+    outputs, clipped = outputs_of(fp32(activation), network), 0
     for place in network.sites():
         assert isinstance(place.activation, ActivationQuantizer)
         unclipped, clamped, stored = outputs[place.name][-3:]
@@ -230,7 +230,7 @@ def test_batches_add_up_and_networks_are_left_alone() -> None:
 
 
 def test_rows_name_every_unit_and_cause() -> None:
-    table = measure_causes(parent(), quantized(scheme()), [float_images(4, seed=3)])
+    table = measure_causes(fp32(), quantized(scheme()), [float_images(4, seed=3)])
     assert list(table.columns) == CAUSE_COLUMNS
     assert list(table["cause"]) == [*CAUSES, TOTAL] * 64
     assert list(table["index"]) == [index for index in range(64) for _ in range(6)]

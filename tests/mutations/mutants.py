@@ -287,8 +287,8 @@ _TRAINING = [
         ),
         (
             "QAT begins at another seed's PTQ",
-            "ptq_pipeline(parent, dataset, retraining.start, seed)",
-            "ptq_pipeline(parent, dataset, retraining.start, seed + 1)",
+            "ptq_pipeline(fp32, dataset, retraining.start, seed)",
+            "ptq_pipeline(fp32, dataset, retraining.start, seed + 1)",
         ),
         (
             "features are cached for other scopes",

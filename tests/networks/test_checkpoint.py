@@ -43,16 +43,16 @@ def test_network_that_asks_for_its_version_is_read(tmp_path: Path) -> None:
 
 def write_other_kinds(folder: Path) -> None:
     """Files of every other origin that could be mistaken for an FP32 checkpoint."""
-    parent = trained()
+    fp32 = trained()
     write_dataset(folder / "images", coloured_dataset())
     write_tensors(folder / "logits", {"logits": torch.zeros(2, 3)}, {"config": "fp32", "split": "test"})
-    quantized_checkpoint = QuantizedCheckpoint("x", quantized(scheme()), parent.config, parent.classes, scheme())
+    quantized_checkpoint = QuantizedCheckpoint("x", quantized(scheme()), fp32.config, fp32.classes, scheme())
     write_quantized(folder / "quantized", quantized_checkpoint)
     write_bytes(folder / "text", b"hello")
     write_bytes(folder / "empty", b"")
-    write_fp32(folder / "truncated", parent)
+    write_fp32(folder / "truncated", fp32)
     write_bytes(folder / "truncated", (folder / "truncated").read_bytes()[:-1000])
-    torch.save(parent.model.state_dict(), folder / "pickle")
+    torch.save(fp32.model.state_dict(), folder / "pickle")
 
 
 @pytest.mark.parametrize("kind", ["images", "logits", "quantized", "text", "empty", "truncated", "pickle", "missing"])

@@ -34,7 +34,7 @@ from selectq.parity.backends import program_backends, reference_backend, simulat
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import bias_correction, registry
 from selectq.ptq.metrics import simulated_metrics
-from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
+from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.ptq.registry import PtqState, When, find, register
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
@@ -52,22 +52,22 @@ ENTRIES: dict[str, Entry] = {
 
 def skewed() -> Fp32Checkpoint:
     """The trained network with ranges that one scale per tensor cannot serve."""
-    parent = trained()
-    skew_ranges(parent.model, capture(parent.model), 1.5, seed=3)
-    return parent
+    fp32 = trained()
+    skew_ranges(fp32.model, capture(fp32.model), 1.5, seed=3)
+    return fp32
 
 
-def quantized_by(*names: str, parent: Fp32Checkpoint | None = None) -> Network:
+def quantized_by(*names: str, fp32: Fp32Checkpoint | None = None) -> Network:
     entries = tuple(ENTRIES.get(name, name) for name in names)
     config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), entries)
-    return ptq_pipeline(parent or skewed(), coloured_dataset(), config, seed=0)
+    return ptq_pipeline(fp32 or skewed(), coloured_dataset(), config, seed=0)
 
 
-def distance(network: Network, parent: Fp32Checkpoint | None = None) -> float:
+def distance(network: Network, fp32: Fp32Checkpoint | None = None) -> float:
     """Relative distance of the logits from the FP32 network's."""
     x = float_images(60, seed=9)
     with torch.no_grad():
-        expected = (parent or trained()).model(x)
+        expected = (fp32 or trained()).model(x)
         return ((network(x) - expected).norm() / expected.norm()).item()
 
 
@@ -80,7 +80,7 @@ def test_without_algorithms_it_is_plain_quantization() -> None:
     assert same_tensors(quantized_by(), quantize(skewed(), coloured_dataset(), calibration(), TENSOR, seed=0))
 
 
-def test_algorithms_bring_it_nearer_to_the_parent() -> None:
+def test_algorithms_bring_it_nearer_to_fp32() -> None:
     plain, equalized = distance(quantized_by()), distance(quantized_by("equalize"))
     assert plain > 0.3 and equalized < plain / 3
     assert distance(quantized_by("zero_dead_channels", "equalize", "correct_bias")) < plain / 3
@@ -88,18 +88,18 @@ def test_algorithms_bring_it_nearer_to_the_parent() -> None:
 
 def test_nearly_dead_channel_costs_equalization_nothing() -> None:
     """A channel that puts out 1/2, give or take next to nothing: the float function hardly knows it."""
-    parent = trained()
-    norm = parent.model.features[8].conv[0][1]
+    fp32 = trained()
+    norm = fp32.model.features[8].conv[0][1]
     with torch.no_grad():
         norm.weight[5], norm.bias[5] = 1e-6, 0.5
-    assert distance(quantized_by("equalize", parent=parent), parent) < 2 * distance(quantized_by(parent=parent), parent)
+    assert distance(quantized_by("equalize", fp32=fp32), fp32) < 2 * distance(quantized_by(fp32=fp32), fp32)
 
 
 @pytest.mark.parametrize("algorithm", [name for name in OWN if name not in ("zero_dead_channels", RELU6_AS_RELU)])
-def test_each_algorithm_does_something_and_leaves_the_parent_alone(algorithm: str) -> None:
-    parent = skewed()
-    assert not same_tensors(quantized_by(algorithm, parent=parent), quantized_by())
-    assert same_tensors(parent.model, skewed().model)
+def test_each_algorithm_does_something_and_leaves_fp32_alone(algorithm: str) -> None:
+    fp32 = skewed()
+    assert not same_tensors(quantized_by(algorithm, fp32=fp32), quantized_by())
+    assert same_tensors(fp32.model, skewed().model)
 
 
 @pytest.mark.parametrize("algorithm", ["reestimate_batchnorm", "correct_bias"])
@@ -125,7 +125,7 @@ def test_biases_are_corrected_towards_the_network_whose_function_stays(monkeypat
     monkeypatch.setattr(
         bias_correction, "correct_bias", lambda reference, network, batches: references.append(reference)
     )
-    quantized_by("reestimate_batchnorm", "correct_bias", parent=trained())
+    quantized_by("reestimate_batchnorm", "correct_bias", fp32=trained())
     assert same_tensors(references[0], fold(trained().model))
 
 
@@ -133,14 +133,14 @@ def test_order_in_which_they_are_listed_does_not_matter() -> None:
     assert same_tensors(quantized_by(*OWN), quantized_by(*reversed(OWN)))
 
 
-def test_equivalent_parent_computes_the_same_by_other_activations() -> None:
-    parent, x = skewed(), float_images(8, seed=1)
-    equalized = equivalent_parent(parent, OWN)
-    unchanged = equivalent_parent(parent, ("reestimate_batchnorm", "correct_bias"))
-    assert same_tensors(unchanged.model, parent.model)
-    assert not same_tensors(equalized.model, parent.model)
+def test_equivalent_fp32_computes_the_same_by_other_activations() -> None:
+    fp32, x = skewed(), float_images(8, seed=1)
+    equalized = equivalent_fp32(fp32, OWN)
+    unchanged = equivalent_fp32(fp32, ("reestimate_batchnorm", "correct_bias"))
+    assert same_tensors(unchanged.model, fp32.model)
+    assert not same_tensors(equalized.model, fp32.model)
     with torch.no_grad():
-        assert torch.allclose(equalized.model(x), parent.model(x), rtol=1e-3, atol=1e-4)
+        assert torch.allclose(equalized.model(x), fp32.model(x), rtol=1e-3, atol=1e-4)
 
 
 def test_equalization_that_changes_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,21 +151,21 @@ def test_equalization_that_changes_nothing_is_said(capsys: pytest.CaptureFixture
     relu6 = trained("as_is")
     assert chains_found("equalize", "correct_bias", fp32=relu6) == 0
     assert capsys.readouterr().out.startswith("equalize: changes nothing, the network has no two layers")
-    assert same_tensors(equivalent_parent(relu6, ["equalize"]).model, relu6.model)
+    assert same_tensors(equivalent_fp32(relu6, ["equalize"]).model, relu6.model)
     assert chains_found("equalize", fp32=trained()) == chains_found("equalize", RELU6_AS_RELU, fp32=relu6) == 17
     assert chains_found("correct_bias", fp32=relu6) is None and capsys.readouterr().out == ""
 
 
 def test_integer_program_gives_the_same_answers(tmp_path: Path) -> None:
-    parent = skewed()
+    fp32 = skewed()
     with torch.no_grad():  # a dead channel: a layer's weights are 0, its bias is not
-        parent.model.features[2].conv[0][1].weight[4] = 0
-        parent.model.features[2].conv[0][1].bias[4] = -1
-        parent.model.features[2].conv[1][1].running_mean[4] = 0
-        parent.model.features[2].conv[1][1].running_var[4] = 0
-    network = quantized_by(*OWN, parent=parent)
+        fp32.model.features[2].conv[0][1].weight[4] = 0
+        fp32.model.features[2].conv[0][1].bias[4] = -1
+        fp32.model.features[2].conv[1][1].running_mean[4] = 0
+        fp32.model.features[2].conv[1][1].running_var[4] = 0
+    network = quantized_by(*OWN, fp32=fp32)
     scheme = Scheme(TENSOR.weights, TENSOR.activations)
-    checkpoint = QuantizedCheckpoint("some", network, parent.config, CLASSES, scheme, OWN)
+    checkpoint = QuantizedCheckpoint("some", network, fp32.config, CLASSES, scheme, OWN)
     reference, manifest = to_reference(network), describe_program(checkpoint, IMAGE_SIZE)
     write_program(tmp_path / "some.onnx", reference, manifest)
     programs = program_backends(tmp_path, "some", ("onnx",), reference)

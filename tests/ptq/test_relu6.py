@@ -24,7 +24,7 @@ from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.graph.chains import chains
 from selectq.params.configs import PtqConfig
-from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
+from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.ptq.registry import PtqState
 from selectq.ptq.relu6 import Relu6AsRelu
 from selectq.quantization.quantized import QuantizedCheckpoint, read_quantized, write_quantized
@@ -45,20 +45,20 @@ def test_network_computes_what_one_of_relus_does() -> None:
 
 
 def test_equalization_then_changes_the_ranges_and_not_the_function() -> None:
-    parent, x = trained("as_is"), float_images(8, seed=1)
-    replaced, equalized, alone = (equivalent_parent(parent, names).model for names in (NAMES[:1], NAMES, NAMES[1:]))
-    assert same_tensors(alone, parent.model) and same_tensors(replaced, parent.model)
-    assert not same_tensors(equalized, parent.model)
+    fp32, x = trained("as_is"), float_images(8, seed=1)
+    replaced, equalized, alone = (equivalent_fp32(fp32, names).model for names in (NAMES[:1], NAMES, NAMES[1:]))
+    assert same_tensors(alone, fp32.model) and same_tensors(replaced, fp32.model)
+    assert not same_tensors(equalized, fp32.model)
     with torch.no_grad():
         assert torch.allclose(equalized(x), replaced(x), rtol=1e-3, atol=1e-4)
-    assert any(isinstance(module, nn.ReLU6) for module in parent.model.modules()), "the FP32 network itself stays"
+    assert any(isinstance(module, nn.ReLU6) for module in fp32.model.modules()), "the FP32 network itself stays"
 
 
 def test_quantized_network_is_read_as_it_was_written(tmp_path: Path) -> None:
-    parent, x = trained("as_is"), float_images(8, seed=1)
+    fp32, x = trained("as_is"), float_images(8, seed=1)
     config = PtqConfig(TENSOR.weights, TENSOR.activations, calibration(), NAMES)
-    network = ptq_pipeline(parent, coloured_dataset(), config, seed=0)
-    checkpoint = QuantizedCheckpoint("some", network, parent.config, CLASSES, TENSOR, NAMES)
+    network = ptq_pipeline(fp32, coloured_dataset(), config, seed=0)
+    checkpoint = QuantizedCheckpoint("some", network, fp32.config, CLASSES, TENSOR, NAMES)
     write_quantized(tmp_path / "some", checkpoint)
     read = read_quantized(tmp_path / "some").network
     with torch.no_grad():

@@ -9,7 +9,7 @@ from small_networks import model_config, perturbed, random_network, trained
 from selectq.graph.parameters import parameter_kinds
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
-from selectq.quantization.post_training import fold_parent
+from selectq.quantization.post_training import fold_fp32
 
 
 def images(seed: int = 0) -> torch.Tensor:
@@ -95,7 +95,7 @@ def test_projections_are_linear_and_the_rest_is_activated() -> None:
                 assert (layer.bounds.low, layer.bounds.high) == (low, high), layer.name
 
 
-def test_parent_is_folded_channels_last() -> None:
-    fused = fold_parent(trained(), torch.device("cpu"))
+def test_fp32_is_folded_channels_last() -> None:
+    fused = fold_fp32(trained(), torch.device("cpu"))
     weights = [layer.weight for layer in fused.layers() if isinstance(layer, ConvNode)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)

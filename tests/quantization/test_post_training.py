@@ -1,4 +1,4 @@
-"""Post-training quantization as a whole: close to the parent, repeatable, and calibrated on the images asked for."""
+"""Post-training quantization as a whole: close to FP32, repeatable, and calibrated on the images asked for."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def quantized_after_training(
 
 
 def distance(network: Network) -> float:
-    """Relative distance of the logits from the parent's."""
+    """Relative distance of the logits from those of FP32."""
     x = float_images(60, seed=9)
     with torch.no_grad():
         expected = trained().model(x)
@@ -29,7 +29,7 @@ def distance(network: Network) -> float:
 
 
 @pytest.mark.parametrize("estimator", ["minmax", "moving_average", "percentile", "mse"])
-def test_eight_bits_stay_close_to_the_parent(estimator: str) -> None:
+def test_eight_bits_stay_close_to_fp32(estimator: str) -> None:
     network = quantized_after_training(calibration(estimator))
     assert 0 < distance(network) < 0.1
     assert not network.training
@@ -62,24 +62,24 @@ def test_more_calibration_images_than_there_are_is_refused() -> None:
 
 @pytest.mark.parametrize("estimator", ["minmax", "mse"])
 def test_overflowing_layer_is_named(estimator: str) -> None:
-    parent = trained()
+    fp32 = trained()
     with torch.no_grad():
-        parent.model.features[3].conv[1][0].weight[0] = 3e38
+        fp32.model.features[3].conv[1][0].weight[0] = 3e38
     with pytest.raises(
         UserError, match=r"^features\.3\.conv\.1\.0: puts out .* on the calibration images; see its weights"
     ):
-        quantize(parent, coloured_dataset(), calibration(estimator), scheme(), seed=0)
+        quantize(fp32, coloured_dataset(), calibration(estimator), scheme(), seed=0)
 
 
 def test_layer_that_puts_out_nothing_has_an_ordinary_scale() -> None:
     """All channels are far below 0, so ReLU cuts them off: its values are 0 at any scale."""
-    parent = trained()
+    fp32 = trained()
     with torch.no_grad():
-        parent.model.features[8].conv[0][1].bias[:] = -100
-    network = quantize(parent, coloured_dataset(), calibration(), scheme(), seed=0)
+        fp32.model.features[8].conv[0][1].bias[:] = -100
+    network = quantize(fp32, coloured_dataset(), calibration(), scheme(), seed=0)
     (place,) = (place for place in network.sites() if place.name == "features.8.conv.0.0")
     assert place.activation.scale.item() == pytest.approx(1 / 255)
     x = float_images(8, seed=9)
     with torch.no_grad():
-        expected = parent.model(x)
+        expected = fp32.model(x)
         assert ((network(x) - expected).norm() / expected.norm()).item() < 0.1

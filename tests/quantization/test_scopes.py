@@ -290,14 +290,14 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 @pytest.mark.parametrize("name", COMMITTED.qat)
 def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, optimizer: str) -> None:
     config, training = COMMITTED.qat[name], training_config(optimizer)
-    dataset, parent = coloured_dataset(train=32, size=IMAGE_SIZE), trained()
-    network = quantize(parent, dataset, training.calibration, Scheme(config.weights, config.activations), seed=0)
-    names = parameters_in_scope(parent.model, config.scope)
+    dataset, fp32 = coloured_dataset(train=32, size=IMAGE_SIZE), trained()
+    network = quantize(fp32, dataset, training.calibration, Scheme(config.weights, config.activations), seed=0)
+    names = parameters_in_scope(fp32.model, config.scope)
     optimiser = build_optimizer(freeze_outside(network, names), config, training)
     quantizers = quantizers_in_scope(network)
     expected = learning_names(network)
     expected_ranges = {place.name for place in network.sites() if place.activation in quantizers}
-    parent_state = copy.deepcopy(parent.model.state_dict())
+    fp32_state = copy.deepcopy(fp32.model.state_dict())
     parameters, ranges = by_layer(network)
 
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed=0)
@@ -308,5 +308,5 @@ def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, opt
     parameters_after, ranges_after = by_layer(network)
     assert changed(parameters, parameters_after) == expected
     assert changed(ranges, ranges_after) == expected_ranges
-    assert not changed(parent_state, dict(parent.model.state_dict())), "the parent is not trained along"
+    assert not changed(fp32_state, dict(fp32.model.state_dict())), "the FP32 network is not trained along"
     assert bool(expected_ranges) == (name != "clf")

@@ -150,12 +150,12 @@ def test_retraining_scores_are_those_of_finite_differences() -> None:
     quantized = only_weights_quantized()
     twin, batch, labels = rounded(quantized), float_batch(), drawn_labels(seed=1)
     expected, count = NETWORK(batch), len(IMAGES)
-    parent = copy.deepcopy(NETWORK)
+    fp32 = copy.deepcopy(NETWORK)
     gradients, fishers, errors = {}, {}, {}
     for name in LAYERS:
         gradients[name] = slopes(lambda: divergence(expected, twin(batch)) / count, twin[name].weight.data)
-        weight = parent[name].weight.data
-        fishers[name] = slopes(lambda: F.cross_entropy(parent(batch), labels, reduction="sum"), weight) ** 2 / count
+        weight = fp32[name].weight.data
+        fishers[name] = slopes(lambda: F.cross_entropy(fp32(batch), labels, reduction="sum"), weight) ** 2 / count
         errors[name] = twin[name].weight - quantized[name].weight
     damping = torch.cat([fisher.flatten() for fisher in fishers.values()]).mean()
     with torch.enable_grad():

@@ -17,7 +17,7 @@ from selectq.errors import UserError
 from selectq.params.configs import ActivationScheme, PtqConfig, WeightScheme
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.network import Network
-from selectq.quantization.post_training import fold_parent
+from selectq.quantization.post_training import fold_fp32
 from selectq.selection.allocation import Option
 from selectq.selection.widths import CHOSEN, TOLERANCE, Curve, measure_curve, random_widths, stored_bytes
 
@@ -26,7 +26,7 @@ DATASET = coloured_dataset(validation=24, test=24)
 
 
 def float_network() -> Network:
-    return fold_parent(trained(), torch.device("cpu"))
+    return fold_fp32(trained(), torch.device("cpu"))
 
 
 def measured(dataset: Dataset = DATASET, **changes: Any) -> pd.DataFrame:

@@ -162,7 +162,7 @@ def test_sweep_by_the_configuration_s_own_calibration_ends_where_it_does(chain: 
     assert float(swept[1]["validation_top1"]) == metrics(chain, "simulated/tensor.json")["validation_top1"]
 
 
-def test_drift_of_an_equalised_network_is_from_the_equalised_parent(chain: Workspace, tmp_path: Path) -> None:
+def test_drift_of_an_equalised_network_is_from_the_equalised_fp32(chain: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path).write({"range_skew": 1.0})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
     workspace.run_all(*((stage, "--name", "tensor_repaired") for stage in ("ptq", "drift")))
@@ -314,7 +314,7 @@ def test_missing_images_are_refused(workspace: Workspace) -> None:
     assert "data/images.safetensors: no packed images" in workspace.refusal("finetune_fp32")
 
 
-def test_damaged_parent_is_refused(workspace: Workspace, chain: Workspace) -> None:
+def test_damaged_fp32_is_refused(workspace: Workspace, chain: Workspace) -> None:
     content = chain.outputs()["models/fp32.safetensors"]
     (workspace.folder / "models").mkdir()
     (workspace.folder / "models/fp32.safetensors").write_bytes(content[: len(content) // 2])

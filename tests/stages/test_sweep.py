@@ -28,7 +28,7 @@ def test_everything_named_is_quantized_and_measured_on_both_splits(
     tried: list[PtqConfig] = []
     measured: list[int] = []
 
-    def tell(parent: Any, dataset: Any, config: PtqConfig, seed: int) -> Any:
+    def tell(fp32: Any, dataset: Any, config: PtqConfig, seed: int) -> Any:
         tried.append(config)
         return quantized(scheme())
 

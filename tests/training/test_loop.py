@@ -57,7 +57,9 @@ def test_qat_overfits_one_batch(bits: int, lr: float, epochs: int) -> None:
     optimizer = build_optimizer(parameters, params.qat["full"], params.qat_training)
     training = dataclasses.replace(params.qat_training, range_epochs=0.8 * epochs, range_averaging=0.1)
     follower = RangeFollower(quantizers_in_scope(network), training)
-    dataset = one_batch((torch.arange(BATCH) + 1) % len(CLASSES))  # to be learnt anew: the parent says the class before
+    dataset = one_batch(
+        (torch.arange(BATCH) + 1) % len(CLASSES)
+    )  # to be learnt anew: the FP32 network says the class before
     chosen = dataclasses.replace(
         plan(network, dataset, epochs=epochs, lr=lr), hooks=HookSequence(follower, ScaleUpdate(network))
     )

@@ -77,17 +77,17 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
     out = _checked(choices.out or Path(f"{trained.weights.stem}.int8.onnx"))
     config = trained.config()
     lots = open_lots(images, choices.size, choices.seed, choices.skip_bad)
-    parent = read_trained(config, lots.classes, lots.size)
-    find(out.suffix[1:]).refuse(parent.graph)  # rather than when all is done
+    fp32 = read_trained(config, lots.classes, lots.size)
+    find(out.suffix[1:]).refuse(fp32.graph)  # rather than when all is done
     dataset = lots.read().to(choose_device()).normalised(Normalization.of(config.normalization))
     _show(_inputs(config, images, dataset, lots))
-    forward = fp32_forward(parent.model, dataset.test.device)
-    chosen = _choose(parent, dataset, predict_logits(forward, dataset.validation, "FP32"), choices)
-    manifest = _write(out, chosen, parent, lots.size, choices.export)
+    forward = fp32_forward(fp32.model, dataset.test.device)
+    chosen = _choose(fp32, dataset, predict_logits(forward, dataset.validation, "FP32"), choices)
+    manifest = _write(out, chosen, fp32, lots.size, choices.export)
 
     logits, labels = program_logits(open_program(out), dataset.test), dataset.test.labels
     simulated = predict_logits(quantized_forward(chosen.network, dataset.test.device), dataset.test, "simulation")
-    fp32 = predict_logits(forward, dataset.test, "FP32").numpy()
+    fp32_logits = predict_logits(forward, dataset.test, "FP32").numpy()
     flipped = int((logits.argmax(1) != simulated.numpy().argmax(1)).sum())
     card = Card(
         path=out,
@@ -96,8 +96,8 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
         weights_sha256=str(config.trained_sha256),
         normalization=_normalization(config),
         recipe=chosen.candidate.name,
-        accuracy=Accuracy(right_of(fp32, labels), right_of(logits, labels)),
-        costs=measure_costs(parent, manifest.image_size, out),
+        accuracy=Accuracy(right_of(fp32_logits, labels), right_of(logits, labels)),
+        costs=measure_costs(fp32, manifest.image_size, out),
         flipped=flipped,
         notes=lots.notes,
     )
@@ -113,30 +113,30 @@ def _checked(out: Path) -> Path:
     return out
 
 
-def _choose(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, choices: Choices) -> Tried:
-    relu6 = has_replaceable_relu6(parent) and not choices.keep_relu6
+def _choose(fp32: Fp32Checkpoint, dataset: Dataset, fp32_logits: Tensor, choices: Choices) -> Tried:
+    relu6 = has_replaceable_relu6(fp32) and not choices.keep_relu6
     offered = candidates(len(dataset.train), relu6)
-    tried = try_all(parent, dataset, fp32, offered, choices.seed)
+    tried = try_all(fp32, dataset, fp32_logits, offered, choices.seed)
     chosen, images = choose(tried), len(dataset.validation)
-    fp32_right = right_of(fp32.numpy(), dataset.validation.labels).sum()
+    fp32_right = right_of(fp32_logits.numpy(), dataset.validation.labels).sum()
     rows = [("candidates", "top-1", "logit MSE"), ("FP32", f"{100 * fp32_right / images:.2f} %", "")]
     for each in tried:
         mark = " (chosen)" if each is chosen else ""
         rows.append((each.candidate.name + mark, f"{100 * each.right / images:.2f} %", f"{each.distance:.3g}"))
     _show([*aligned(rows, left=1)])
     if relu6:
-        cost = relu6_cost(parent, dataset, fp32)
+        cost = relu6_cost(fp32, dataset, fp32_logits)
         used = "is used" if RELU6_AS_RELU in chosen.candidate.config.algorithm_names else "is not used"
         _show(wrapped("", f"ReLU for ReLU6 costs the FP32 network {cost:.2f} points, and {used}"))
     return chosen
 
 
-def _write(out: Path, chosen: Tried, parent: Fp32Checkpoint, size: int, export: ExportConfig) -> Manifest:
+def _write(out: Path, chosen: Tried, fp32: Fp32Checkpoint, size: int, export: ExportConfig) -> Manifest:
     """Write the program; returns its description, as the file has it."""
     config = chosen.candidate.config
     scheme = Scheme(config.weights, config.activations)
     names = config.algorithm_names
-    checkpoint = QuantizedCheckpoint(out.stem, chosen.network, parent.config, parent.classes, scheme, names)
+    checkpoint = QuantizedCheckpoint(out.stem, chosen.network, fp32.config, fp32.classes, scheme, names)
     write_program(out, to_reference(chosen.network), describe_program(checkpoint, size, export.input, export.layout))
     return open_program(out).manifest
 
@@ -149,11 +149,11 @@ def _inputs(config: ModelConfig, images: Path, data: Dataset, lots: Lots) -> lis
         *wrapped("sha256:   ", str(config.trained_sha256)),
         *wrapped("images:   ", f"{printable(str(images))}, {lots.size} x {lots.size} pixels; {_normalization(config)}"),
         *wrapped(
-            "lots:     ",
+            "splits:   ",
             f"{len(data.train):,} to calibrate, {len(data.validation):,} to choose, {len(data.test):,} to report on",
         ),
         *wrapped("classes:  ", f"{listed}: folders in alphabetical order, as torchvision's ImageFolder numbers them"),
-        *(line for note in lots.notes for line in wrapped("mind:     ", note)),
+        *(line for note in lots.notes for line in wrapped("note:     ", note)),
         "",
     ]
 

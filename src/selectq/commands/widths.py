@@ -12,9 +12,9 @@ from selectq.errors import UserError
 from selectq.files import require_writable, write_csv
 from selectq.networks.checkpoint import read_fp32
 from selectq.params.configs import CalibrationConfig
-from selectq.ptq.pipeline import equivalent_parent
+from selectq.ptq.pipeline import equivalent_fp32
 from selectq.ptq.registry import find
-from selectq.quantization.post_training import fold_parent
+from selectq.quantization.post_training import fold_fp32
 from selectq.selection.widths import CHOSEN, Curve, measure_curve
 
 
@@ -49,10 +49,10 @@ def run_widths(checkpoint: Path, data: Path, recipe: Recipe, curve: Curve, out: 
     require_writable("--out", out)
     _require_fp32(recipe.algorithms)
     calibration = CalibrationConfig("train", recipe.images, recipe.estimator, 99.99, 0.1)  # type: ignore[arg-type]
-    parent = equivalent_parent(read_fp32(checkpoint), recipe.algorithms)
+    fp32 = equivalent_fp32(read_fp32(checkpoint), recipe.algorithms)
     device = choose_device()
-    dataset = read_dataset(data).to(device).normalised(parent.normalization)
-    table = measure_curve(fold_parent(parent, device), dataset, calibration, curve)
+    dataset = read_dataset(data).to(device).normalised(fp32.normalization)
+    table = measure_curve(fold_fp32(fp32, device), dataset, calibration, curve)
     write_csv(out, table)
     print(f"{printable(str(checkpoint))}: {len(dataset.validation):,} validation and {len(dataset.test):,} test images")
     print("\n".join(aligned(_lines(table), left=0)))

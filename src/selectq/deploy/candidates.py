@@ -19,7 +19,7 @@ from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
-from selectq.ptq.pipeline import equivalent_parent, ptq_pipeline
+from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.quantization.network import Network
 
 WEIGHTS = WeightScheme(8, "channel")
@@ -74,11 +74,11 @@ def candidates(images: int, relu6: bool) -> list[Candidate]:
     return found
 
 
-def has_replaceable_relu6(parent: Fp32Checkpoint) -> bool:
+def has_replaceable_relu6(fp32: Fp32Checkpoint) -> bool:
     """Whether a network has ReLU6, and all of it as modules, so that ReLU can stand in."""
-    if not _has_relu6(parent.graph):
+    if not _has_relu6(fp32.graph):
         return False
-    replaced = copy.deepcopy(parent.model)
+    replaced = copy.deepcopy(fp32.model)
     replace_relu6(replaced)
     return not _has_relu6(capture(replaced))
 
@@ -88,23 +88,23 @@ def _has_relu6(graph: Graph) -> bool:
 
 
 def try_all(
-    parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor, tried: Iterable[Candidate], seed: int
+    fp32: Fp32Checkpoint, dataset: Dataset, fp32_logits: Tensor, tried: Iterable[Candidate], seed: int
 ) -> list[Tried]:
     """Every candidate, quantized on the training images and simulated on the validation images.
 
     Args:
-        parent: the FP32 network, on the CPU.
+        fp32: the FP32 network, on the CPU.
         dataset: normalised as the network takes it.
-        fp32: its logits of the validation images, (N, classes).
+        fp32_logits: its logits of the validation images, (N, classes).
         tried: the candidates.
         seed: of the calibration images' order.
     """
     found = []
     for candidate in tried:
-        network = ptq_pipeline(parent, dataset, candidate.config, seed)
+        network = ptq_pipeline(fp32, dataset, candidate.config, seed)
         logits = predict_logits(quantized_forward(network, dataset.train.device), dataset.validation, candidate.name)
         right = int(right_of(logits.numpy(), dataset.validation.labels).sum())
-        found.append(Tried(candidate, network, right, (logits - fp32).square().mean().item()))
+        found.append(Tried(candidate, network, right, (logits - fp32_logits).square().mean().item()))
     return found
 
 
@@ -119,11 +119,12 @@ def fp32_forward(model: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
 
 
-def relu6_cost(parent: Fp32Checkpoint, dataset: Dataset, fp32: Tensor) -> float:
+def relu6_cost(fp32: Fp32Checkpoint, dataset: Dataset, fp32_logits: Tensor) -> float:
     """How much ReLU for ReLU6 costs the FP32 network, in points of top-1 on the validation images.
 
-    `fp32` are its logits of these.
+    `fp32_logits` are its logits of these.
     """
     split = dataset.validation
-    replaced = fp32_forward(equivalent_parent(parent, [RELU6_AS_RELU]).model, split.device)
-    return top1(fp32, split.labels.cpu()) - top1(predict_logits(replaced, split, "ReLU for ReLU6"), split.labels.cpu())
+    replaced = fp32_forward(equivalent_fp32(fp32, [RELU6_AS_RELU]).model, split.device)
+    logits, labels = predict_logits(replaced, split, "ReLU for ReLU6"), split.labels.cpu()
+    return top1(fp32_logits, labels) - top1(logits, labels)

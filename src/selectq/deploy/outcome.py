@@ -94,11 +94,11 @@ class Costs:
     int8: Measured
 
 
-def measure_costs(parent: Fp32Checkpoint, size: int, program: Path) -> Costs:
+def measure_costs(fp32: Fp32Checkpoint, size: int, program: Path) -> Costs:
     """Of one image at a time on one thread; the FP32 network's file is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         float_file = Path(folder) / "fp32.onnx"
-        write_float_onnx(float_file, fold(parent.model, parent.graph), size)
+        write_float_onnx(float_file, fold(fp32.model, fp32.graph), size)
         measured, _ = measure(read_programs([program, float_file]), Setting(batch=1, threads=1), SECONDS)
         sizes = float_file.stat().st_size, program.stat().st_size
         return Costs(*sizes, fp32=_first_of(measured, float_file), int8=_first_of(measured, program))

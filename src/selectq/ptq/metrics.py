@@ -11,8 +11,8 @@ from selectq.graph.capture import capture
 from selectq.graph.chains import chains
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.params.algorithms import RELU6_AS_RELU
-from selectq.ptq.pipeline import equivalent_parent
-from selectq.quantization.post_training import fold_parent
+from selectq.ptq.pipeline import equivalent_fp32
+from selectq.quantization.post_training import fold_fp32
 
 
 def simulated_metrics(
@@ -34,7 +34,7 @@ def simulated_metrics(
     }
     if "equalize" not in algorithms:
         return metrics
-    replaced = equivalent_parent(fp32, [name for name in algorithms if name == RELU6_AS_RELU])
+    replaced = equivalent_fp32(fp32, [name for name in algorithms if name == RELU6_AS_RELU])
     found = len(chains(capture(replaced.model)))
     if not found:
         print("equalize: changes nothing, the network has no two layers with at most a ReLU or a max pool between them")
@@ -43,8 +43,8 @@ def simulated_metrics(
 
 def relu6_metrics(fp32: Fp32Checkpoint, validation: Split) -> dict[str, float]:
     """What ReLU for ReLU6 costs the FP32 network, in points of the validation images."""
-    networks = (fp32, equivalent_parent(fp32, [RELU6_AS_RELU]))
-    forwards = [fold_parent(network, validation.device) for network in networks]
+    networks = (fp32, equivalent_fp32(fp32, [RELU6_AS_RELU]))
+    forwards = [fold_fp32(network, validation.device) for network in networks]
     before, after = (evaluate(forward, validation, "FP32 validation")["top1"] for forward in forwards)
     return {
         "fp32_validation_top1": round(before, 4),

@@ -16,7 +16,7 @@ from selectq.quantization.quantized import Scheme
 from selectq.quantization.scopes import require_kinds
 
 
-def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> Network:
+def ptq_pipeline(fp32: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, seed: int) -> Network:
     """The FP32 network after post-training quantization, in evaluation mode on the data set's device.
 
     Raises:
@@ -25,12 +25,12 @@ def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, se
     """
     algorithms, device = find(config.algorithm_names), dataset.train.device
     images = calibration_images(dataset, config.calibration, seed)
-    state = _on_fp32(parent, algorithms)
+    state = _on_fp32(fp32, algorithms)
     state.settings, state.seed = algorithm_settings(config.algorithms), seed
     state.scheme = Scheme(config.weights, config.activations)
     require_kinds(state.graph, state.scheme)
     state.batches, state.reference = lambda: image_batches(images), state.model
-    state.normalization = parent.normalization
+    state.normalization = fp32.normalization
     state.model = copy.deepcopy(state.reference).to(device)
     _apply(algorithms, "before", state)
     network = fold_model(state.model, state.graph, state.normalization, device)
@@ -39,17 +39,17 @@ def ptq_pipeline(parent: Fp32Checkpoint, dataset: Dataset, config: PtqConfig, se
     return state.quantized
 
 
-def equivalent_parent(parent: Fp32Checkpoint, algorithms: Collection[str]) -> Fp32Checkpoint:
+def equivalent_fp32(fp32: Fp32Checkpoint, algorithms: Collection[str]) -> Fp32Checkpoint:
     """The FP32 network after the algorithms that run on it: what each quantized layer is compared with.
 
     Raises:
         UserError: an algorithm is not known.
     """
-    return dataclasses.replace(parent, model=_on_fp32(parent, find(algorithms)).model)
+    return dataclasses.replace(fp32, model=_on_fp32(fp32, find(algorithms)).model)
 
 
-def _on_fp32(parent: Fp32Checkpoint, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
-    state = PtqState(copy.deepcopy(parent.model), parent.graph, {})
+def _on_fp32(fp32: Fp32Checkpoint, algorithms: Iterable[PtqAlgorithm]) -> PtqState:
+    state = PtqState(copy.deepcopy(fp32.model), fp32.graph, {})
     _apply(algorithms, "fp32", state)
     return state
 

@@ -18,9 +18,9 @@ from selectq.quantization.quantized import Scheme, insert_quantizers
 from selectq.quantization.range_estimation import estimate_ranges
 
 
-def fold_parent(parent: Fp32Checkpoint, device: torch.device) -> Network:
+def fold_fp32(fp32: Fp32Checkpoint, device: torch.device) -> Network:
     """The FP32 network with batch norms folded, on `device`, channels last."""
-    return fold_model(parent.model, capture(parent.model), parent.normalization, device)
+    return fold_model(fp32.model, capture(fp32.model), fp32.normalization, device)
 
 
 def fold_model(model: nn.Module, graph: Graph, normalization: Normalization, device: torch.device) -> Network:
@@ -55,9 +55,9 @@ def calibration_images(dataset: Dataset, config: CalibrationConfig, seed: int) -
     return split.sample(config.images, seed)
 
 
-def quantize(parent: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int) -> Network:
+def quantize(fp32: Fp32Checkpoint, dataset: Dataset, config: CalibrationConfig, scheme: Scheme, seed: int) -> Network:
     """The FP32 network, quantized after training, in evaluation mode on the data set's device."""
-    return quantize_network(fold_parent(parent, dataset.train.device), dataset, config, scheme, seed)
+    return quantize_network(fold_fp32(fp32, dataset.train.device), dataset, config, scheme, seed)
 
 
 def quantize_network(

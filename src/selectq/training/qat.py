@@ -47,16 +47,16 @@ class Retraining:
 
 
 def retrain(
-    retraining: Retraining, parent: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
+    retraining: Retraining, fp32: Fp32Checkpoint, dataset: Dataset, state: TrainingState, workers: Workers
 ) -> tuple[Network, list[Row]]:
-    """Quantize `parent` and retrain the layers in scope, on the data set's device; the network and its history.
+    """Quantize `fp32` and retrain the layers in scope, on the data set's device; the network and its history.
 
     Raises:
         UserError: a parameter does not fit the network or the images, or the loss is no longer a number.
     """
     config, training, seed = retraining.config, retraining.training, retraining.seed
-    scope = parameters_in_scope(parent.model, config.scope)
-    network = ptq_pipeline(parent, dataset, retraining.start, seed)
+    scope = parameters_in_scope(fp32.model, config.scope)
+    network = ptq_pipeline(fp32, dataset, retraining.start, seed)
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
