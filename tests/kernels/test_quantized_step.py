@@ -257,3 +257,15 @@ def test_parameters_equal_the_quantizers_to_the_bit(bits: int, granularity: str)
         ScaleAssignment(network).assign()
         own = layer.weight_quantizer(layer.weight, layer.bias)
         assert all(map(torch.equal, fake_quantized_parameters(layer), own)), layer.name
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_weights_beyond_a_chosen_range_get_the_networks_own_gradients(granularity: str) -> None:
+    network = quantized(scheme(4, granularity=granularity)).train()
+    with torch.no_grad():
+        for layer in list(network.layers())[::2]:
+            layer.weight_quantizer.clip.copy_(4 * layer.weight_quantizer.scale)  # of 7
+    ScaleAssignment(network).assign()
+    assert_same_step(network, QuantizedStep(network), images())
+    layer = next(iter(network.layers()))
+    assert (layer.weight.grad == 0).any(), "some saturate"

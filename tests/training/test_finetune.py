@@ -1,19 +1,21 @@
 """How FP32 training goes forward, by the precision that the parameters ask for."""
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 from small_networks import committed_params, float_images, model_config, trained
-from torch import Tensor
+from torch import Tensor, nn
 
 from selectq.kernels.float_step import FloatStep
 from selectq.networks.build import build_network
 from selectq.training.finetune import finetune_forward, finetune_optimizer
+from selectq.training.forward import RecordedStep
 from selectq.training.parallel import ALONE
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def step(precision: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -63,3 +65,42 @@ def test_a_network_without_anything_for_the_kernels_trains_itself(capsys: pytest
     config = dataclasses.replace(committed_params().finetune, precision="float32")
     model = build_network(model_config(network="squeezenet1_1"), 3)
     assert finetune_forward(model, CPU, config, ALONE) is model and not capsys.readouterr().err
+
+
+class ValueDependent(nn.Module):
+    """A network that torch.fx cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) if x.mean() > 0 else x
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_network_that_fx_cannot_follow_trains_itself_and_that_is_said(
+    precision: Literal["float32", "bfloat16"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, model = dataclasses.replace(committed_params().finetune, precision=precision), ValueDependent()
+    forward = finetune_forward(model, GPU, config, ALONE)
+    assert not isinstance(forward, RecordedStep)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = "training neither by kernels nor recorded, more slowly: torch.fx cannot follow ValueDependent (symbolically"
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_records_what_there_are_no_kernels_for(precision: Literal["float32", "bfloat16"]) -> None:
+    config = dataclasses.replace(committed_params().finetune, precision=precision)
+    model = build_network(model_config(network="squeezenet1_1"), 3)
+    assert isinstance(finetune_forward(model, GPU, config, ALONE), RecordedStep)
+
+
+def test_fault_of_the_fast_path_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: nn.Module) -> bool:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr("selectq.kernels.float_step._layers", broken)
+    with pytest.raises(KeyError, match="a fault"):
+        finetune_forward(trained().model, CPU, committed_params().finetune, ALONE)

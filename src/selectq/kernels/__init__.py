@@ -1,1 +1,1 @@
-"""Training layers as compiled code for the CPU: the same results as the plain modules, several times as fast."""
+"""Training layers as compiled code for the CPU: the same results as the plain modules, faster."""

@@ -36,8 +36,8 @@ class QuantizedLayer(torch.autograd.Function):
     """Convolution, bias, activation, fake quantization: (N, H, W, I) -> (N, H', W', O).
 
     The convolution reads the fake-quantized `levels` of the parameters. Their gradients go straight through to `weight`
-    and `bias`: a scale that follows its weights lets none of them saturate. What is frozen costs nothing: no gradient
-    is computed for it, and no activation kept.
+    and `bias`, as `learning_parameters` gives them. What is frozen costs nothing: no gradient is computed for it, and
+    no activation kept.
     """
 
     @staticmethod
@@ -167,3 +167,16 @@ def fake_quantized_parameters(layer: Layer) -> tuple[Tensor, Tensor]:
     scales = quantizer.scale, quantizer.bias_scale
     result: tuple[Tensor, Tensor] = operators.quantized_parameters(layer.weight, layer.bias, *scales, *last_levels)
     return result
+
+
+def learning_parameters(layer: Layer) -> tuple[Tensor, Tensor]:
+    """What a `QuantizedLayer` gives the gradients of weight and bias to.
+
+    A scale that follows its weights lets none of them saturate: these are the parameters themselves. Where a range was
+    chosen, weights may: they go through the layer's `WeightQuantizer`, which gives those no gradient.
+    """
+    quantizer = weight_quantizer_of(layer)
+    if torch.is_grad_enabled() and layer.weight.requires_grad and quantizer.clip.any():
+        weight, bias = quantizer(layer.weight, layer.bias)
+        return weight, bias
+    return layer.weight, layer.bias

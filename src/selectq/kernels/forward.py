@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeVar
 
 import torch
@@ -32,6 +33,12 @@ def kernel_forward(network: Network, kernels: Kernels[Network, Step], device: to
     try:
         load_kernels(*kernels.sources)
     except KernelsUnavailableError as error:
-        print(f"running without kernels, at about two thirds of the speed: {error}", file=sys.stderr)
+        _say(f"running without kernels, more slowly: {error}")
         return network
     return kernels.step(network)
+
+
+@cache
+def _say(message: str) -> None:
+    """Once."""
+    print(message, file=sys.stderr)

@@ -15,6 +15,7 @@ from selectq.kernels.fake_quantized import (
     StoredGrid,
     Table,
     fake_quantized_parameters,
+    learning_parameters,
     tables_of,
 )
 from selectq.quantization.network import (
@@ -99,7 +100,7 @@ class QuantizedStep:
     def _layer(self, layer: Layer, x: Tensor) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O), or (N, I) -> (N, O)."""
         seen, rows = Seen(), x if x.ndim == 4 else x[:, None, None]
-        given = (layer.weight, layer.bias, self._parameters[layer], self._geometries[layer], self._grids[layer])
+        given = (*learning_parameters(layer), self._parameters[layer], self._geometries[layer], self._grids[layer])
         y = QuantizedLayer.apply(rows, *given, seen)
         return _shown(layer, y if x.ndim == 4 else y.flatten(1), seen)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from selectq.data.packed import Dataset
+from selectq.errors import first_line
+from selectq.graph.capture import trace
 from selectq.kernels.float_step import FloatStep
 from selectq.params.configs import FinetuneConfig
 from selectq.training.batches import AugmentedImages
@@ -52,13 +54,25 @@ def finetune_forward(model: nn.Module, device: torch.device, config: FinetuneCon
     """
     if workers.count > 1:
         share_statistics(model, workers)
-    served = workers.count == 1 and FloatStep.serves(model)
+    on_gpu, alone = device.type == "cuda", workers.count == 1
     if config.precision == "bfloat16":
-        if device.type == "cpu":
+        if not on_gpu:
             print("finetune.precision: bfloat16 on a CPU takes about twice as long as float32", file=sys.stderr)
         forward = _in_bfloat16(model, device)
-        return RecordedStep(model, forward) if device.type == "cuda" and served else forward
-    return training_forward(model, FLOAT_KERNELS, device) if served else model
+        return RecordedStep(model, forward) if on_gpu and alone and _can_follow(model) else forward
+    fast = alone and _can_follow(model) and (on_gpu or FloatStep.serves(model))
+    return training_forward(model, FLOAT_KERNELS, device) if fast else model
+
+
+def _can_follow(model: nn.Module) -> bool:
+    """Whether each step does the same, as far as torch.fx can tell; if not, that is said."""
+    try:
+        trace(model, training=True)
+    except Exception as error:  # of any type: it runs the network's own code
+        reason = f"torch.fx cannot follow {type(model).__name__} ({first_line(error)})"
+        print(f"training neither by kernels nor recorded, more slowly: {reason}", file=sys.stderr)
+        return False
+    return True
 
 
 def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:

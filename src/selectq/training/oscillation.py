@@ -51,7 +51,8 @@ class OscillationCounter(Hooks):
 
     A level is what the integer program would hold if training ended at this step, so a change counts whatever caused
     it: the weight moved over a rounding threshold, or the scale moved under the weight. Scales follow the largest
-    weight at every step, and the activation ranges around the layer for the first `range_epochs`.
+    weight at every step, where no algorithm chose the range, and the activation ranges around the layer for the first
+    `range_epochs`.
 
     Counting begins anew with the epoch, so a resumed run counts what an uninterrupted one does. Only layers whose
     weights may learn are watched; the others' levels move with neighbouring ranges alone.
