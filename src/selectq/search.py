@@ -12,9 +12,11 @@ from selectq.params.configs import Params, write_bits
 from selectq.params.configurations import write_scope
 from selectq.params.load import PARAMS_FILE, load_params
 from selectq.study import Study, reproduced
+from selectq.tables.wording import shorten_bits
 
 STAGES = ("ptq", "qat")
-COLUMNS = ("config", "scope", "weight_bits", "activation_bits", "symmetric", "epochs", "lr", "validation_top1")
+BITS = ("weight_bits", "activation_bits")
+COLUMNS = ("config", "scope", *BITS, "symmetric", "epochs", "lr", "validation_top1")
 
 
 def run_search(checkout: Path, profile: str) -> None:
@@ -32,7 +34,8 @@ def run_search(checkout: Path, profile: str) -> None:
     with reproduced(study, STAGES):
         table = validation_table(load_params(study.workspace / PARAMS_FILE), study.workspace)
         write_csv(path, table)
-    print(table.to_string(index=False, na_rep=""))
+    shown = table.assign(**{name: table[name].map(shorten_bits, na_action="ignore") for name in BITS})
+    print(shown.to_string(index=False, na_rep=""))
     print(f"kept: {path}")
 
 

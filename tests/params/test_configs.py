@@ -78,8 +78,9 @@ def test_algorithms_may_be_written_with_their_settings(document: dict[str, Any])
         ({"all": 4}, "4", (4,)),
         ({"all": 4, "stem": 4}, "4", (4,)),
         ({"pool": 8, "all": 4, "stem": 8, "head": 6}, "4 (8: stem, pool; 6: head)", (4, 8, 6)),
-        ({"all": 4, "f.1": 8, "stem": 8, "f.2": 4}, "4 (8: stem, f.1)", (4, 8)),
-        ({"all": 4, **{f"f.{index}": 8 for index in range(4)}, "stem": 8}, "4 (8: stem, 4 layers)", (4, 8)),
+        ({"all": 4, "f.1": 8, "stem": 8, "f.2": 4}, "4 (8: stem, f.1; 4: f.2)", (4, 8)),
+        ({"all": 4, "f.1": 4, "f.2": 8}, "4 (8: f.2)", (4, 8)),
+        ({"all": 4, **{f"f.{index}": 8 for index in (3, 1, 2, 0)}}, "4 (8: f.0, f.1, f.2, f.3)", (4, 8)),
     ],
 )
 def test_widths_as_text(bits: BitWidths, text: str, found: tuple[int, ...]) -> None:

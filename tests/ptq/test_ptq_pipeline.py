@@ -29,7 +29,7 @@ from selectq.networks.range_skew import skew_ranges
 from selectq.params import algorithms
 from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, SETTINGS, Entry, known_algorithms
 from selectq.params.configs import PtqConfig
-from selectq.params.configurations import with_algorithms, write_algorithms
+from selectq.params.configurations import with_algorithms
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import bias_correction, registry
@@ -40,6 +40,7 @@ from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
+from selectq.tables.wording import write_algorithms
 
 TENSOR = some_scheme(8, "tensor")
 QUICK = {"iterations": 5, "batch_images": 8, "lr": 0.2, "rounding_weight": 0.01}

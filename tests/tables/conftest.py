@@ -40,7 +40,7 @@ def run_folder(made_up_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def configurations(params: Params) -> list[Configuration]:
     """The made-up run's configurations, in the order of its tables."""
-    return list_configurations(params.ptq, params.qat, params.qat_training.algorithms)
+    return list_configurations(params.ptq, params.qat, params.qat_training.algorithm_names)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from PIL import Image
 
 from selectq.errors import UserError
 from selectq.files import sha256
-from selectq.params.algorithms import OWN
+from selectq.params import formats
+from selectq.params.algorithms import OWN, RoundingSettings
 from selectq.params.configs import CalibrationConfig, Params, PtqConfig, WeightScheme
 from selectq.tables.card import Card, interval, render_card
 from selectq.tables.evidence import read_program_evidence
@@ -203,6 +204,19 @@ def test_parity_of_every_form(card: Card) -> None:
     assert "on a CPU with VNNI, where sums of uint8 × int8 products do not saturate." in text
 
 
+def test_backend_of_a_format_from_outside(
+    shipped: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(shipped, tmp_path / "run")
+    path = run / "metrics/parity/dwpw_asym.csv"
+    path.write_text(path.read_text().replace("executorch", "npz"))
+    with pytest.raises(UserError, match=r"compares .*npz.*; allowed: simulation and onnx"):
+        card_of(run, params, "dwpw_asym")
+    monkeypatch.setattr(formats, "registered", ["npz"])
+    text = sections(render_card(card_of(run, params, "dwpw_asym")))["Backends"]
+    assert re.search(r"\| npz +\| the .npz file in its runtime +\| 90.36 % \| 0.12 % \|", text)
+
+
 def test_recipe_of_a_retrained_model(card: Card, params: Params) -> None:
     text = sections(render_card(card))["Recipe"]
     training = params.qat_training
@@ -250,6 +264,19 @@ def test_recipe_of_a_repaired_model(shipped: Path, params: Params) -> None:
     text = sections(render_card(dataclasses.replace(card, recipe=dataclasses.replace(card.recipe, config=config))))
     constant, mean = "the weights of channels that put out a constant set to 0", "biases corrected by the mean error"
     assert f"PTQ algorithms: {constant}; {mean} of each channel." in text["Recipe"]
+
+
+def test_recipe_says_the_settings_that_are_no_defaults(card: Card, params: Params) -> None:
+    settings = {**dataclasses.asdict(RoundingSettings()), "iterations": 20, "lr": 0.1}
+    config = dataclasses.replace(params.ptq["channel"], algorithms=("equalize", {"adaptive_rounding": settings}))
+    recipe = dataclasses.replace(card.recipe, config=config)
+    said = write_recipe(recipe, card.evidence.fp32, card.evidence.simulated)["PTQ algorithms"]
+    assert said.endswith(
+        "pass through; each weight rounded up or down as its layer's output asks for (iterations 20, lr 0.1)"
+    )
+    config = dataclasses.replace(config, algorithms=("adaptive_rounding",))
+    recipe = dataclasses.replace(recipe, config=config)
+    assert "(" not in write_recipe(recipe, card.evidence.fp32, card.evidence.simulated)["PTQ algorithms"]
 
 
 def test_every_repair_has_its_words() -> None:
@@ -349,7 +376,7 @@ def test_simulated_accuracy_is_called_so_and_has_no_latency(card: Card) -> None:
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "no such file; run the stage that writes it"),
-        (lambda path: path.write_bytes(b"other"), "5 bytes, but 3000 were measured; run parity@channel"),
+        (lambda path: path.write_bytes(b"other"), "5 bytes, but 3000 were measured; run convert@channel"),
     ],
     ids=["missing", "another"],
 )

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from selectq.params.configs import Params, WeightScheme
-from selectq.params.configurations import Configuration, Experiment, list_configurations, shorten_scope, write_scope
+from selectq.params.configurations import Configuration, Experiment, list_configurations, write_scope
 from selectq.tables.paper import read_paper
+from selectq.tables.wording import shorten_bits, shorten_scope
 
 
 def test_ptq_comes_first_and_each_keeps_its_order(configurations: list[Configuration]) -> None:
@@ -82,3 +83,19 @@ def test_widths_of_single_kinds_are_part_of_the_experiment(params: Params) -> No
     of_mixed, of_narrow = (each.experiment for each in list_configurations({}, {"mixed": mixed, "narrow": narrow}, ()))
     assert (of_mixed.weight_bits, of_narrow.weight_bits) == ("4 (8: stem)", "4")
     assert dataclasses.replace(of_mixed, weight_bits="4") == of_narrow
+
+
+def test_different_sets_of_many_layers_are_different_experiments(params: Params) -> None:
+    wide = [{"all": 4, "stem": 8, **{f"f.{index}": 8 for index in range(first, first + 12)}} for first in (0, 1)]
+    ptq = {
+        str(n): dataclasses.replace(params.ptq["channel"], weights=WeightScheme(bits, "channel"))
+        for n, bits in enumerate(wide)
+    }
+    one, other = (each.experiment for each in list_configurations(ptq, {}, ()))
+    assert one != other
+    assert shorten_bits(one.weight_bits) == shorten_bits(other.weight_bits) == "4 (8: 12 layers, stem)"
+
+
+@pytest.mark.parametrize("text", ["8", "4 (8: stem, f.1)", "4 (8: stem, f.0, f.1, f.2; 6: pool, head)"])
+def test_few_widths_are_spelt_out(text: str) -> None:
+    assert shorten_bits(text) == text

@@ -5,6 +5,7 @@ import dataclasses
 import made_up
 import pytest
 
+from selectq.params import formats
 from selectq.params.configs import StatisticsConfig
 from selectq.params.configurations import Configuration
 from selectq.tables.evidence import FORMS, CpuMetrics, EnvironmentMetrics, Evidence
@@ -200,6 +201,16 @@ def test_each_form_has_its_own_worst_flip() -> None:
     pairs.loc[(pairs["one"] == "reference") & (pairs["other"] == "onnx"), "flipped_pct"] = 0.5
     assert worst_flips(pairs) == dict.fromkeys(FORMS, 0.12) | {"reference": 0.5, "onnx": 0.5}
     assert list(worst_flips(pairs)) == list(form_accuracies(pairs)) == list(FORMS)
+
+
+def test_format_from_outside_has_its_column(
+    configurations: list[Configuration], evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "registered", ["npz"])
+    pairs = {name: found.replace("executorch", "npz") for name, found in evidence.pairs.items()}
+    table = parity_table(configurations, dataclasses.replace(evidence, pairs=pairs), 1000)
+    assert headings(table)[-2:] == ["onnx", "npz"] and table.rows[3][-1] == "87.96 %"
+    assert "npz: the .npz file in its runtime." in table.notes[0]
 
 
 def test_every_form_is_explained() -> None:

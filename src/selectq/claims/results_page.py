@@ -19,6 +19,7 @@ from selectq.tables.audit import paper_lost_pct
 from selectq.tables.formatting import NOTHING, number_columns, percent, text_columns
 from selectq.tables.markdown import markdown_table, rewrapped
 from selectq.tables.paper import read_paper
+from selectq.tables.wording import shorten_bits
 
 HARMLESS = 0.5
 """Points that a mistake may cost and still be named harmless."""
@@ -183,7 +184,7 @@ def _calibration(runs: Runs) -> list[str]:
 
 def _widths(table: pd.DataFrame) -> list[str]:
     rows = [
-        (*(getattr(row, name) or NOTHING for name in SEARCHED), percent(row.validation_top1, 2))
+        (*(shorten_bits(getattr(row, name)) or NOTHING for name in SEARCHED), percent(row.validation_top1, 2))
         for row in rows_of(table)
     ]
     return markdown_table(text_columns("Weight bits", "Activation bits", "QAT epochs", "Validation top-1"), rows)

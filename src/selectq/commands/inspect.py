@@ -12,6 +12,7 @@ from selectq.params.configs import ActivationScheme, write_bits
 from selectq.programs.format import Format
 from selectq.programs.manifest import INPUT_NAME, OUTPUT, LayerEntry, Manifest
 from selectq.programs.program import format_of
+from selectq.tables.wording import shorten_bits
 
 BYTES_OF = {
     "weights": "weights",
@@ -64,6 +65,7 @@ def operator_lines(runtime: str, integer: dict[str, int], floating: dict[str, in
 
 def _description(model: Path, form: Format, manifest: Manifest) -> list[str]:
     weights, activations = manifest.weights, manifest.activations
+    of_weights, of_activations = (shorten_bits(write_bits(each["bits"])) for each in (weights, activations))
     count = len(manifest.classes)
     scales = {"channel": "one scale per output channel", "tensor": "one scale per tensor"}[weights["granularity"]]
     ranges = ActivationScheme(**activations).range
@@ -76,8 +78,8 @@ def _description(model: Path, form: Format, manifest: Manifest) -> list[str]:
         ["input", f"{INPUT_NAME}: {manifest.input.dtype} {manifest.input.text(manifest.image_size)}"],
         ["preprocessing", manifest.input.preprocessing],
         ["output", f"{OUTPUT['name']}: {OUTPUT['dtype']} (batch, {count}), {OUTPUT['layout']}"],
-        ["weights", f"{write_bits(weights['bits'])} bits, symmetric, {scales}"],
-        ["activations", f"{write_bits(activations['bits'])} bits, unsigned, one scale per tensor, {ranges}"],
+        ["weights", f"{of_weights} bits, symmetric, {scales}"],
+        ["activations", f"{of_activations} bits, unsigned, one scale per tensor, {ranges}"],
     ]
     return [line for label, text in rows for line in wrapped(f"{label:<15}", text)]
 

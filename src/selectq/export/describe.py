@@ -1,7 +1,6 @@
 """The description that a program carries, from the network it is made of."""
 
 from selectq.graph.bounds import HARD_SWISH_INPUT, RELU, RELU6, UNBOUNDED, UNIT
-from selectq.params.configs import width_of
 from selectq.programs.manifest import Input, LayerEntry, Manifest
 from selectq.quantization.network import Layer
 from selectq.quantization.quantized import QuantizedCheckpoint
@@ -36,11 +35,12 @@ def describe_program(
 def _entry(layer: Layer) -> LayerEntry:
     quantizer = weight_quantizer_of(layer)
     stored = quantizer_of(layer) if layer.stored else None
+    assert isinstance(quantizer.scheme.bits, int)  # a layer's own
     return LayerEntry(
         name=layer.name,
         kind=layer.kind,
         weight_shape=tuple(layer.weight.shape),
-        weight_bits=width_of(quantizer.scheme.bits, layer.kind, layer.name),
+        weight_bits=quantizer.scheme.bits,
         weight_scales=len(quantizer.scale),
         activation=ACTIVATIONS.get(layer.bounds, f"clamp to [{layer.bounds.low:g}, {layer.bounds.high:g}]"),
         output_scale=None if stored is None else stored.scale.item(),

@@ -224,23 +224,20 @@ def widths(bits: BitWidths) -> tuple[int, ...]:
     return (bits,) if isinstance(bits, int) else tuple(dict.fromkeys([bits["all"], *bits.values()]))
 
 
-WRITTEN_MODULES = 3
-
-
 def write_bits(bits: BitWidths) -> str:
     """The width of all, and those of single kinds, in the order of the network, and modules: `4 (8: stem, pool)`.
 
-    More than `WRITTEN_MODULES` of one width are counted: `4 (8: stem, 12 layers)`.
+    Widths that differ for some network are different texts: a module of the width of `all` goes before its kind.
     """
     if isinstance(bits, int):
         return str(bits)
-    others = {}
-    for width in widths(bits)[1:]:
-        names = [name for name in modules_of(bits) if bits[name] == width]
-        written = names if len(names) <= WRITTEN_MODULES else [f"{len(names)} layers"]
-        others[width] = [*(kind for kind in KINDS if bits.get(kind) == width), *written]
-    named = "; ".join(f"{width}: {', '.join(names)}" for width, names in others.items())
-    return f"{bits['all']} ({named})" if named else str(bits["all"])
+    own = {kind: bits[kind] for kind in KINDS if bits.get(kind, bits["all"]) != bits["all"]}
+    own |= {name: bits[name] for name in sorted(modules_of(bits)) if own or bits[name] != bits["all"]}
+    groups = [
+        f"{width}: {', '.join(name for name in own if own[name] == width)}"
+        for width in sorted({*own.values()}, reverse=True)
+    ]
+    return f"{bits['all']} ({'; '.join(groups)})" if groups else str(bits["all"])
 
 
 def _check_kinds(bits: BitWidths, kinds: tuple[str, ...]) -> None:

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from selectq.params.algorithms import in_order
-from selectq.params.configs import (
-    LAYER_KINDS,
-    PtqConfig,
-    QatConfig,
-    write_bits,
-)
+from selectq.params.configs import LAYER_KINDS, PtqConfig, QatConfig, write_bits
 
 
 @dataclass(frozen=True)
@@ -80,39 +75,6 @@ def with_algorithms(scope: str, algorithms: Iterable[str]) -> str:
     """A scope (`none` where nothing is retrained) with the PTQ algorithms in the order in which they act."""
     applied = in_order(algorithms)
     return f"{scope}; {' + '.join(applied)}" if applied else scope
-
-
-ALGORITHMS: dict[str, str] = {
-    "relu6_as_relu": "ReLU for ReLU6",
-    "zero_dead_channels": "zeroed dead channels",
-    "equalize": "equalization",
-    "reestimate_batchnorm": "batch-norm re-estimation",
-    "clip_weights": "weight clipping",
-    "adaptive_rounding": "adaptive rounding",
-    "reconstruct_blocks": "block reconstruction",
-    "correct_bias": "bias correction",
-}
-"""The post-training (PTQ) algorithms as readers know them, in the order in which they act."""
-
-
-def write_algorithms(algorithms: Iterable[str]) -> str:
-    """PTQ algorithms in words, in the order in which they act."""
-    return ", ".join(ALGORITHMS.get(name, name.replace("_", " ")) for name in in_order(algorithms))
-
-
-MOST_MODULES = 3
-"""Module names of a scope that a table for readers spells out."""
-
-
-def shorten_scope(text: str) -> str:
-    """A scope, as `write_scope` writes it, with many module names as their number: `12 layers + classifier`."""
-    scope, semicolon, algorithms = text.partition("; ")
-    entries = scope.split(" + ")
-    names = [entry for entry in entries if entry not in ("all", "none", *LAYER_KINDS)]
-    if len(names) <= MOST_MODULES:
-        return text
-    others = [entry for entry in entries if entry not in names]
-    return " + ".join([f"{len(names)} layers", *others]) + semicolon + algorithms
 
 
 def _experiment(scope: tuple[str, ...], algorithms: Iterable[str], config: PtqConfig | QatConfig) -> Experiment:

@@ -156,7 +156,7 @@ class Format(ABC):
         """Bytes of weights, biases and scales, each with `WEIGHTS`, `BIASES` or `SCALES`; all the rest is graph."""
 
     def backends(self, path: Path, network: "Network") -> list[Backend]:
-        """What runs a file, for the parity gate; `network` is the reference's."""
+        """What runs a file, for the parity gate, named by the ending; `network` is the reference's."""
         return [Backend(self.ending, self.open(path).logits, None)]
 
     def images(self, path: Path) -> Images:

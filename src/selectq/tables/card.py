@@ -17,7 +17,7 @@ from selectq.tables.latency import Latency, write_latencies
 from selectq.tables.markdown import bullet, code, markdown_table, prose
 from selectq.tables.model_files import ModelFile, write_files
 from selectq.tables.recipe import Recipe, write_recipe
-from selectq.tables.report_tables import BYTE_COLUMNS, FORM_MEANINGS, cpu_notes, form_accuracies, worst_flips
+from selectq.tables.report_tables import BYTE_COLUMNS, cpu_notes, form_accuracies, form_meaning, worst_flips
 
 MOST_CLASSES = 100
 """That are listed: with more it would not stay one page."""
@@ -146,7 +146,7 @@ def _parity(card: Card) -> list[str]:
     columns = (*text_columns("Backend", "What runs"), *number_columns("Top-1", "Worst flip"))
     flips, differing, largest = worst_flips(pairs), pairs["differing_pct"].max(), pairs["logit_difference"].max()
     rows = [
-        (form, FORM_MEANINGS[form], percent(top1, 2), percent(flips[form], 2))
+        (form, form_meaning(form), percent(top1, 2), percent(flips[form], 2))
         for form, top1 in form_accuracies(pairs).items()
     ]
     notes = [

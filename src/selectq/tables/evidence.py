@@ -11,7 +11,7 @@ import pandas as pd
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.params.fields import Between, Config
-from selectq.params.formats import known_formats
+from selectq.params.formats import OWN, known_formats
 from selectq.statistics.schemas import (
     AGAIN,
     CALIBRATION,
@@ -38,6 +38,11 @@ TOP1_ROUNDING = 0.001
 
 FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
 """In which a program is compared with itself; a format that is not made leaves its forms out."""
+
+
+def known_forms() -> tuple[str, ...]:
+    """FORMS, and those of other packages' formats, by their endings."""
+    return *FORMS, *(ending for ending in known_formats() if ending not in OWN)
 
 
 @dataclass(frozen=True)
@@ -273,10 +278,10 @@ def read_program_evidence(root: Path, name: str) -> ProgramEvidence:
 def _read_pairs(path: Path, name: str) -> pd.DataFrame:
     pairs = PAIRS.read(path, [name])
     forms = {*pairs["one"], *pairs["other"]}
-    if not {"simulation", "onnx"} <= forms <= set(FORMS):
+    if not {"simulation", "onnx"} <= forms <= set(known_forms()):
         found = ", ".join(sorted(forms)) or "nothing"
         raise UserError(
-            f"{path}: compares {found}; allowed: simulation and onnx, and any of {', '.join(FORMS)}; {AGAIN}"
+            f"{path}: compares {found}; allowed: simulation and onnx, and any of {', '.join(known_forms())}; {AGAIN}"
         )
     return pairs
 

@@ -50,7 +50,7 @@ def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[Mo
         if not path.is_file():
             raise UserError(f"{path}: no such file; run the stage that writes it")
         if path.stat().st_size != size:
-            raise UserError(f"{path}: {path.stat().st_size} bytes, but {size} were measured; run parity@{name}")
+            raise UserError(f"{path}: {path.stat().st_size} bytes, but {size} were measured; run convert@{name}")
         files.append(ModelFile(path, size, sha256(path)))
     return tuple(files)
 

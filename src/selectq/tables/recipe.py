@@ -1,9 +1,9 @@
 """How a model was made, in words: data, FP32 model, scheme, and what was retrained."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from selectq.params.algorithms import in_order
+from selectq.params.algorithms import Entry, RoundingSettings, algorithm_names, algorithm_settings, in_order
 from selectq.params.configs import (
     CalibrationConfig,
     DataConfig,
@@ -18,6 +18,7 @@ from selectq.params.configs import (
 from selectq.params.configurations import write_scope
 from selectq.tables.evidence import Fp32Metrics, SimulatedMetrics
 from selectq.tables.formatting import percent
+from selectq.tables.wording import shorten_bits
 
 ACTIVATIONS = {"relu": "ReLU in place of any ReLU6", "as_is": "its own activation functions"}
 ALGORITHMS: dict[str, str] = {
@@ -116,11 +117,11 @@ def _range_skew(sigma: float) -> str:
 def _weights(recipe: Recipe) -> str:
     scales = {"tensor": "one scale per tensor", "channel": "one scale per output channel"}
     weights = recipe.config.weights
-    return f"weights signed {write_bits(weights.bits)} bit, symmetric, {scales[weights.granularity]}"
+    return f"weights signed {shorten_bits(write_bits(weights.bits))} bit, symmetric, {scales[weights.granularity]}"
 
 
 def _activations(recipe: Recipe) -> str:
-    bits = write_bits(recipe.config.activations.bits)
+    bits = shorten_bits(write_bits(recipe.config.activations.bits))
     return f"activations unsigned {bits} bit, {recipe.activation_scheme}, one scale per tensor"
 
 
@@ -129,23 +130,34 @@ def _quantization(recipe: Recipe, simulated: SimulatedMetrics) -> dict[str, str]
     if isinstance(config, PtqConfig):
         return {
             "Calibration": _calibration(config.calibration),
-            **_algorithms(config.algorithm_names),
+            **_algorithms(config.algorithms),
             "Retrained": f"nothing of {simulated.parameters:,} parameters (0.00 %): quantized after training",
         }
     training = recipe.qat_training
     share = percent(100 * simulated.params_retrained / simulated.parameters, 2)
     return {
         "Calibration": _calibration(training.calibration),
-        **_algorithms(training.algorithm_names),
+        **_algorithms(training.algorithms),
         "Retrained": f"{write_scope(config.scope)}: {simulated.params_retrained:,} of {simulated.parameters:,}"
         f" parameters ({share}), by quantization-aware training for {_epochs(config.epochs)} of"
         f" {OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, learning rate {config.lr:g}",
     }
 
 
-def _algorithms(chosen: Collection[str]) -> dict[str, str]:
-    applied = [ALGORITHMS.get(name, name.replace("_", " ")) for name in in_order(chosen)]
+def _algorithms(entries: Collection[Entry]) -> dict[str, str]:
+    settings = algorithm_settings(entries)
+    applied = [
+        ALGORITHMS.get(name, name.replace("_", " ")) + (_changed(settings[name]) if name in settings else "")
+        for name in in_order(algorithm_names(entries))
+    ]
     return {"PTQ algorithms": "; ".join(applied)} if applied else {}
+
+
+def _changed(settings: RoundingSettings) -> str:
+    """The settings that are no defaults, in brackets."""
+    defaults = asdict(type(settings)())
+    changed = [f"{name} {value:g}" for name, value in asdict(settings).items() if value != defaults[name]]
+    return f" ({', '.join(changed)})" if changed else ""
 
 
 def _calibration(calibration: CalibrationConfig) -> str:

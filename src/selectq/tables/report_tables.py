@@ -8,15 +8,16 @@ from typing import Any
 import pandas as pd
 
 from selectq.params.configs import LAYER_KINDS, StatisticsConfig
-from selectq.params.configurations import Configuration, shorten_scope, write_algorithms
+from selectq.params.configurations import Configuration
 from selectq.params.formats import known_formats
 from selectq.statistics.gaps import ENOUGH_SEEDS
 from selectq.statistics.schemas import rows_of
-from selectq.tables.evidence import FORMS, CpuMetrics, Evidence, Int8Metrics, ParityMetrics
+from selectq.tables.evidence import CpuMetrics, Evidence, Int8Metrics, ParityMetrics, known_forms
 from selectq.tables.formatting import NOTHING, Column, Table, kilobytes, percent, points, points_within
 from selectq.tables.paper import AUTHORS, TABLE_2
 from selectq.tables.tables import ALL
 from selectq.tables.verdict import Ranking, write_layers
+from selectq.tables.wording import shorten_bits, shorten_scope, write_algorithms
 
 SIMULATED = "†"
 
@@ -38,8 +39,8 @@ def configurations_table(table1: pd.DataFrame) -> Table:
         Column("Layers retrained", cell=lambda row: shorten_scope(row.scope)),
         Column("Parameters", "number", lambda row: f"{row.params_retrained:,}"),
         Column("Share", "number", lambda row: percent(row.params_retrained_pct, 2)),
-        Column("Weights", cell=lambda row: f"{row.weight_bits} bit, {row.weight_granularity}"),
-        Column("Activations", cell=lambda row: f"{row.activation_bits} bit, {row.activation_scheme}"),
+        Column("Weights", cell=lambda row: f"{shorten_bits(row.weight_bits)} bit, {row.weight_granularity}"),
+        Column("Activations", cell=lambda row: f"{shorten_bits(row.activation_bits)} bit, {row.activation_scheme}"),
         Column("Epochs", "number", lambda row: str(row.epochs)),
         Column("Paper", "paper", lambda row: percent(row.paper_params_retrained_pct, 1)),
     )
@@ -77,8 +78,8 @@ def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, p
     def scheme(row: Any, one: Configuration) -> str:
         written = one.experiment
         return (
-            f"W{written.weight_bits} {written.weight_granularity},"
-            f" A{written.activation_bits} {written.activation_scheme}"
+            f"W{shorten_bits(written.weight_bits)} {written.weight_granularity},"
+            f" A{shorten_bits(written.activation_bits)} {written.activation_scheme}"
         )
 
     def seeds(row: Any, one: Configuration) -> str:
@@ -173,10 +174,15 @@ FORM_MEANINGS = {
 }
 
 
+def form_meaning(form: str) -> str:
+    """What runs, in words."""
+    return FORM_MEANINGS.get(form, f"the .{form} file in its runtime")
+
+
 def parity_table(configurations: Sequence[Configuration], evidence: Evidence, images: int) -> Table:
     """How far the backends of each program are apart, and the accuracy of each, on so many test images."""
     accuracies = {each.name: form_accuracies(evidence.pairs[each.name]) for each in configurations}
-    forms = [form for form in FORMS if any(form in found for found in accuracies.values())]
+    forms = [form for form in known_forms() if any(form in found for found in accuracies.values())]
 
     def accuracy(form: str, name: str) -> str:
         return percent(accuracies[name].get(form), 2)
@@ -189,7 +195,7 @@ def parity_table(configurations: Sequence[Configuration], evidence: Evidence, im
     )
     notes = (
         f"Top-1 of each backend on {images:,} of the {evidence.fp32.test_images:,} test images, evenly spread."
-        f" {'; '.join(f'{form}: {FORM_MEANINGS[form]}' for form in forms)}.",
+        f" {'; '.join(f'{form}: {form_meaning(form)}' for form in forms)}.",
         "Worst flip: the images that the two backends which agree least put into different classes. Layer steps: the"
         " largest difference at a layer's output, given the same inputs, in integer steps.",
         *cpu_notes(parity.cpu for parity in evidence.parity.values()),
@@ -198,15 +204,15 @@ def parity_table(configurations: Sequence[Configuration], evidence: Evidence, im
 
 
 def form_accuracies(pairs: pd.DataFrame) -> dict[str, float]:
-    """The accuracy in percent of each form that was compared, in the order of FORMS."""
+    """The accuracy in percent of each form that was compared, in order."""
     ones, others = (dict(zip(pairs[side], pairs[f"{side}_top1"], strict=True)) for side in ("one", "other"))
     measured = ones | others
-    return {form: measured[form] for form in FORMS if form in measured}
+    return {form: measured[form] for form in known_forms() if form in measured}
 
 
 def worst_flips(pairs: pd.DataFrame) -> dict[str, float]:
-    """The largest share, in percent, of predictions in which each form differs from another, in the order of FORMS."""
-    rows = {form: pairs[(pairs["one"] == form) | (pairs["other"] == form)] for form in FORMS}
+    """The largest share, in percent, of predictions in which each form differs from another, in order."""
+    rows = {form: pairs[(pairs["one"] == form) | (pairs["other"] == form)] for form in known_forms()}
     return {form: float(of_form["flipped_pct"].max()) for form, of_form in rows.items() if len(of_form)}
 
 

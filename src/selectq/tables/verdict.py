@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from selectq.params.configurations import Configuration, shorten_scope, write_algorithms, write_scope
+from selectq.params.configurations import Configuration, write_scope
 from selectq.statistics.gaps import contrast_gap, gaps_to_fp32
 from selectq.statistics.verdicts import Candidate, Gap, cheapest_that_keeps_up, judge
 from selectq.tables.evidence import Evidence
 from selectq.tables.formatting import megabytes, percent, points_within
 from selectq.tables.markdown import bullet, prose
 from selectq.tables.tables import retrained_pct
+from selectq.tables.wording import shorten_scope, write_algorithms
 
 Standing = Literal["keeps up", "unclear", "falls short"]
 STANDINGS: dict[str, Standing] = {"holds": "keeps up", "unclear": "unclear", "fails": "falls short"}
