@@ -160,6 +160,11 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "audit.activations.bits: {'all': 8, 'stem': 8}; allowed here: one width for all, 2 to 8",
         ),
         (
+            "audit.activations.symmetric",
+            "unsigned",
+            "audit.activations.symmetric: 'unsigned'; allowed here: true, false",
+        ),
+        (
             "qat.dw.weights.bits",
             {"all": 4, "pool": 8},
             f"qat.dw.weights.bits.pool: no such kind; allowed: all, {KINDS.removesuffix(', batchnorm')},"

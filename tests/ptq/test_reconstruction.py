@@ -158,7 +158,7 @@ def test_layer_for_which_nothing_better_is_found_keeps_nearest_rounding(capsys: 
     layer = network["features.3.conv.0.0"]
     with torch.no_grad():
         layer.weight.zero_()
-    before = layer.weight.clone()
+    before, version = layer.weight.clone(), layer.weight._version
     float_network = fold(trained().model)
     with torch.no_grad():
         float_network["features.3.conv.0.0"].weight.zero_()
@@ -169,6 +169,8 @@ def test_layer_for_which_nothing_better_is_found_keeps_nearest_rounding(capsys: 
         float_network, network, single_nodes(network.graph), batches, settings, quantized_share=1.0, seed=0
     )
     assert layer.name in kept and torch.equal(layer.weight, before)
+    assert not weight_quantizer_of(layer).clip.any(), "its scale follows its weights still"
+    assert layer.weight._version >= version + 2, "written and written back: what is kept of it is made again"
 
 
 def test_line_names_the_layers_that_keep_nearest_rounding(

@@ -472,6 +472,8 @@ class AuditConfig(Config):
         super().__post_init__()
         if not isinstance(self.activations.bits, int):
             raise UserError(f"activations.bits: {self.activations.bits!r}; allowed here: one width for all, 2 to 8")
+        if self.activations.symmetric == "unsigned":
+            raise UserError("activations.symmetric: 'unsigned'; allowed here: true, false")
         names = [field.name for field in fields(AuditFlaws)]
         for index, combination in enumerate(self.combined):
             alone = {name: [combination[name]] if name in combination else [] for name in names}

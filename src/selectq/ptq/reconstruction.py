@@ -22,6 +22,7 @@ from selectq.ptq.walk import Walk, outputs_of, read_behind, run_unit, single_nod
 from selectq.quantization.network import Block, FloatActivation, Layer, Network, Site
 from selectq.quantization.post_training import fold_model
 from selectq.quantization.rounding import LearnedRounding, put_on_codes
+from selectq.quantization.scale_assignment import weight_quantizer_of
 
 MEMORY = 2 * 2**30
 """Bytes for what is kept of the calibration images; as many are used as fit."""
@@ -115,7 +116,8 @@ class _Part:
 
     def learn_rounding(self, settings: RoundingSettings) -> bool:
         """Put the weights on the integer codes that are learned, if that reduces the error; whether it does."""
-        before = [layer.weight.detach().clone() for layer in self.layers]
+        changed = [each for layer in self.layers for each in (layer.weight, weight_quantizer_of(layer).clip)]
+        before = [tensor.detach().clone() for tensor in changed]
         roundings = [LearnedRounding(layer) for layer in self.layers]
         with _replaced({site: FloatActivation(site.bounds) for site in self._last}, "activation"):
             nearest = self._error()
@@ -128,8 +130,8 @@ class _Part:
                 put_on_codes(layer, rounding.decided())
             better = self._error() < nearest
         if not better:
-            for layer, weight in zip(self.layers, before, strict=True):
-                layer.weight.data.copy_(weight)
+            with torch.no_grad():
+                torch._foreach_copy_(changed, before)
         return better
 
     def _learn(self, roundings: Sequence[LearnedRounding], settings: RoundingSettings) -> None:

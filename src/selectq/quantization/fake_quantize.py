@@ -43,6 +43,7 @@ def weight_grid(scheme: WeightScheme) -> Grid:
 
 def activation_grid(scheme: ActivationScheme) -> Grid:
     """[0, 255] at 8 bits; a symmetric range uses it with the zero point in the middle."""
+    assert isinstance(scheme.symmetric, bool), f"{scheme} is that of many nodes: `of` gives a node's own"
     return Grid(0, 2 ** _width(scheme) - 1)
 
 
