@@ -1,9 +1,13 @@
 """From right and wrong predictions to the verdict."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from selectq.deploy.card import float_parts
 from selectq.deploy.outcome import Accuracy, accuracy_text
+from selectq.programs.program import find
 
 
 def accuracy(images: int, lost: int, won: int = 0, wrong: int = 0) -> Accuracy:
@@ -39,3 +43,8 @@ def test_too_few_images_to_tell() -> None:
 
 def test_accuracy_and_its_interval() -> None:
     assert accuracy_text(accuracy(200, lost=20).int8) == ("90.00 %", "85.06 to 93.43")
+
+
+def test_format_that_says_nothing_of_its_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find("pte"), "in_float", "")
+    assert float_parts(Path("m.pte")) == "ExecuTorch does not tell"

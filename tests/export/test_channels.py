@@ -3,16 +3,19 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
-from exported_networks import exported
-from torch import Tensor
+from exported_networks import export, exported, images
+from small_networks import CLASSES, scheme
+from torch import Tensor, nn
 
 from selectq.export.channels import CHANNEL_MOVES, Channels, Piece
 from selectq.export.formats import write_program
 from selectq.export.onnx_graph import node_shapes
 from selectq.graph.nodes import PIXELS, Concat, Conv, Graph, Input, Node, Shuffle, Slice
+from selectq.programs.program import open_program
 
 SIZE = 48
 
@@ -76,3 +79,20 @@ def test_a_program_has_no_shuffle(tmp_path: Path) -> None:
     assert "Transpose" not in found and "Slice" not in found
     assert found["Gather"] == 2, "two stages begin with a depthwise layer that reads all channels in their order"
     assert found["Concat"] == found["Split"] == 16
+
+
+class EndsInASlice(nn.Module):
+    """One half of its classifier's outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.last = nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 2 * len(CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.pool(self.conv(x).relu()).flatten(1)).chunk(2, 1)[1]
+
+
+def test_logits_may_be_a_slice() -> None:
+    made, pixels = export(EndsInASlice(), scheme()), images(20)
+    found = open_program(made.path()).logits(pixels.numpy())
+    assert np.allclose(found, made.reference(pixels).numpy(), rtol=0, atol=1e-4) and np.ptp(found, axis=0).min() > 0.01

@@ -4,6 +4,7 @@ import functools
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PackageNotFoundError
 from math import prod
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.params.formats import OWN
+from selectq.programs import format
 from selectq.programs.format import Program
 from selectq.programs.program import find, open_program
 from selectq.quantization.scale_assignment import ScaleAssignment
@@ -55,6 +57,19 @@ def test_logits_are_those_of_the_reference_for_any_batch(ending: str) -> None:
         assert found.dtype == np.float32
         assert np.allclose(found, expected[:batch], rtol=0, atol=1e-4)
     assert np.ptp(expected, axis=0).min() > 0.01, "the logits differ by more than what is tolerated"
+
+
+def test_format_whose_runtime_is_not_installed_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nothing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(format, "version", nothing)
+    made = exported("plain")
+    said = r"^formats: pte needs ExecuTorch; install selectq\[executorch\], or leave pte out$"
+    with pytest.raises(UserError, match=said):
+        write_program(tmp_path / "some.pte", made.reference, made.manifest)
 
 
 @slow

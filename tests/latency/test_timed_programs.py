@@ -79,3 +79,10 @@ def test_program_that_nothing_can_run_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_runtime_that_is_not_installed_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, runtime("One", works), Runtime("Absent", "no_such_package", fails))
     assert [entry.name for entry in PROGRAM.runtimes] == ["One"]
+
+
+def test_what_to_install_is_said_where_nothing_runs_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, Runtime("One", "no_such_package", fails), Runtime("Other", "nor_this", fails))
+    said = r"^m\.onnx: nothing is installed that runs it; install no_such_package or nor_this$"
+    with pytest.raises(UserError, match=said):
+        measure([PROGRAM], Setting(1, 1), seconds=0.001)

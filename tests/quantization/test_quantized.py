@@ -157,3 +157,15 @@ def test_other_file_is_refused(kind: str, tmp_path: Path) -> None:
         read_quantized(tmp_path / kind)
     assert str(refusal.value).startswith(f"{tmp_path / kind}: ")
     assert "\n" not in str(refusal.value)
+
+
+def test_first_tensor_that_is_missing_is_named(tmp_path: Path) -> None:
+    """As in a file of before layers had a `clip`."""
+    made = checkpoint(scheme())
+    tensors = {name: each for name, each in made.network.state_dict().items() if not name.endswith(".clip")}
+    write_tensors(tmp_path / "older", tensors, describe(made))
+    with pytest.raises(UserError) as refusal:
+        read_quantized(tmp_path / "older")
+    reason = 'Missing key(s) in state_dict: "parts.features/0/0.weight_quantizer.clip"'
+    found = f"does not hold a quantized network ({reason}); if an older version wrote it, run the stage again"
+    assert str(refusal.value) == f"{tmp_path / 'older'}: {found}"

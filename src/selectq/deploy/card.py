@@ -47,7 +47,7 @@ def float_parts(path: Path) -> str:
     form = find(path.suffix[1:])
     counted = form.operators(path)
     if counted is None:
-        return form.in_float
+        return form.in_float or f"{form.runtime} does not tell"
     return ", ".join(f"{count} {name}" for name, count in counted[1].items()) or "none"
 
 

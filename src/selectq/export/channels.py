@@ -66,10 +66,10 @@ class Channels:
     @cached_property
     def _cuts(self) -> dict[str, set[int]]:
         found: dict[str, set[int]] = {}
-        for node in self._graph.nodes:
-            if not isinstance(node.operation, CHANNEL_MOVES):
-                for piece in (piece for name in node.inputs for piece in self.reading(name).pieces):
-                    found.setdefault(piece.source, set()).update((piece.start, piece.stop))
+        nodes = [node for node in self._graph.nodes if not isinstance(node.operation, CHANNEL_MOVES)]
+        for name in (*(name for node in nodes for name in node.inputs), self._graph.output.name):
+            for piece in self.reading(name).pieces:
+                found.setdefault(piece.source, set()).update((piece.start, piece.stop))
         return found
 
     def _channels(self, node: Node, count: int) -> tuple[Channel, ...]:

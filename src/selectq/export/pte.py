@@ -33,6 +33,7 @@ class PteFormat(Format):
     """See the module. The program plans its memory for `largest_batch`; with fewer than 16, torch would allow 15."""
 
     ending, title, runtime, package = "pte", "ExecuTorch, lowered to XNNPACK", "ExecuTorch", "executorch"
+    extra = "selectq[executorch]"
     largest_batch = 256
     in_float = "pooling and classifier"
     size_note = (

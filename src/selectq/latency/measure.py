@@ -36,8 +36,16 @@ class Program:
 
     @property
     def runtimes(self) -> list[Runtime]:
-        """What is installed for files of its ending."""
-        return [runtime for runtime in find(self.path.suffix[1:]).runtimes() if runtime.installed]
+        """What is installed for files of its ending.
+
+        Raises:
+            UserError: nothing is.
+        """
+        every = find(self.path.suffix[1:]).runtimes()
+        if not (installed := [runtime for runtime in every if runtime.installed]):
+            packages = " or ".join(runtime.package for runtime in every)
+            raise UserError(f"{self.path}: nothing is installed that runs it; install {packages}")
+        return installed
 
 
 @dataclass(frozen=True)

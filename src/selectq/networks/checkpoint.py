@@ -1,6 +1,7 @@
 """FP32 checkpoints: a state dict as safetensors, with what is needed to rebuild the network."""
 
 import dataclasses
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def read_fp32(path: Path) -> Fp32Checkpoint:
         model = build_network(config, len(classes))
         load_tensors(model, tensors)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: does not hold the FP32 network it should ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: does not hold the FP32 network it should ({first_difference(error)})") from None
     return Fp32Checkpoint(model.eval(), config, classes)
 
 
@@ -76,3 +77,12 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     state = OrderedDict(tensors)
     state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # torch keeps it there
     model.load_state_dict(state)
+
+
+def first_difference(error: Exception) -> str:
+    """What `load_state_dict` refuses a state for, cut behind the first tensor; of other errors the first line."""
+    first, *others = str(error).splitlines()
+    if not others or "loading state_dict" not in first:
+        return first
+    named = re.match(r'[^"]*"[^"]*"', others[0])
+    return (named[0] if named else others[0]).strip()

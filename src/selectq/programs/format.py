@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selectq.errors import UserError
 from selectq.programs.manifest import INPUT_NAME, Manifest
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Format(ABC):
         ending: of the files, without the dot.
         title: what it is.
         runtime, package: what runs it, by its name and as it is imported and installed.
+        extra: what installs `package` in a version that fits, if that is another name.
         largest_batch: images that a program takes at once; None: any number.
         in_float: what its runtime computes in floating point, in words.
         size_note: what there is to say of the bytes that `parts` counts.
@@ -119,14 +121,23 @@ class Format(ABC):
     title: str
     runtime: str
     package: str
+    extra = ""
     largest_batch: int | None = None
     in_float = ""
     size_note = ""
 
     @property
     def needs(self) -> str:
-        """Which versions of what load a file that is written now."""
-        return f"{self.runtime} {version(self.package)}, which wrote it; others may not load it"
+        """Which versions of what load a file that is written now.
+
+        Raises:
+            UserError: the runtime is not installed.
+        """
+        try:
+            return f"{self.runtime} {version(self.package)}, which wrote it; others may not load it"
+        except PackageNotFoundError:
+            wanted = f"install {self.extra or self.package}, or leave {self.ending} out"
+            raise UserError(f"formats: {self.ending} needs {self.runtime}; {wanted}") from None
 
     def refuse(self, graph: "Graph") -> None:  # noqa: B027  # most formats carry every network
         """Refuse what the format cannot carry.

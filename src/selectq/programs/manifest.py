@@ -97,7 +97,8 @@ class LayerEntry:
         weight_shape: (O, I / groups, kH, kW) or (O, I).
         weight_bits: of each weight.
         weight_scales: how many there are, one per output channel or one.
-        activation: the activation function that is fused in: `relu`, `relu6` or `none`.
+        activation: the activation function that is fused in: `relu`, `relu6`, `hard_sigmoid`, `none`, `none, before a
+            hard_swish`, or `clamp to [low, high]`.
         output_scale, output_zero_point: of the stored output; None for the classifier, whose output is float.
     """
 
@@ -120,7 +121,7 @@ class Manifest:
         classes: in the order of the logits.
         image_size: height and width of the images in pixels.
         weights: `bits` and `granularity`.
-        activations: `bits` and `symmetric`.
+        activations: `bits` and `symmetric`: true, false or "unsigned", see `ActivationScheme`.
         layers: in network order.
         runtime: which versions of what load the file; each format says it.
         input: what it takes.

@@ -11,6 +11,7 @@ from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
+from selectq.networks.checkpoint import first_difference
 from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
@@ -107,6 +108,7 @@ def read_quantized(path: Path) -> QuantizedCheckpoint:
         put_quantizers(network, scheme, {site.name: (zero, zero) for site in network.sites()})
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: does not hold a quantized network ({str(error).splitlines()[0]})") from None
+        found = f"does not hold a quantized network ({first_difference(error)})"
+        raise UserError(f"{path}: {found}; if an older version wrote it, run the stage again") from None
     network.to(memory_format=torch.channels_last)
     return QuantizedCheckpoint(metadata["name"], network.eval(), config, classes, scheme, algorithms)
