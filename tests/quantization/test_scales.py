@@ -158,7 +158,15 @@ def distance_to_ties(scale: torch.Tensor, input_scale: torch.Tensor, output_scal
 def test_no_product_of_a_tie_free_scale_is_near_a_tie(weight: float, given_input: float, given_output: float) -> None:
     scale, input_scale, output_scale = (torch.tensor([value]) for value in (weight, given_input, given_output))
     found = tie_free_scale(scale, input_scale, output_scale)
-    assert distance_to_ties(found, input_scale, output_scale) > 0.9 / (2 * LARGEST_TIE_FREE_DENOMINATOR)
+    rounded = 256 * torch.finfo(torch.float32).eps  # of the largest product, by the rounding of its scales
+    assert distance_to_ties(found, input_scale, output_scale) > 1 / (2 * LARGEST_TIE_FREE_DENOMINATOR) - rounded
+
+
+def test_float32_brings_a_product_nearer_to_a_tie() -> None:
+    """Of the smallest factors: by less than half of the distance that is left."""
+    scale, input_scale, output_scale = torch.tensor([2.0**-14]), torch.tensor([5.0]), torch.tensor([15.5])
+    distance = distance_to_ties(tie_free_scale(scale, input_scale, output_scale), input_scale, output_scale)
+    assert 0.5 / (2 * LARGEST_TIE_FREE_DENOMINATOR) < distance < 0.9 / (2 * LARGEST_TIE_FREE_DENOMINATOR)
 
 
 def test_an_ordinary_scale_comes_nearer_to_a_tie() -> None:

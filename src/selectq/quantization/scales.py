@@ -19,7 +19,8 @@ TIE_FREE_RESOLUTION = 512
 """A tie-free scale is at most 2 / 512 coarser than the one it replaces."""
 
 LARGEST_TIE_FREE_DENOMINATOR = 8191
-"""Every product stays at least half of 1 / 8191 of an output level away from a rounding tie."""
+"""Every product stays at least half of 1 / 8191 of an output level away from a rounding tie, less what float32 rounds:
+at most 256 * 2 ** -23 of a level, half of that distance."""
 
 LOOKUP_MARGIN = 2.0**-12
 """How far, in integer steps, a sigmoid of any integer code stays away from a rounding tie: runtimes differ by less."""
