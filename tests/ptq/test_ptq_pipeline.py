@@ -130,10 +130,6 @@ def test_biases_are_corrected_towards_the_network_whose_function_stays(monkeypat
     assert same_tensors(references[0], fold(trained().model))
 
 
-def test_order_in_which_they_are_listed_does_not_matter() -> None:
-    assert same_tensors(quantized_by(*OWN), quantized_by(*reversed(OWN)))
-
-
 def test_equivalent_fp32_computes_the_same_by_other_activations() -> None:
     fp32, x = skewed(), float_images(8, seed=1)
     equalized = equivalent_fp32(fp32, OWN)
