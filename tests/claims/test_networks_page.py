@@ -45,6 +45,13 @@ def test_every_network_has_its_row_and_what_is_not_measured_is_left_open(checkou
     assert resnet[-3:] == ["0.2 %", "1.30", "2.50"]
 
 
+def test_network_that_has_not_learned_is_named(checkout: Path) -> None:
+    assert "not learned" not in networks_page(checkout)
+    path = checkout / "results/networks.csv"
+    path.write_text(path.read_text().replace("98.67,98.67,98.67", "10.0,10.0,10.0"))
+    assert "- **`resnet18`** has not learned (10.00 %): its accuracies say nothing." in networks_page(checkout)
+
+
 def test_drift_is_of_the_networks_that_are_compared(checkout: Path) -> None:
     page = networks_page(checkout)
     assert rows(page, "`resnet18`")[1:] == [

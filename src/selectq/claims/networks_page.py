@@ -1,6 +1,7 @@
 """`docs/networks.md`: the text of `networks.md` beside this file, with what `make bench-networks` measured."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,9 @@ from selectq.tables.formatting import NOTHING, Column, percent
 from selectq.tables.markdown import bullet, markdown_table, rewrapped
 
 TEXT = Path(__file__).with_name("networks.md")
+
+LEARNED = 50
+"""Percent of the test images that a network which has learned tells apart, at least."""
 
 COMPARED = ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18")
 
@@ -51,6 +55,7 @@ def networks_page(checkout: Path) -> str:
         "table": _table(MEASURED_COLUMNS, measured),
         "drift": _table(DRIFT_COLUMNS, compared),
         "findings": [line for name, table in compared.groupby("network", sort=False) for line in _finding(name, table)],
+        "unlearned": [line for row in measured.to_dict("records") for line in _unlearned(row)],
         "operations": [line for operation in get_args(Operation) for line in bullet(_operation(operation))],
     }
     text = {name: "\n".join(lines) for name, lines in parts.items()}
@@ -79,6 +84,14 @@ def _finding(name: Any, table: pd.DataFrame) -> list[str]:
             f" {gain:.2f} times that before it; its own layers add {own}."
         )
     return bullet(sentence)
+
+
+def _unlearned(row: Mapping[Any, Any]) -> list[str]:
+    if row["fp32_top1"] >= LEARNED:
+        return []
+    return bullet(
+        f"**`{row['network']}`** has not learned ({percent(row['fp32_top1'], 2)}): its accuracies say nothing."
+    )
 
 
 def _operation(operation: type) -> str:
