@@ -95,6 +95,11 @@ def page(source: str) -> Page:
     return Page(source)
 
 
+def test_no_style_is_written_twice(page: Page) -> None:
+    rules = [line for line in "".join(page.text["style"]).splitlines() if "{" in line]
+    assert len(rules) > 50 and len(set(rules)) == len(rules)
+
+
 def test_report_refers_to_nothing_outside_itself(source: str, page: Page) -> None:
     without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", source)
     assert not re.search(r"https?://|@import|src=|<link|<script", without_names)
