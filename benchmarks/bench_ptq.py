@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from int8_models import quantize_static_onnx
 from machine import machine_slug
+from torch import Tensor
 from workload import CHECKOUT
 
 from selectq.data.augment import image_batches
@@ -182,8 +183,11 @@ def quantized_by_onnx_runtime(fp32: Fp32Checkpoint, dataset: Dataset, folder: Pa
     quantize_static_onnx(folder / "fp32.onnx", folder / "static.onnx", images, FLOAT_INPUT)
     seconds = time.perf_counter() - start
     session = open_session(folder / "static.onnx", optimise=True)
-    runner = lambda batch: torch.from_numpy(session.run(None, {FLOAT_INPUT: batch.contiguous().numpy()})[0])  # noqa: E731
-    return evaluate(runner, dataset.test, "test")["top1"], seconds
+
+    def logits(batch: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {FLOAT_INPUT: batch.contiguous().numpy()})[0])
+
+    return evaluate(logits, dataset.test, "test")["top1"], seconds
 
 
 def prepare(network: Network, folder: Path) -> None:

@@ -38,6 +38,7 @@ from selectq.networks.checkpoint import read_fp32
 from selectq.params.load import overlay, read_yaml
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
+from selectq.statistics import schemas
 
 PLAIN, ALGORITHMS = "plain", "algorithms"
 NETWORK_FILE = Path(__file__).with_name("digit_network.py")
@@ -95,7 +96,7 @@ def main() -> None:
         folder = arguments.workspaces / network.title.replace(" ", "_").replace(":", "_")
         row, drift = measure(network, folder, arguments.epochs)
         _append(drifts, drift)
-        _append(rows, pd.DataFrame([row]))
+        _append(rows, schemas.NETWORKS.frame([row]))
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
