@@ -47,15 +47,18 @@ def _copy(split: Split) -> Split:
 
 
 def prepare(workspace: Path, images: int) -> None:
-    """A folder with the study's parameters, cut to one epoch and to what `images` images allow."""
+    """A folder with the study's parameters, cut to one epoch, to what `images` images allow and to the stages timed."""
     params = study_document()
+    params["calibration_sweep"] |= {"images": [images], "evaluation_images": images}
+    params["audit"] |= {"images": images, "combined": []}
+    params["audit"]["flaws"] |= {"calibration_images": [1], "statistics_batches": [0]}
     params["finetune"]["epochs"] = 1
     for config in params["qat"].values():
         config["epochs"] = 1
-    for section in (*params["ptq"].values(), params["qat_training"]):
+    for section in (*params["ptq"].values(), params["qat_training"], params["audit"]):
         section["calibration"]["images"] = min(images, section["calibration"]["images"])
     params["parity"] = {"images": images, "layer_images": min(images, 1000), "layer_steps": 255, "flipped_pct": 100.0}
-    for count in ("histogram_images", "cause_images"):
+    for count in ("images", "histogram_images", "cause_images"):
         params["drift"][count] = min(images, params["drift"][count])
     for section in (params["finetune"], params["qat_training"]):
         section["batch_size"] = min(images, section["batch_size"])
