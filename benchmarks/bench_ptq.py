@@ -22,6 +22,9 @@ from machine import machine_slug
 from torch import Tensor
 from workload import CHECKOUT
 
+from selectq.config.algorithms import Entry
+from selectq.config.configs import ActivationScheme, CalibrationConfig, Estimator, PtqConfig, WeightScheme
+from selectq.config.load import overlay, read_yaml, write_yaml
 from selectq.data.augment import image_batches
 from selectq.data.evaluate import evaluate
 from selectq.data.fetch import data_folders
@@ -36,9 +39,6 @@ from selectq.graph.capture import capture
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import read_skewed
-from selectq.params.algorithms import Entry
-from selectq.params.configs import ActivationScheme, CalibrationConfig, Estimator, PtqConfig, WeightScheme
-from selectq.params.load import overlay, read_yaml, write_yaml
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.post_training import fold_model
 from selectq.stage import run

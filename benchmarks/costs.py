@@ -52,7 +52,7 @@ def prepare(workspace: Path, images: int) -> None:
     params["calibration_sweep"] |= {"images": [images], "evaluation_images": images}
     params["audit"] |= {"images": images, "combined": []}
     params["audit"]["flaws"] |= {"calibration_images": [1], "statistics_batches": [0]}
-    params["finetune"]["epochs"] = 1
+    params["finetune"] |= {"epochs": 1, "precision": "float32"}  # bfloat16 takes minutes a step where it is emulated
     for config in params["qat"].values():
         config["epochs"] = 1
     for section in (*params["ptq"].values(), params["qat_training"], params["audit"]):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from selectq.params.configs import ModelConfig, NormalizationConfig
+from selectq.config.configs import ModelConfig, NormalizationConfig
 
 BATCHES = (1, 64)
 

@@ -13,6 +13,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 from workload import CLASSES, IMAGE_SIZE, random_dataset, settle_batch_norms
 
+from selectq.config.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.data.normalization import INTEGER_GRID
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
@@ -20,7 +21,6 @@ from selectq.export.onnx import OPSET
 from selectq.export.reference import to_reference
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.programs.quiet import quiet
 from selectq.quantization.post_training import quantize

@@ -29,13 +29,13 @@ from int8_models import export_onnx, quantize_static_onnx
 from timing import Side, time_in_turns
 from workload import CHECKOUT, OTHER_BATCH, workload_of
 
+from selectq.config.load import overlay, read_yaml
 from selectq.data.packed import read_dataset
 from selectq.errors import UserError
 from selectq.export.onnx import ONNX
 from selectq.files import sha256, write_bytes, write_csv
 from selectq.latency.turns import TURNS, Timing, images_per_second, time_sides
 from selectq.networks.checkpoint import read_fp32
-from selectq.params.load import overlay, read_yaml
 from selectq.quantization.quantized import read_quantized
 from selectq.stage import run
 from selectq.statistics import schemas
@@ -165,7 +165,7 @@ def run_stages(network: Network, folder: Path, epochs: int) -> None:
 def parameters(network: Network, epochs: int) -> dict[str, Any]:
     """The committed parameters, with two configurations: quantized after training, with algorithms and without."""
     committed = read_yaml(CHECKOUT / "params.yaml")
-    algorithms = committed["ptq"]["channel_repaired"]
+    algorithms = committed["ptq"]["channel_algorithms"]
     changes: dict[str, Any] = {
         "model": {
             "network": f"{NETWORK_FILE.name}:named",

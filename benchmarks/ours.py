@@ -10,12 +10,12 @@ from timing import Trainer
 from torch import Tensor
 from workload import Workload, endless, prepared_batches
 
+from selectq.analysis.drift import measure_drift
+from selectq.config.configs import QatConfig
 from selectq.data.augment import image_batches, training_batches
 from selectq.data.packed import Split
-from selectq.drift.measure import measure_drift
 from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import QatConfig
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import calibrate, fold_fp32, quantize
 from selectq.quantization.quantized import Scheme

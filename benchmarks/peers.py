@@ -20,9 +20,9 @@ from torchvision import transforms
 from torchvision.models import quantization as quantizable
 from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
 
+from selectq.config.configs import AugmentConfig, ModelConfig
 from selectq.data.packed import Split
 from selectq.networks.strides import remove_strides
-from selectq.params.configs import AugmentConfig, ModelConfig
 from selectq.programs.quiet import quiet
 from selectq.training.forward import Forward
 

@@ -20,9 +20,9 @@ import yaml
 from machine import machine_slug
 from workload import CHECKOUT, study_document
 
+from selectq.config.load import PARAMS_FILE, overlay
 from selectq.errors import UserError
 from selectq.files import read_json, write_csv
-from selectq.params.load import PARAMS_FILE, overlay
 from selectq.stage import run
 
 HERE = Path(__file__).resolve().parent

@@ -11,13 +11,13 @@ import torch
 from timing import Batch
 from torch import Tensor, nn
 
+from selectq.config.configs import Params, QatConfig
+from selectq.config.load import choose, validate
 from selectq.data.augment import training_batches
 from selectq.data.normalization import INTEGER_GRID
 from selectq.data.packed import Dataset, Split
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import Params, QatConfig
-from selectq.params.load import choose, validate
 from selectq.study import Study, study_parameters
 
 CLASSES = 10

@@ -4,13 +4,13 @@ from _src import stage
 
 from pathlib import Path
 
-from selectq.audit.measure import audit
+from selectq.analysis.audit import audit
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.packed import IMAGES, read_dataset
 from selectq.files import write_csv
 from selectq.networks.checkpoint import FP32, read_fp32
-from selectq.params.configs import Params
 
 
 @stage(load_checked_params, writes="metrics/audit.csv")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.evaluate import evaluate
@@ -16,7 +17,6 @@ from selectq.files import write_csv
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.configs import Params
 from selectq.ptq.pipeline import ptq_pipeline
 
 COLUMNS = ["config", "granularity", "estimator", "images", "validation_top1", "test_top1"]

@@ -4,15 +4,15 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
+from selectq.config.load import load_params
 from selectq.files import only_writer, write_bytes
-from selectq.params.configs import Params
-from selectq.params.load import load_params
 from selectq.programs.program import open_program
-from selectq.tables.card import Card, render_card
-from selectq.tables.evidence import read_program_evidence
-from selectq.tables.latency import Workload, read_latencies
-from selectq.tables.model_files import find_files
-from selectq.tables.recipe import Recipe
+from selectq.report.card import Card, render_card
+from selectq.report.evidence import read_program_evidence
+from selectq.report.latency import Workload, read_latencies
+from selectq.report.model_files import find_files
+from selectq.report.recipe import Recipe
 
 METRICS = Path("metrics")
 PROGRAMS = Path("models/int8")

@@ -4,11 +4,11 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
+from selectq.config.load import load_params, read_yaml
+from selectq.config.registry import require_registered
 from selectq.graph.capture import capture
 from selectq.networks.build import build_network
-from selectq.params.configs import Params
-from selectq.params.load import load_params, read_yaml
-from selectq.params.registry import require_registered
 from selectq.programs.program import find
 from selectq.quantization.scopes import check_network
 

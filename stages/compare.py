@@ -5,11 +5,11 @@ from _src import stage
 from itertools import product
 from pathlib import Path
 
+from selectq.config.configs import Params
+from selectq.config.configurations import list_configurations
+from selectq.config.load import load_params
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
-from selectq.params.configs import Params
-from selectq.params.configurations import list_configurations
-from selectq.params.load import load_params
 from selectq.stale import drop_others
 from selectq.statistics.comparisons import contrast_table, method_table, paired_table, seed_table
 from selectq.statistics.predictions import read_predictions

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from selectq.config.configs import Params
 from selectq.confusion import Confusion, count_confusion
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
@@ -15,7 +16,6 @@ from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
 from selectq.files import only_writer, write_csv, write_json, write_tensors
-from selectq.params.configs import Params
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.evidence import SHIPPED, confusion_metrics, parity_metrics, program_metrics

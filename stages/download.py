@@ -4,11 +4,11 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
+from selectq.config.load import load_params
 from selectq.data.fetch import data_folders
 from selectq.data.packed import write_dataset
 from selectq.data.sources import load_dataset
-from selectq.params.configs import Params
-from selectq.params.load import load_params
 
 
 @stage(load_params, writes="data/images.safetensors")

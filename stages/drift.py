@@ -5,20 +5,20 @@ from _src import stage
 from functools import partial
 from pathlib import Path
 
+from selectq.analysis.distributions import level_histograms
+from selectq.analysis.drift import measure_drift
+from selectq.analysis.error_decomposition import measure_causes
+from selectq.config.configs import Params
 from selectq.data.augment import image_batches, shown_batches
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.evenly import evenly
 from selectq.data.packed import IMAGES, read_dataset
-from selectq.drift.causes import measure_causes
-from selectq.drift.distributions import level_histograms
-from selectq.drift.measure import measure_drift
 from selectq.files import write_csv
 from selectq.graph.parameters import inspected_convolutions
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.configs import Params
 from selectq.ptq.pipeline import equivalent_fp32
 from selectq.quantization.post_training import fold_fp32
 from selectq.quantization.quantized import read_quantized

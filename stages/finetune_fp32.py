@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.evaluate import evaluate, predict_logits, top1
@@ -16,7 +17,6 @@ from selectq.files import write_csv, write_json, write_tensors
 from selectq.networks.build import build_network, check_logits
 from selectq.networks.checkpoint import Fp32Checkpoint, write_fp32
 from selectq.networks.weights import load_weights
-from selectq.params.configs import Params
 from selectq.training.finetune import finetune
 from selectq.training.parallel import training_workers
 from selectq.training.resume import TrainingState, learning_curve, run_key

@@ -4,6 +4,8 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.algorithms import RELU6_AS_RELU
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.evaluate import evaluate
@@ -12,8 +14,6 @@ from selectq.files import write_json
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.algorithms import RELU6_AS_RELU
-from selectq.params.configs import Params
 from selectq.ptq.metrics import relu6_metrics, simulated_metrics
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme, write_quantized

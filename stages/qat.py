@@ -4,13 +4,13 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.packed import IMAGES, read_dataset
 from selectq.files import write_csv, write_json
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.configs import Params
 from selectq.ptq.metrics import simulated_metrics
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import count_parameters, parameters_in_scope

@@ -4,16 +4,16 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.analysis.distributions import channel_ranges
+from selectq.config.configs import Params
 from selectq.data.augment import shown_batches
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.packed import IMAGES, read_dataset
-from selectq.drift.distributions import channel_ranges
 from selectq.files import write_csv
 from selectq.graph.parameters import inspected_convolutions
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.configs import Params
 from selectq.quantization.post_training import fold_fp32
 
 

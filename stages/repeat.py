@@ -4,6 +4,7 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
 from selectq.data.counts import load_checked_params
 from selectq.data.device import choose_device
 from selectq.data.evaluate import predict_logits, top1
@@ -12,7 +13,6 @@ from selectq.files import write_tensors
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import FP32
 from selectq.networks.range_skew import read_skewed
-from selectq.params.configs import Params
 from selectq.training.parallel import training_workers
 from selectq.training.qat import Retraining, retrain
 from selectq.training.resume import TrainingState, run_key

@@ -4,23 +4,23 @@ from _src import stage
 
 from pathlib import Path
 
+from selectq.config.configs import Params
+from selectq.config.configurations import list_configurations
+from selectq.config.load import load_params
 from selectq.files import only_writer, write_bytes, write_csv, write_json
-from selectq.params.configs import Params
-from selectq.params.configurations import list_configurations
-from selectq.params.load import load_params
+from selectq.report.audit import audit_table, compare_with_paper
+from selectq.report.evidence import read_evidence
+from selectq.report.latency import latency_points
+from selectq.report.looks import with_looks
+from selectq.report.markdown import to_markdown
+from selectq.report.page import Report, commit_of, render_report
+from selectq.report.paper import figures_beside, read_paper
+from selectq.report.report_tables import Provenance, accuracy_table, configurations_table
+from selectq.report.sections import Beside, report_sections
+from selectq.report.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
+from selectq.report.verdict import find_verdict, rank, ranking_json, verdict_markdown
 from selectq.stale import drop_others
 from selectq.statistics.schemas import AUDIT, with_written_p
-from selectq.tables.audit import audit_table, compare_with_paper
-from selectq.tables.evidence import read_evidence
-from selectq.tables.latency import latency_points
-from selectq.tables.looks import with_looks
-from selectq.tables.markdown import to_markdown
-from selectq.tables.paper import figures_beside, read_paper
-from selectq.tables.report import Report, commit_of, render_report
-from selectq.tables.report_tables import Provenance, accuracy_table, configurations_table
-from selectq.tables.sections import Beside, report_sections
-from selectq.tables.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
-from selectq.tables.verdict import find_verdict, rank, ranking_json, verdict_markdown
 
 LATENCIES = Path("benchmarks/results")
 METRICS = Path("metrics")
@@ -43,8 +43,8 @@ def main(params: Params) -> None:
         verdict = find_verdict(ranking, evidence, params.range_skew)
         paper = figures_beside(evidence.fp32.data, params.model.network)
         rows1 = table1(configurations, evidence, paper)
-        rows2 = table2(configurations, evidence, paper, params.regime)
-        provenance = Provenance(params.seed, params.regime, params.range_skew, statistics)
+        rows2 = table2(configurations, evidence, paper, params.setting)
+        provenance = Provenance(params.seed, params.setting, params.range_skew, statistics)
         accuracies = accuracy_table(rows2, ranking, evidence, provenance)
         audit = AUDIT.read(METRICS / "audit.csv")
         beside = Beside(
@@ -57,7 +57,7 @@ def main(params: Params) -> None:
             sweep_images=params.calibration_sweep.evaluation_images,
         )
         report = Report(
-            lead=f"{params.model.title} on {evidence.fp32.data}, setting {params.regime}",
+            lead=f"{params.model.title} on {evidence.fp32.data}, setting {params.setting}",
             verdict=verdict,
             found=ranking.recommended is not None,
             configs=[one.name for one in ranking.configurations],

@@ -19,7 +19,7 @@ if importlib.util.find_spec("selectq") is None:
 LONGEST = (
     "tests/stages/test_whole_pipeline.py",
     "tests/stages/",
-    "tests/commands/test_real_images.py",
+    "tests/cli/test_real_images.py",
     "tests/team/",
     "tests/parity/",
     "tests/test_reruns.py",

@@ -11,12 +11,7 @@ from known_networks import alive
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-from selectq.data.augment import image_batches
-from selectq.data.normalization import INTEGER_GRID
-from selectq.data.packed import Dataset, Split
-from selectq.networks.build import build_network
-from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import (
+from selectq.config.configs import (
     ActivationScheme,
     AugmentConfig,
     CalibrationConfig,
@@ -25,7 +20,12 @@ from selectq.params.configs import (
     Params,
     WeightScheme,
 )
-from selectq.params.load import load_params
+from selectq.config.load import load_params
+from selectq.data.augment import image_batches
+from selectq.data.normalization import INTEGER_GRID
+from selectq.data.packed import Dataset, Split
+from selectq.networks.build import build_network
+from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from selectq.cli import _parser
-from selectq.params.load import read_yaml, validate
+from selectq.cli.main import _parser
+from selectq.config.load import read_yaml, validate
 from selectq.study import Study, study_parameters
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -25,12 +25,12 @@ from small_networks import (
     trained,
 )
 
+from selectq.config import algorithms
+from selectq.config.configs import PtqConfig
+from selectq.config.load import validate
 from selectq.errors import UserError
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params import algorithms
-from selectq.params.configs import PtqConfig
-from selectq.params.load import validate
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.quantized import write_quantized
 from selectq.quantization.scopes import check_network

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pipeline_deps import expand_stages, read_stages, used_sources
 
-from selectq.params.load import read_yaml, validate
+from selectq.config.load import read_yaml, validate
 from selectq.study import Study, study_parameters
 
 CHECKOUT = Path(__file__).resolve().parents[1]

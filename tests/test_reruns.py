@@ -63,7 +63,7 @@ def _within(path: str, folder: str, separator: str = "/") -> bool:
         ("export", CONVERTED),
         ("parity.flipped_pct", CONVERTED),
         ("statistics.margin_points", TABLES),
-        ("regime", {"table"}),
+        ("setting", {"table"}),
     ],
 )
 def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
@@ -76,17 +76,17 @@ def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
     [
         ("stages/table.py", {"table"}),
         ("src/selectq/data/split.py", EVERYTHING | {"check"}),
-        ("src/selectq/params/configs.py", EVERYTHING | {"check"}),
-        ("src/selectq/audit/flaws.py", AUDIT),
+        ("src/selectq/config/configs.py", EVERYTHING | {"check"}),
+        ("src/selectq/analysis/flaws.py", AUDIT),
         ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED | {"check"}),
         ("src/selectq/export/onnx.py", CONVERTED),
         ("src/selectq/parity/gate.py", CONVERTED),
         ("src/selectq/statistics/paired.py", TABLES | CARDS),
-        ("src/selectq/tables/recipe.py", {"table"} | CARDS),
+        ("src/selectq/report/recipe.py", {"table"} | CARDS),
         ("src/selectq/kernels/forward.py", TRAINED),
         ("src/selectq/stage.py", set()),
         ("src/selectq/study.py", set()),
-        ("src/selectq/commands/predict.py", set()),
+        ("src/selectq/cli/predict.py", set()),
     ],
 )
 def test_source_edit_reruns(path: str, rerun: set[str]) -> None:

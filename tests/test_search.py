@@ -9,9 +9,9 @@ import pytest
 import yaml
 from small_checkout import REAL, write_checkout
 
+from selectq.config.load import read_yaml, validate
 from selectq.errors import UserError
 from selectq.files import write_json
-from selectq.params.load import read_yaml, validate
 from selectq.search import COLUMNS, run_search, validation_table
 
 PIPELINE = """

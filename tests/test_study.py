@@ -198,8 +198,8 @@ def test_profile_is_laid_over_its_base(checkout: Path) -> None:
     Path("profiles/near.yaml").write_text("base: same\nregime: near\n")
     Path("profiles/far.yaml").write_text("base: near\nseed: 8\n")
     plain = study_parameters(Study(checkout, "same"))
-    assert study_parameters(Study(checkout, "near")) == {**plain, "regime": "near"}
-    assert study_parameters(Study(checkout, "far")) == {**plain, "regime": "near", "seed": 8}
+    assert study_parameters(Study(checkout, "near")) == {**plain, "setting": "near"}
+    assert study_parameters(Study(checkout, "far")) == {**plain, "setting": "near", "seed": 8}
 
 
 def test_profile_puts_back_what_its_base_removes(checkout: Path) -> None:
@@ -215,9 +215,9 @@ def test_bases_are_laid_in_turn_and_none_twice(checkout: Path) -> None:
     Path("profiles/both.yaml").write_text("base: [same, fast, seeded]\nfinetune: {lr: 0.5}\n")
     plain = study_parameters(Study(checkout, "same"))
     finetune = {**plain["finetune"], "epochs": 1, "lr": 0.5}
-    assert study_parameters(Study(checkout, "both")) == {**plain, "seed": 8, "regime": "fast", "finetune": finetune}
+    assert study_parameters(Study(checkout, "both")) == {**plain, "seed": 8, "setting": "fast", "finetune": finetune}
     Path("profiles/both.yaml").write_text("base: [same, seeded, fast]\n")
-    assert study_parameters(Study(checkout, "both"))["regime"] == "fast"
+    assert study_parameters(Study(checkout, "both"))["setting"] == "fast"
 
 
 def test_unknown_or_circular_base_is_refused(checkout: Path) -> None:
@@ -284,7 +284,7 @@ def test_ending_the_command_ends_the_stage(checkout: Path) -> None:
 
 
 def _selectq() -> list[str]:
-    return [sys.executable, "-c", "from selectq.cli import main; main()"]
+    return [sys.executable, "-c", "from selectq.cli.main import main; main()"]
 
 
 def _environment() -> dict[str, str]:

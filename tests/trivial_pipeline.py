@@ -15,7 +15,7 @@ import yaml
 from dvc.repo import Repo
 from pipeline_deps import output_paths, read_stages
 
-from selectq.params.load import read_yaml
+from selectq.config.load import read_yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PARAMETERS = read_yaml(CHECKOUT / "params.yaml")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from selectq.config.configs import Params, write_bits
+from selectq.config.configurations import write_scope
+from selectq.config.load import PARAMS_FILE, load_params
 from selectq.files import read_json, write_csv
-from selectq.params.configs import Params, write_bits
-from selectq.params.configurations import write_scope
-from selectq.params.load import PARAMS_FILE, load_params
+from selectq.report.wording import shorten_bits
 from selectq.study import Study, reproduced
-from selectq.tables.wording import shorten_bits
 
 STAGES = ("ptq", "qat")
 BITS = ("weight_bits", "activation_bits")

@@ -19,7 +19,7 @@ from selectq.errors import UserError
 from selectq.files import only_writer
 
 if TYPE_CHECKING:
-    from selectq.params.configs import Params
+    from selectq.config.configs import Params
 
 MAY_RUN = "SELECTQ_MAY_RUN"
 """Environment variable: where it is set, only the stages that it names do any work; what others wrote is to be had."""
@@ -61,7 +61,7 @@ def _do(work: Callable[..., None], load: "Callable[[], Params]", writes: str, na
     options = vars(parser.parse_args())
     params, output = load(), Path(writes.format(**options))
     if names:
-        from selectq.params.load import choose  # noqa: PLC0415  # what commands do without
+        from selectq.config.load import choose  # noqa: PLC0415  # what commands do without
 
         section: Iterable[str] = reduce(getattr, names.split("."), cast(Any, params))
         choose(dict.fromkeys(section), options["name"], names)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from selectq.config.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
-from selectq.params.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
 from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel

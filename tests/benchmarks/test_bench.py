@@ -53,7 +53,9 @@ def test_chosen_sides_alone_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_side_of_another_device_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.argv", ["bench.py", "--quick", "--output", str(tmp_path), "--sides", "fp32_unrecorded"])
     monkeypatch.setenv("SELECTQ_DEVICE", "cpu")
-    with pytest.raises(UserError, match=r"^--sides: fp32_unrecorded is of a GPU alone; allowed here: ao_channels"):
+    with pytest.raises(
+        UserError, match=r"^--sides: fp32_unrecorded is not timed on this device; allowed here: ao_channels"
+    ):
         bench.main()
     assert not list(tmp_path.iterdir())
 

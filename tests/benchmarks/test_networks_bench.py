@@ -10,9 +10,9 @@ from digit_network import MOMENTUM, named
 from small_networks import quantized, scheme, trained
 from torch import nn
 
+from selectq.config.load import validate
 from selectq.errors import UserError
 from selectq.networks.build import build_network
-from selectq.params.load import validate
 from selectq.quantization.quantized import QuantizedCheckpoint, write_quantized
 from selectq.quantization.scopes import check_network
 

@@ -9,8 +9,8 @@ import pytest
 from bench_ptq import METHODS, NETWORKS, RECONSTRUCTIONS, SETTINGS
 from small_networks import coloured_dataset, trained
 
-from selectq.params.configs import PtqConfig
-from selectq.params.load import overlay, read_yaml, validate
+from selectq.config.configs import PtqConfig
+from selectq.config.load import overlay, read_yaml, validate
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)

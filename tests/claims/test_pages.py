@@ -9,7 +9,7 @@ from selectq.claims.catalogue import catalogue
 from selectq.claims.hypotheses import HYPOTHESES, Judged, ask, judge_claims
 from selectq.claims.measured import Runs
 from selectq.claims.page import inconsistencies
-from selectq.commands.claims import written_pages
+from selectq.cli.claims import written_pages
 
 CLAIMS = catalogue().claims
 
@@ -115,5 +115,5 @@ def test_rows_of_readme_are_rows_of_the_results_and_their_files(checkout: Path, 
     skewed = pd.read_csv(checkout / "results/skewed/table2.csv").set_index("config")
     row = next(row for row in of_readme if "channel ranges skewed" in row[0])
     assert float(row[1]) == skewed.loc["channel", "gap_points"]
-    gap, low, high = skewed.loc["channel_repaired", ["gap_points", "ci_low", "ci_high"]]
+    gap, low, high = skewed.loc["channel_algorithms", ["gap_points", "ci_low", "ci_high"]]
     assert row[3] == f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -4,7 +4,7 @@ import pytest
 
 from selectq.claims.measured import Measured
 from selectq.claims.recommendations import recommendations
-from selectq.commands.claims import with_results
+from selectq.cli.claims import with_results
 from selectq.errors import UserError
 
 
@@ -17,7 +17,7 @@ def test_cheapest_that_keeps_up(runs: dict[str, Measured]) -> None:
     """PTQ loses 27 points; with PTQ algorithms it keeps up, before any retraining."""
     name, plain, what, gap, cost = row(runs, "skewed")
     assert (name, plain, what) == ("here", "-27.44", "nothing")
-    assert gap.startswith("-0.05 [") and cost == "no training, 3 PTQ algorithms (`channel_repaired`)"
+    assert gap.startswith("-0.05 [") and cost == "no training, 3 PTQ algorithms (`channel_algorithms`)"
 
 
 def test_nearest_where_none_is_shown_to_keep_up(runs: dict[str, Measured]) -> None:

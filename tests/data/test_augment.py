@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from small_networks import coloured_dataset
 from torch import Tensor
 
+from selectq.config.configs import AugmentConfig, NormalizationConfig
 from selectq.data.augment import (
     EVALUATION_BATCH,
     augmented,
@@ -18,7 +19,6 @@ from selectq.data.augment import (
 )
 from selectq.data.normalization import INTEGER_GRID, PIXEL_SCALE, PIXEL_ZERO_POINT, Normalization
 from selectq.data.packed import Split
-from selectq.params.configs import AugmentConfig, NormalizationConfig
 from selectq.training.batches import FixedViews
 
 HEIGHT, WIDTH = 6, 5

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from stand_ins import CLASSES, Server, cifar10_files, pack_tar
 
+from selectq.config.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 from selectq.data import cifar10
 from selectq.data.cifar10 import ARCHIVE, load_cifar10
 from selectq.data.labelled import Source
 from selectq.errors import UserError
-from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 
 NO_FOLDER = ImageFolderConfig("", None, None, 32, skip_bad=False)
 

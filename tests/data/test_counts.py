@@ -8,11 +8,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from selectq.config.configs import Params
+from selectq.config.load import overlay, read_yaml, validate
 from selectq.data.counts import check_counts, counted, load_checked_params, split_sizes
 from selectq.data.packed import SPLITS, Dataset, Split, write_dataset
 from selectq.errors import UserError
-from selectq.params.configs import Params
-from selectq.params.load import overlay, read_yaml, validate
 
 SIZES = {"train": 10_000, "validation": 2_000, "test": 5_000}
 

@@ -86,14 +86,14 @@ def test_deep_channels_are_refused() -> None:
         decode(encoded(deep), "it")
 
 
-def png_of_16_bits(levels: np.ndarray) -> bytes:
+def png_of_16_bits(codes: np.ndarray) -> bytes:
     """An RGB image (H, W, 3) of 16 bits per channel, which Pillow reads but does not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    height, width, _ = levels.shape
-    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in levels)
+    height, width, _ = codes.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in codes)
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     chunks = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

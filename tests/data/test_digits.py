@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from selectq.config.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 from selectq.data.digits import load_sklearn_digits
 from selectq.errors import UserError
-from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 
 
 def config(test_images: int = 450, split_seed: int = 0) -> DataConfig:

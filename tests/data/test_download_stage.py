@@ -13,9 +13,9 @@ import yaml
 from stage_process import run_stage
 from stand_ins import Server, image_files, pack_zip
 
+from selectq.config.load import load_params, overlay, read_yaml
 from selectq.data.packed import write_dataset
 from selectq.data.sources import load_dataset
-from selectq.params.load import load_params, overlay, read_yaml
 
 OUTPUT = Path("data/images.safetensors")
 DIGITS = {"name": "digits", "validation_images": 150}

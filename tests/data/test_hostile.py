@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hostile import NO_IMAGES, OUTSIDE, YAML_TEXTS, Maker, picture_bomb
 
+from selectq.config.load import read_yaml
 from selectq.data.archives import GENEROUS, read_archive
 from selectq.data.decoding import decode
 from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
-from selectq.params.load import read_yaml
 
 
 def read_all(path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from stand_ins import CLASSES, Server, encoded, image_files, pack_folder, pack_tar, pack_zip, picture
 
+from selectq.config.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 from selectq.data.decoding import planes
 from selectq.data.imagefolder import load_imagefolder
 from selectq.data.packed import write_dataset
 from selectq.data.sources import load_dataset
 from selectq.errors import UserError
-from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 
 Packer = Callable[[Path, Mapping[str, bytes]], Path]
 

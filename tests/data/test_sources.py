@@ -7,12 +7,12 @@ from typing import get_type_hints
 import pytest
 import torch
 
+from selectq.config.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 from selectq.data.fetch import data_folders
 from selectq.data.labelled import image_digest
 from selectq.data.packed import SPLITS, Dataset, Split
 from selectq.data.sources import LOADERS, load_dataset
 from selectq.errors import UserError
-from selectq.params.configs import Cifar10Config, DataConfig, DigitsConfig, ImageFolderConfig
 
 DIGITS = DataConfig(
     "digits",

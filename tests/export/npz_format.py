@@ -58,7 +58,7 @@ def integers_of(network: Any) -> tuple[list[dict[str, Any]], dict[str, NDArray[A
         step = {"name": node.name, "kind": kind, "inputs": node.inputs}
         if getattr(module, "stored", False):
             stored = module.activation
-            ends = {"low": stored.grid.quant_min, "high": stored.grid.quant_max}
+            ends = {"low": stored.integers.quant_min, "high": stored.integers.quant_max}
             step |= {"scale": stored.scale, "zero_point": stored.zero_point, **ends}
         if kind in ("Conv", "Linear"):
             read = module.weight_quantizer

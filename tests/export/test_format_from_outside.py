@@ -12,13 +12,13 @@ from exported_networks import exported, program_of
 from npz_format import Npz
 from small_networks import blends, scheme
 
-from selectq.commands.bench import Plan, run_bench
-from selectq.commands.inspect import run_inspect
+from selectq.cli.bench import Plan, run_bench
+from selectq.cli.inspect import run_inspect
+from selectq.config import formats
+from selectq.config.formats import GROUP, OWN, known_formats
+from selectq.config.load import read_yaml, validate
 from selectq.errors import UserError
 from selectq.export.formats import write_program
-from selectq.params import formats
-from selectq.params.formats import GROUP, OWN, known_formats
-from selectq.params.load import read_yaml, validate
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.gate import hold_to_tolerance
 from selectq.programs import program

@@ -13,11 +13,11 @@ import pytest
 from exported_networks import SIZE, exported, images, program_of
 from small_networks import CLASSES, IMAGE_SIZE, checkpoint, scheme
 
+from selectq.config.formats import OWN
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.params.formats import OWN
 from selectq.programs import format
 from selectq.programs.format import Program
 from selectq.programs.program import find, open_program

@@ -8,8 +8,8 @@ import pytest
 from exported_networks import program_of
 from small_networks import blends, mixed_scheme, scheme
 
+from selectq.config.configs import widths
 from selectq.export.onnx import float_operators, open_session, operator_counts
-from selectq.params.configs import widths
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME
 from selectq.programs.program import open_program
 from selectq.quantization.quantized import Scheme

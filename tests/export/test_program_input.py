@@ -19,13 +19,13 @@ from PIL import Image
 from small_networks import calibration, model_config, scheme
 from torch import nn
 
+from selectq.config.configs import NormalizationConfig
 from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.onnx import open_session
 from selectq.export.reference import ReferenceNetwork, to_reference
-from selectq.params.configs import NormalizationConfig
 from selectq.parity.backends import program_backends
 from selectq.parity.compare import steps_of
 from selectq.programs.manifest import Input, Manifest
@@ -47,7 +47,7 @@ CASES += [("pt2", "uint8", "nhwc", "imagenet")]
 
 
 def pixels(count: int = 6) -> NDArray[np.uint8]:
-    """All levels of every channel occur."""
+    """All codes of every channel occur."""
     images = np.random.default_rng(0).integers(0, 256, (count, 3, SIZE, SIZE), np.uint8)
     images[0, :, :8] = np.arange(256).reshape(8, SIZE)
     return images

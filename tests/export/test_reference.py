@@ -5,12 +5,12 @@ import torch
 from small_networks import blends, coloured_noise, mixed_scheme, quantized, same_tensors, scheme
 from steps import flipped, integer_steps
 
+from selectq.config.configs import width_of
 from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.export.reference import ReferenceNetwork, to_reference
 from selectq.graph.nodes import PIXELS, Graph, Input, Node
-from selectq.params.configs import width_of
-from selectq.quantization.fake_quantize import BIAS_GRID
+from selectq.quantization.fake_quantize import BIAS_INTEGERS
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.scale_assignment import ScaleAssignment
@@ -102,7 +102,7 @@ def test_bias_too_large_for_the_scale_of_its_weights_is_kept(name: str, granular
     ScaleAssignment(simulation).assign()
     reference = to_reference(simulation)
     twin = next(place for place in reference.network.sites() if place.name == name)
-    assert twin.bias[0].item() <= BIAS_GRID.quant_max
+    assert twin.bias[0].item() <= BIAS_INTEGERS.quant_max
     assert twin.weight_quantizer(twin.weight, twin.bias)[1][0].item() == pytest.approx(5e3, rel=1e-5)
     steps = integer_steps(simulation, reference, INTEGER_GRID(coloured_noise(8, seed=1).images))
     assert max(steps.values()) < SAME, max(steps, key=steps.__getitem__)

@@ -7,11 +7,11 @@ import torchvision
 from small_networks import model_config
 from torch import nn
 
+from selectq.config.configs import LAYER_KINDS
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.parameters import inspected_convolutions, parameter_kinds
 from selectq.networks.build import build_network
-from selectq.params.configs import LAYER_KINDS
 
 
 @pytest.fixture(scope="module")

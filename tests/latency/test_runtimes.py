@@ -10,9 +10,9 @@ import torch
 from exported_networks import SIZE, exported, images
 from onnx import TensorProto, helper
 
+from selectq.config.formats import OWN
 from selectq.errors import UserError
 from selectq.export.onnx import ONNX
-from selectq.params.formats import OWN
 from selectq.programs.format import Images
 from selectq.programs.program import find
 
@@ -66,10 +66,10 @@ def test_what_takes_no_images_is_refused(inputs: list[tuple[str, int, Sizes]], m
 
 
 def test_images_fill_the_range_and_are_the_same_each_time() -> None:
-    levels, numbers = (Images("x", dtype, (3, 8, 8)).random(4) for dtype in ("uint8", "float32"))
-    assert (levels.shape, levels.dtype, levels.min(), levels.max()) == ((4, 3, 8, 8), np.uint8, 0, 255)
+    codes, numbers = (Images("x", dtype, (3, 8, 8)).random(4) for dtype in ("uint8", "float32"))
+    assert (codes.shape, codes.dtype, codes.min(), codes.max()) == ((4, 3, 8, 8), np.uint8, 0, 255)
     assert numbers.dtype == np.float32 and 0 <= numbers.min() < 0.02 and 0.98 < numbers.max() < 1
-    assert np.array_equal(levels, Images("y", "uint8", (3, 8, 8)).random(4))
+    assert np.array_equal(codes, Images("y", "uint8", (3, 8, 8)).random(4))
 
 
 @pytest.mark.slow

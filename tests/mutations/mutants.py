@@ -365,13 +365,17 @@ _QUANTIZATION = [
             "largest = 2 ** (_width(scheme) - 1) - 1",
             "largest = 2 ** (_width(scheme) - 1)",
         ),
-        ("biases use all of int32", "BIAS_GRID = Grid(-(2**30), 2**30)", "BIAS_GRID = Grid(-(2**31), 2**31 - 1)"),
         (
-            "levels are rounded down",
+            "biases use all of int32",
+            "BIAS_INTEGERS = IntegerRange(-(2**30), 2**30)",
+            "BIAS_INTEGERS = IntegerRange(-(2**31), 2**31 - 1)",
+        ),
+        (
+            "codes are rounded down",
             "torch.mul(x, scale.reciprocal()).round_()",
             "torch.mul(x, scale.reciprocal()).floor_()",
         ),
-        ("saturated values keep their gradient", "ctx.grid.quant_max + 0.5)", "ctx.grid.quant_max * 2.0)"),
+        ("saturated values keep their gradient", "ctx.integers.quant_max + 0.5)", "ctx.integers.quant_max * 2.0)"),
     ),
     *_of(
         "scales",
@@ -385,10 +389,14 @@ _QUANTIZATION = [
         ),
         (
             "a zero point is rounded down",
-            ".round().clamp(grid.quant_min, grid.quant_max)",
-            ".floor().clamp(grid.quant_min, grid.quant_max)",
+            ".round().clamp(integers.quant_min, integers.quant_max)",
+            ".floor().clamp(integers.quant_min, integers.quant_max)",
         ),
-        ("a bias overflows its levels", "bias_magnitude / (input_scale * BIAS_GRID.quant_max)", "bias_magnitude * 0"),
+        (
+            "a bias overflows its codes",
+            "bias_magnitude / (input_scale * BIAS_INTEGERS.quant_max)",
+            "bias_magnitude * 0",
+        ),
         ("of biases of one tensor, the first alone fits", "reshape(scales, -1).amax(1)", "reshape(scales, -1)[:, 0]"),
         ("of biases of one tensor the mean fits", "reshape(scales, -1).amax(1)", "reshape(scales, -1).mean(1)"),
         ("sums meet rounding ties", "(2 * ((scale / unit - 1) / 2).ceil() + 1) * unit", "(scale / unit).ceil() * unit"),
@@ -443,9 +451,9 @@ _QUANTIZATION = [
         ),
         ("ranges are watched in evaluation", "if self.training and self.observing:", "if self.observing:"),
         (
-            "levels behind a ReLU lie below zero",
-            "return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)",
-            "return grid",
+            "codes behind a ReLU lie below zero",
+            "return IntegerRange(middle_code(self.scheme) if self.scheme.symmetric else 0, integers.quant_max)",
+            "return integers",
         ),
     ),
     *_of(
@@ -511,8 +519,8 @@ _QUANTIZATION = [
     ),
     *_of(
         "layers chosen",
-        "src/selectq/params/configs.py",
-        "params/test_configs.py",
+        "src/selectq/config/configs.py",
+        "config/test_configs.py",
         ("a kind goes before a module", "return bits[name] if name in modules_of(bits) else", "return"),
     ),
     *_of(
@@ -741,7 +749,7 @@ _MEASUREMENTS = [
     *_of(
         "confusion",
         "src/selectq/confusion.py",
-        "commands/test_confusion.py parity/test_confusion_metrics.py",
+        "cli/test_confusion.py parity/test_confusion_metrics.py",
         (
             "true and predicted classes change places",
             "np.bincount(classes * true + predicted",
@@ -750,8 +758,8 @@ _MEASUREMENTS = [
     ),
     *_of(
         "drift",
-        "src/selectq/drift/measure.py",
-        "drift/test_measure.py",
+        "src/selectq/analysis/drift.py",
+        "analysis/test_drift.py",
         (
             "drift is a share of squares",
             "(self.difference / self.reference) ** 0.5",
@@ -765,8 +773,8 @@ _MEASUREMENTS = [
     ),
     *_of(
         "drift",
-        "src/selectq/drift/causes.py",
-        "drift/test_causes.py",
+        "src/selectq/analysis/error_decomposition.py",
+        "analysis/test_error_decomposition.py",
         (
             "where only a bias changed, nothing did",
             "return all(torch.equal(*pair) for pair in pairs)",
@@ -780,8 +788,8 @@ _MEASUREMENTS = [
     ),
     *_of(
         "audit",
-        "src/selectq/audit/measure.py",
-        "audit/test_audit_measure.py",
+        "src/selectq/analysis/audit.py",
+        "analysis/test_audit_measure.py",
         (
             "the audit calibrates on test images",
             "flawed(sound_setup(model, graph, dataset.train,",
@@ -997,8 +1005,8 @@ _DATA = [
 _PARAMETERS = [
     *_of(
         "parameters",
-        "src/selectq/params/fields.py",
-        "params/test_fields.py params/test_configs.py",
+        "src/selectq/config/fields.py",
+        "config/test_fields.py config/test_configs.py",
         (
             "the ends of a range are refused",
             "if not bounds.low <= value <= bounds.high:",
@@ -1008,15 +1016,15 @@ _PARAMETERS = [
     ),
     *_of(
         "parameters",
-        "src/selectq/params/load.py",
-        "params/test_load.py",
+        "src/selectq/config/load.py",
+        "config/test_load.py",
         ("a key may be written twice", "                if key in seen:\n", "                if False:\n"),
         ("null removes nothing", "            merged[key] = _REMOVED\n", "            merged[key] = merged[key]\n"),
     ),
     *_of(
         "parameters",
-        "src/selectq/params/configs.py",
-        "params/test_configs.py",
+        "src/selectq/config/configs.py",
+        "config/test_configs.py",
         ("a study without ONNX passes", 'if "onnx" not in self.formats or ', "if "),
         (
             "the pipeline's own seed is repeated",
@@ -1205,7 +1213,7 @@ _PROGRAMS = [
         "export",
         "src/selectq/export/reference.py",
         "export/test_reference.py",
-        ("levels below a ReLU are exported", "if self.grid != UINT8:", "if False:"),
+        ("codes below a ReLU are exported", "if self.integers != UINT8:", "if False:"),
         (
             "exported biases have the weights' scale",
             "self.bias = _dequantize(bias_scale)",
@@ -1227,7 +1235,7 @@ _PROGRAMS = [
         "export",
         "src/selectq/export/onnx_graph.py",
         "export/test_networks.py export/test_onnx_program.py",
-        ("codes are never clipped", "if stored.grid == UINT8:\n", "if True:\n"),
+        ("codes are never clipped", "if stored.integers == UINT8:\n", "if True:\n"),
         ("maxima end where whole windows do", '"ceil_mode": int(ceil_mode)}', '"ceil_mode": 0}'),
         ("weights stay in the order that is read", "codes = codes[:, list(order)]", "codes = codes[:]"),
         (
@@ -1282,8 +1290,8 @@ _PROGRAMS = [
         "programs/test_sizes.py",
         (
             "4-bit weights are counted as graph",
-            "levels.add(stored_as.get(node.input[0], node.input[0]))",
-            "levels.add(node.input[0])",
+            "codes.add(stored_as.get(node.input[0], node.input[0]))",
+            "codes.add(node.input[0])",
         ),
     ),
     *_of(
@@ -1303,7 +1311,7 @@ _PROGRAMS = [
         (
             "kernels keep the scales of what is stored",
             "if self._was_written(quantizer_of(site))}",
-            "if not self._grids}",
+            "if not self._stored}",
         ),
         (
             "kernels keep old tables of functions",

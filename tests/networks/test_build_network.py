@@ -13,9 +13,9 @@ from small_networks import model_config, same_tensors
 from torch import nn
 from torchvision.models import MobileNetV2
 
+from selectq.config.configs import ModelConfig
 from selectq.errors import UserError
 from selectq.networks.build import build_network, check_logits
-from selectq.params.configs import ModelConfig
 
 OWN = """
 import torch

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from small_networks import model_config, same_tensors
 from torch import nn
 
+from selectq.config.configs import ModelConfig
 from selectq.errors import UserError
 from selectq.networks.build import build_network
 from selectq.networks.weights import load_weights
-from selectq.params.configs import ModelConfig
 
 NAME = "squeezenet1_1"  # with no batch norms and a classifier that is a convolution
 State = dict[str, torch.Tensor]

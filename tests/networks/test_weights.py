@@ -13,11 +13,11 @@ import torchvision
 from safetensors.torch import save_file
 from small_networks import CLASSES, model_config, same_tensors, trained
 
+from selectq.config.configs import ModelConfig
 from selectq.errors import UserError
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import write_fp32
 from selectq.networks.weights import load_weights
-from selectq.params.configs import ModelConfig
 
 
 def sha256(path: Path) -> str:

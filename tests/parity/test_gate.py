@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from selectq.config.configs import ParityConfig
 from selectq.errors import UserError
-from selectq.params.configs import ParityConfig
 from selectq.parity.gate import hold_to_tolerance
 
 TOLERANCE = ParityConfig(images=10, layer_images=10, layer_steps=1, flipped_pct=0.1)

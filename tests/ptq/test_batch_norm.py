@@ -8,12 +8,12 @@ from small_networks import coloured_noise, scheme, trained
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
+from selectq.config.configs import BitWidths, WeightScheme
 from selectq.data.normalization import INTEGER_GRID
 from selectq.graph.capture import capture
 from selectq.networks.layers import FloatLayer, normalised_convolutions, running_statistics
-from selectq.params.configs import BitWidths, WeightScheme
 from selectq.ptq.batch_norm import reestimate_batch_norm, rounded_weight
-from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import fake_quantize, weight_integers
 from selectq.quantization.folding import fold
 from selectq.quantization.network import ConvNode
 from selectq.quantization.scales import weight_scale
@@ -36,7 +36,7 @@ def statistics_off(model: MobileNetV2, chosen: WeightScheme) -> tuple[float, flo
         if isinstance(layer, ConvNode):
             own = chosen.of(layer.kind, layer.name)
             scale = weight_scale(layer.weight, own)
-            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_grid(own))
+            rounded = fake_quantize(layer.weight, scale, torch.zeros_like(scale), weight_integers(own))
             layer.weight.data.copy_(rounded.data)
             layer.register_forward_pre_hook(keep)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from selectq.graph.chains import chains
 from selectq.networks.layers import FloatLayer, float_layer
 from selectq.networks.range_skew import skew_ranges
 from selectq.ptq.equalization import LARGEST_OUTPUT, channel_outputs, equalize
-from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import fake_quantize, weight_integers
 from selectq.quantization.folding import fold
 from selectq.quantization.scales import weight_scale
 
@@ -66,7 +66,7 @@ def rounding_error(model: nn.Module) -> float:
     chosen, errors = scheme(8, "tensor").weights, []
     for weight in (layer.folded_weight() for chain in layers_of_chains(model) for layer in chain):
         scale = weight_scale(weight, chosen)
-        rounded = fake_quantize(weight, scale, torch.zeros_like(scale), weight_grid(chosen))
+        rounded = fake_quantize(weight, scale, torch.zeros_like(scale), weight_integers(chosen))
         errors.append(((rounded - weight).flatten(1).norm(dim=1) / weight.flatten(1).norm(dim=1)).mean())
     return torch.stack(errors).mean().item()
 

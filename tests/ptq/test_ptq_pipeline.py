@@ -18,6 +18,10 @@ from small_networks import (
 )
 from small_networks import scheme as some_scheme
 
+from selectq.config import algorithms
+from selectq.config.algorithms import GROUP, OWN, RELU6_AS_RELU, SETTINGS, Entry, known_algorithms
+from selectq.config.configs import PtqConfig
+from selectq.config.configurations import with_algorithms
 from selectq.data.packed import Split
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
@@ -26,10 +30,6 @@ from selectq.export.reference import to_reference
 from selectq.graph.capture import capture
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import skew_ranges
-from selectq.params import algorithms
-from selectq.params.algorithms import GROUP, OWN, RELU6_AS_RELU, SETTINGS, Entry, known_algorithms
-from selectq.params.configs import PtqConfig
-from selectq.params.configurations import with_algorithms
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import bias_correction, registry
@@ -40,7 +40,7 @@ from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
-from selectq.tables.wording import write_algorithms
+from selectq.report.wording import write_algorithms
 
 TENSOR = some_scheme(8, "tensor")
 QUICK = {"iterations": 5, "batch_images": 8, "lr": 0.2, "rounding_weight": 0.01}
@@ -189,7 +189,7 @@ class HalveBiases:
 def halve_biases(monkeypatch: pytest.MonkeyPatch) -> str:
     """Registered while a test runs."""
     monkeypatch.setattr(registry, "_algorithms", dict(registry._algorithms))
-    monkeypatch.setattr("selectq.params.algorithms.registered", [])
+    monkeypatch.setattr("selectq.config.algorithms.registered", [])
     monkeypatch.setattr(registry, "registered", algorithms.registered)
     return register(HalveBiases()).name
 

@@ -24,14 +24,14 @@ from small_networks import (
     trained,
 )
 
+from selectq.config.algorithms import Entry, RoundingSettings
+from selectq.config.configs import PtqConfig
 from selectq.data.augment import image_batches
 from selectq.data.packed import Split
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.params.algorithms import Entry, RoundingSettings
-from selectq.params.configs import PtqConfig
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import reconstruction

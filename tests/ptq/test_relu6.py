@@ -19,11 +19,11 @@ from small_networks import (
 )
 from torch import Tensor, nn
 
+from selectq.config.configs import PtqConfig
 from selectq.errors import UserError
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.graph.chains import chains
-from selectq.params.configs import PtqConfig
 from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.ptq.registry import PtqState
 from selectq.ptq.relu6 import Relu6AsRelu

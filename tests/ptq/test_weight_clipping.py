@@ -4,10 +4,10 @@ import pytest
 import torch
 from small_networks import quantized, scheme
 
-from selectq.params.algorithms import OWN
+from selectq.config.algorithms import OWN
 from selectq.ptq.registry import find
 from selectq.ptq.weight_clipping import best_clip
-from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import fake_quantize, weight_integers
 from selectq.quantization.quantizers import per_output
 from selectq.quantization.scale_assignment import ScaleAssignment, weight_quantizer_of
 from selectq.quantization.scales import covering_scale, largest_magnitude
@@ -16,7 +16,9 @@ from selectq.quantization.scales import covering_scale, largest_magnitude
 def errors(weight: torch.Tensor, clip: torch.Tensor, bits: int, granularity: str) -> torch.Tensor:
     """The squared error of every channel, or of all."""
     own = scheme(bits, granularity).weights
-    rounded = fake_quantize(weight, per_output(covering_scale(clip, own), weight), torch.zeros(()), weight_grid(own))
+    rounded = fake_quantize(
+        weight, per_output(covering_scale(clip, own), weight), torch.zeros(()), weight_integers(own)
+    )
     return (rounded - weight).square().reshape(len(clip), -1).sum(1)
 
 

@@ -6,41 +6,43 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from selectq.params.configs import ActivationScheme, WeightScheme
+from selectq.config.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
-    Grid,
-    activation_grid,
+    IntegerRange,
+    activation_integers,
     fake_quantize,
     fake_quantize_channels,
-    weight_grid,
+    weight_integers,
 )
 
 BITS = range(2, 9)
 SCALES = (0.25, 0.0213, 1.7, 3e-5)
-ACTIVATION_GRIDS = [activation_grid(ActivationScheme(bits, symmetric=False)) for bits in BITS]
-WEIGHT_GRIDS = [weight_grid(WeightScheme(bits, "tensor")) for bits in BITS]
+ACTIVATION_INTEGERS = [activation_integers(ActivationScheme(bits, symmetric=False)) for bits in BITS]
+WEIGHT_INTEGERS = [weight_integers(WeightScheme(bits, "tensor")) for bits in BITS]
 
 
-def zero_points(grid: Grid) -> set[int]:
+def zero_points(integers: IntegerRange) -> set[int]:
     """Both ends, the middle, and an odd and an even level."""
-    low, high = grid.quant_min, grid.quant_max
+    low, high = integers.quant_min, integers.quant_max
     return {low, high, (low + high) // 2, low + (high - low) // 3, low + (high - low) // 3 + 1}
 
 
 PER_TENSOR = [
-    (grid, scale, zero_point)
-    for grid in (*ACTIVATION_GRIDS, *WEIGHT_GRIDS)
+    (integers, scale, zero_point)
+    for integers in (*ACTIVATION_INTEGERS, *WEIGHT_INTEGERS)
     for scale in SCALES
-    for zero_point in (sorted(zero_points(grid)) if grid.quant_min == 0 else [0])
+    for zero_point in (sorted(zero_points(integers)) if integers.quant_min == 0 else [0])
 ]
 
 
-def values_around(grid: Grid, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """Every level, every tie between two levels, values a hair beside the ties, and values far outside the grid."""
-    levels = torch.arange(grid.quant_min - 3, grid.quant_max + 4, 0.5) - zero_point  # ties are exact for scale 0.25
-    ties = levels * scale
+def values_around(integers: IntegerRange, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Every level, every tie between two codes, values a hair beside the ties, and values far outside the grid."""
+    codes = (
+        torch.arange(integers.quant_min - 3, integers.quant_max + 4, 0.5) - zero_point
+    )  # ties are exact for scale 0.25
+    ties = codes * scale
     far = torch.tensor([-1e4, -300.0, -0.0, 0.0, 300.0, 1e4]) * scale
-    noise = torch.randn(500, generator=torch.Generator().manual_seed(0)) * grid.quant_max * scale
+    noise = torch.randn(500, generator=torch.Generator().manual_seed(0)) * integers.quant_max * scale
     return torch.cat([ties, ties * (1 + 2e-7), ties * (1 - 2e-7), far, noise])
 
 
@@ -57,44 +59,46 @@ def assert_same(own: tuple[Tensor, Tensor], reference: tuple[Tensor, Tensor]) ->
     assert 0 < (own[1] == 0).sum() < own[1].numel(), "saturated values and others are both there"
 
 
-@pytest.mark.parametrize(("grid", "scale", "zero_point"), PER_TENSOR)
-def test_per_tensor_equals_torch(grid: Grid, scale: float, zero_point: int) -> None:
+@pytest.mark.parametrize(("integers", "scale", "zero_point"), PER_TENSOR)
+def test_per_tensor_equals_torch(integers: IntegerRange, scale: float, zero_point: int) -> None:
     scales, points = torch.tensor(scale), torch.tensor(float(zero_point))
-    x = values_around(grid, scales, points).requires_grad_()
-    reference = torch.fake_quantize_per_tensor_affine(x, scales, points.int(), grid.quant_min, grid.quant_max)
-    assert_same(with_gradient(fake_quantize(x, scales, points, grid), x), with_gradient(reference, x))
+    x = values_around(integers, scales, points).requires_grad_()
+    reference = torch.fake_quantize_per_tensor_affine(x, scales, points.int(), integers.quant_min, integers.quant_max)
+    assert_same(with_gradient(fake_quantize(x, scales, points, integers), x), with_gradient(reference, x))
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (5, 1, 3, 3), (5, 7)])
-@pytest.mark.parametrize("grid", [*WEIGHT_GRIDS, *ACTIVATION_GRIDS])
-def test_per_channel_equals_torch(grid: Grid, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("integers", [*WEIGHT_INTEGERS, *ACTIVATION_INTEGERS])
+def test_per_channel_equals_torch(integers: IntegerRange, shape: tuple[int, ...]) -> None:
     generator = torch.Generator().manual_seed(1)
     scales = torch.tensor([0.25, 0.0213, 1.7, 3e-5, 40.0])
-    points = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0]) if grid.quant_min == 0 else torch.zeros(5)
+    points = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0]) if integers.quant_min == 0 else torch.zeros(5)
     column = (-1, *[1] * (len(shape) - 1))
-    x = torch.randn(shape, generator=generator) * (grid.quant_max * scales).view(column)
+    x = torch.randn(shape, generator=generator) * (integers.quant_max * scales).view(column)
     x[0].view(-1)[:6] = torch.tensor([0.125, 0.375, -0.125, -0.375, 0.625, 1e6])  # exact ties at scale 0.25
     x.requires_grad_()
-    own = fake_quantize(x, scales.view(column), points.view(column), grid)
-    reference = torch.fake_quantize_per_channel_affine(x, scales, points.int(), 0, grid.quant_min, grid.quant_max)
+    own = fake_quantize(x, scales.view(column), points.view(column), integers)
+    reference = torch.fake_quantize_per_channel_affine(
+        x, scales, points.int(), 0, integers.quant_min, integers.quant_max
+    )
     assert_same(with_gradient(own, x), with_gradient(reference, x))
 
 
 def test_ties_go_to_even_levels_by_hand() -> None:
     x = torch.tensor([0.125, 0.375, 0.625, -0.125, -0.375, 99.0, -99.0])
-    found = fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), Grid(0, 7))
+    found = fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), IntegerRange(0, 7))
     assert found.tolist() == [0.0, 0.5, 0.5, 0.0, -0.5, 1.0, -0.75]
 
 
 def test_gradient_by_hand() -> None:
-    x = torch.tensor([-0.9, -0.8, 0.0, 1.1, 1.2], requires_grad=True)  # levels -4 + 3, -3 + 3, 3, 4 + 3, 5 + 3
-    fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), Grid(0, 7)).sum().backward()
+    x = torch.tensor([-0.9, -0.8, 0.0, 1.1, 1.2], requires_grad=True)  # codes -4 + 3, -3 + 3, 3, 4 + 3, 5 + 3
+    fake_quantize(x, torch.tensor(0.25), torch.tensor(3.0), IntegerRange(0, 7)).sum().backward()
     assert x.grad is not None and x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
 
 
 def test_scale_and_zero_point_get_no_gradient() -> None:
     x, scale, zero_point = (torch.tensor(value, requires_grad=True) for value in (0.3, 0.25, 1.0))
-    fake_quantize(x, scale, zero_point, Grid(0, 7)).backward()
+    fake_quantize(x, scale, zero_point, IntegerRange(0, 7)).backward()
     assert x.grad is not None and scale.grad is None and zero_point.grad is None
 
 
@@ -102,11 +106,15 @@ def test_scale_and_zero_point_get_no_gradient() -> None:
 @pytest.mark.filterwarnings("default")  # the compiler's own
 def test_compiles_to_the_same_values() -> None:
     compiled = torch.compile(fake_quantize, fullgraph=True)
-    for grid, scale, zero_point in ((Grid(0, 255), 0.0213, 77), (Grid(-127, 127), 0.25, 0), (Grid(0, 15), 1.7, 5)):
+    for integers, scale, zero_point in (
+        (IntegerRange(0, 255), 0.0213, 77),
+        (IntegerRange(-127, 127), 0.25, 0),
+        (IntegerRange(0, 15), 1.7, 5),
+    ):
         scales, points = torch.tensor(scale), torch.tensor(float(zero_point))
-        x = values_around(grid, scales, points).requires_grad_()
-        own = with_gradient(fake_quantize(x, scales, points, grid), x)
-        assert_same(with_gradient(compiled(x, scales, points, grid), x), own)
+        x = values_around(integers, scales, points).requires_grad_()
+        own = with_gradient(fake_quantize(x, scales, points, integers), x)
+        assert_same(with_gradient(compiled(x, scales, points, integers), x), own)
 
 
 laws = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -115,20 +123,20 @@ values = st.floats(-2000, 2000, width=32)
 
 
 @st.composite
-def quantizers(draw: st.DrawFn) -> tuple[Tensor, Tensor, Grid]:
-    """Scale, zero point and grid, of a weight or of an activation."""
-    grid = draw(st.sampled_from([*ACTIVATION_GRIDS, *WEIGHT_GRIDS]))
-    zero_point = draw(st.integers(grid.quant_min, grid.quant_max)) if grid.quant_min == 0 else 0
-    return torch.tensor(draw(scales)), torch.tensor(float(zero_point)), grid
+def quantizers(draw: st.DrawFn) -> tuple[Tensor, Tensor, IntegerRange]:
+    """Scale, zero point and integer range, of a weight or of an activation."""
+    integers = draw(st.sampled_from([*ACTIVATION_INTEGERS, *WEIGHT_INTEGERS]))
+    zero_point = draw(st.integers(integers.quant_min, integers.quant_max)) if integers.quant_min == 0 else 0
+    return torch.tensor(draw(scales)), torch.tensor(float(zero_point)), integers
 
 
-def grid_points(scale: Tensor, zero_point: Tensor, grid: Grid) -> Tensor:
-    return (torch.arange(grid.quant_min, grid.quant_max + 1) - zero_point) * scale
+def grid_points(scale: Tensor, zero_point: Tensor, integers: IntegerRange) -> Tensor:
+    return (torch.arange(integers.quant_min, integers.quant_max + 1) - zero_point) * scale
 
 
 @laws
 @given(quantizers())
-def test_grid_points_are_fixed_points(quantizer: tuple[Tensor, Tensor, Grid]) -> None:
+def test_grid_points_are_fixed_points(quantizer: tuple[Tensor, Tensor, IntegerRange]) -> None:
     points = grid_points(*quantizer)
     assert torch.equal(fake_quantize(points, *quantizer), points)
     assert (points == 0).sum() == 1, "zero is representable"
@@ -136,23 +144,23 @@ def test_grid_points_are_fixed_points(quantizer: tuple[Tensor, Tensor, Grid]) ->
 
 @laws
 @given(quantizers(), st.lists(values, min_size=2, max_size=20))
-def test_puts_out_grid_points_alone(quantizer: tuple[Tensor, Tensor, Grid], levels: list[float]) -> None:
-    found = fake_quantize(torch.tensor(levels) * quantizer[0], *quantizer)
+def test_puts_out_grid_points_alone(quantizer: tuple[Tensor, Tensor, IntegerRange], codes: list[float]) -> None:
+    found = fake_quantize(torch.tensor(codes) * quantizer[0], *quantizer)
     assert torch.isin(found, grid_points(*quantizer)).all()
     assert torch.equal(fake_quantize(found, *quantizer), found), "idempotent"
 
 
 @laws
 @given(quantizers(), st.lists(values, min_size=2, max_size=20))
-def test_is_monotone(quantizer: tuple[Tensor, Tensor, Grid], levels: list[float]) -> None:
-    found = fake_quantize(torch.tensor(sorted(levels)) * quantizer[0], *quantizer)
+def test_is_monotone(quantizer: tuple[Tensor, Tensor, IntegerRange], codes: list[float]) -> None:
+    found = fake_quantize(torch.tensor(sorted(codes)) * quantizer[0], *quantizer)
     assert (found.diff() >= 0).all()
 
 
 @laws
 @given(quantizers(), st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_error_is_at_most_half_a_step_inside_the_range(
-    quantizer: tuple[Tensor, Tensor, Grid], shares: list[float]
+    quantizer: tuple[Tensor, Tensor, IntegerRange], shares: list[float]
 ) -> None:
     points = grid_points(*quantizer)
     x = torch.lerp(points[0], points[-1], torch.tensor(shares))
@@ -169,7 +177,7 @@ def test_channels_at_once_are_the_same_bits(bits: int) -> None:
     found = []
     for quantize in (fake_quantize_channels, lambda x, s, g: fake_quantize(x, s.view(8, 1, 1, 1), torch.zeros(()), g)):
         own = weight.clone().requires_grad_()
-        values = quantize(own, scale, WEIGHT_GRIDS[bits - 2])
+        values = quantize(own, scale, WEIGHT_INTEGERS[bits - 2])
         values.sum().backward()
         found.append((values.detach(), own.grad))
     assert all(map(torch.equal, *found))

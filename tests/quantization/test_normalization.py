@@ -8,12 +8,12 @@ import torch
 from known_networks import build
 from small_networks import calibration, model_config, scheme
 
+from selectq.config.configs import NormalizationConfig
 from selectq.data.normalization import INTEGER_GRID, Normalization
 from selectq.export.describe import describe_program
 from selectq.export.onnx import open_session
 from selectq.export.onnx_graph import build_onnx
 from selectq.export.reference import to_reference
-from selectq.params.configs import NormalizationConfig
 from selectq.parity.backends import reference_backend, simulation_backend
 from selectq.parity.compare import steps_of
 from selectq.quantization.folding import fold
@@ -28,7 +28,7 @@ CASES = {"imagenet": IMAGENET, "unit": ((0.0,) * 3, (1.0,) * 3), "uneven": ((0.9
 
 
 def pixels(count: int = 6, size: int = 32) -> torch.Tensor:
-    """All levels of every channel occur."""
+    """All codes of every channel occur."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, size, size), generator=generator)
     images[0, :, :8] = torch.arange(256).view(8, 32)
@@ -63,7 +63,7 @@ def test_every_level_becomes_the_code_that_is_nearest(case: str) -> None:
     mean, std = (torch.tensor(each, dtype=torch.double).view(3, 1, 1) for each in CASES[case])
     exact = (images.double() / 255 - mean) / std / quantizer.scale.double() + quantizer.zero_point
     assert (codes.round() - exact).abs().max() < 0.51
-    assert len(codes[0, 0].round().unique()) > 40, "negative control: levels are told apart"
+    assert len(codes[0, 0].round().unique()) > 40, "negative control: codes are told apart"
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from small_networks import calibration, coloured_dataset, coloured_noise, float_images, same_tensors, scheme, trained
 
+from selectq.config.configs import CalibrationConfig
 from selectq.data.packed import Dataset
 from selectq.errors import UserError
-from selectq.params.configs import CalibrationConfig
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme

@@ -16,11 +16,11 @@ from small_networks import (
     trained,
 )
 
+from selectq.config.configs import ActivationScheme, WeightScheme, width_of
 from selectq.data.packed import write_dataset
 from selectq.errors import UserError
 from selectq.files import write_bytes, write_tensors
 from selectq.networks.checkpoint import write_fp32
-from selectq.params.configs import ActivationScheme, WeightScheme, width_of
 from selectq.quantization.folding import fold
 from selectq.quantization.quantized import (
     QuantizedCheckpoint,
@@ -86,29 +86,29 @@ def test_single_kinds_have_their_own_width() -> None:
     assert wide == {"features.0.0", "classifier.1"}
     narrow = {place.kind for place in network.sites() if place.activation.scheme.bits == 4}
     assert narrow == {"depthwise", "expansion", "head"}
-    levels = {layer.name: layer.weight_quantizer.codes(layer.weight, layer.bias)[0] for layer in network.layers()}
-    assert {name for name, found in levels.items() if found.abs().max() == 127} == wide
-    assert {name for name, found in levels.items() if found.abs().max() == 7} == levels.keys() - wide
+    codes = {layer.name: layer.weight_quantizer.codes(layer.weight, layer.bias)[0] for layer in network.layers()}
+    assert {name for name, found in codes.items() if found.abs().max() == 127} == wide
+    assert {name for name, found in codes.items() if found.abs().max() == 7} == codes.keys() - wide
 
 
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_everything_stored_lies_on_its_grid(chosen: Scheme) -> None:
     network = quantized(chosen)
-    levels: dict[str, torch.Tensor] = {}
+    codes: dict[str, torch.Tensor] = {}
     largest = {
         place.name: 2 ** width_of(chosen.activations.bits, place.kind, place.name) - 1 for place in network.sites()
     }
 
     def keep(place: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        levels[place.name] = output / place.activation.scale + place.activation.zero_point
+        codes[place.name] = output / place.activation.scale + place.activation.zero_point
 
     for place in network.sites():
         place.register_forward_hook(keep)
     with torch.no_grad():
         network(float_images(8, seed=3))
-    for name, found in levels.items():
+    for name, found in codes.items():
         assert torch.allclose(found, found.round().clamp(0, largest[name]), atol=1e-3), name
-    assert len(levels) == 63
+    assert len(codes) == 63
 
 
 def test_insertion_takes_each_range_by_name() -> None:

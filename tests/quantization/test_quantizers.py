@@ -7,9 +7,9 @@ import torch
 from small_networks import quantized, scheme
 from torch import Tensor
 
+from selectq.config.configs import ActivationScheme
 from selectq.graph.bounds import Bounds
-from selectq.params.configs import ActivationScheme
-from selectq.quantization.fake_quantize import Grid, activation_grid, fake_quantize
+from selectq.quantization.fake_quantize import IntegerRange, activation_integers, fake_quantize
 from selectq.quantization.network import FloatActivation
 from selectq.quantization.quantizers import ActivationQuantizer, follow, per_output
 from selectq.quantization.scale_assignment import ScaleAssignment
@@ -42,7 +42,7 @@ def raw_values() -> Tensor:
 def test_activation_function_is_fused_exactly(bounds: str, low: float, high: float, symmetric: bool, bits: int) -> None:
     quantizer = activation_quantizer(bounds, low, high, bits, symmetric)
     activated = FloatActivation(BOUNDS[bounds])(raw_values())
-    unfused = fake_quantize(activated, quantizer.scale, quantizer.zero_point, activation_grid(quantizer.scheme))
+    unfused = fake_quantize(activated, quantizer.scale, quantizer.zero_point, activation_integers(quantizer.scheme))
     assert torch.equal(quantizer(raw_values()), unfused)
 
 
@@ -56,11 +56,11 @@ def test_no_gradient_below_relu_or_above_the_range(symmetric: bool, bits: int) -
 
 
 def test_symmetric_range_after_relu_uses_the_upper_half_of_the_grid() -> None:
-    assert activation_quantizer("relu", 0, 4, 8, symmetric=True).grid() == Grid(128, 255)
-    assert activation_quantizer("relu", 0, 4, 8, symmetric=False).grid() == Grid(0, 255)
-    assert activation_quantizer("linear", -4, 4, 8, symmetric=True).grid() == Grid(0, 255)
-    levels = activation_quantizer("relu", 0, 4, 8, symmetric=True)(raw_values()).unique()
-    assert len(levels) == 128 and levels.min() == 0.0 and levels.max().item() == pytest.approx(4.0)
+    assert activation_quantizer("relu", 0, 4, 8, symmetric=True).integers() == IntegerRange(128, 255)
+    assert activation_quantizer("relu", 0, 4, 8, symmetric=False).integers() == IntegerRange(0, 255)
+    assert activation_quantizer("linear", -4, 4, 8, symmetric=True).integers() == IntegerRange(0, 255)
+    codes = activation_quantizer("relu", 0, 4, 8, symmetric=True)(raw_values()).unique()
+    assert len(codes) == 128 and codes.min() == 0.0 and codes.max().item() == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])

@@ -18,9 +18,9 @@ from small_networks import (
 )
 from torch import Tensor
 
+from selectq.config.configs import ActivationScheme
 from selectq.graph.bounds import Bounds
-from selectq.params.configs import ActivationScheme
-from selectq.quantization.fake_quantize import activation_grid, fake_quantize
+from selectq.quantization.fake_quantize import activation_integers, fake_quantize
 from selectq.quantization.folding import fold
 from selectq.quantization.network import FloatActivation
 from selectq.quantization.range_estimation import ESTIMATORS, estimate_ranges
@@ -57,7 +57,7 @@ def uniform(low: float, high: float, count: int = 100_001) -> Tensor:
 def quantization_error(x: Tensor, found: tuple[float, float], scheme: ActivationScheme) -> float:
     scale = activation_scale(torch.tensor(found[0]), torch.tensor(found[1]), scheme)
     zero_point = activation_zero_point(torch.tensor(found[0]), scale, scheme)
-    return (fake_quantize(x, scale, zero_point, activation_grid(scheme)) - x).square().mean().item()
+    return (fake_quantize(x, scale, zero_point, activation_integers(scheme)) - x).square().mean().item()
 
 
 def test_minmax_is_exact_over_all_batches() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from selectq.graph.bounds import HARD_SWISH_INPUT
 from selectq.graph.capture import capture
-from selectq.quantization.fake_quantize import weight_grid
+from selectq.quantization.fake_quantize import weight_integers
 from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network, Site
 from selectq.quantization.quantized import Scheme, insert_quantizers
@@ -25,8 +25,8 @@ SCHEMES = {"w8a8": scheme(), "symmetric": scheme(granularity="tensor", symmetric
 
 def pixels(count: int = 4, size: int = 48) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    levels = torch.randint(0, 256, (count, 3, size, size), generator=generator)
-    return ((levels.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
+    codes = torch.randint(0, 256, (count, 3, size, size), generator=generator)
+    return ((codes.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
 
 
 @functools.cache
@@ -47,7 +47,7 @@ def nearest_to_ties(network: Network) -> dict[str, float]:
         assert isinstance(site, Site)
         raw, quantizer = raw_output(site, [x.double() for x in read]), quantizer_of(site)
         steps = raw / quantizer.scale.double()
-        inside = (steps + quantizer.zero_point).clamp(quantizer.grid().quant_min, quantizer.grid().quant_max)
+        inside = (steps + quantizer.zero_point).clamp(quantizer.integers().quant_min, quantizer.integers().quant_max)
         steps = steps[(inside - quantizer.zero_point - steps).abs() < 1]  # what saturates meets no tie that counts
         found[site.name] = ((steps - steps.floor()) - 0.5).abs().amin().item() if len(steps) else 0.5
 
@@ -195,7 +195,7 @@ def test_no_weight_saturates_where_widths_differ() -> None:
     network = quantized(mixed_scheme())
     for layer in network.layers():
         quantizer = weight_quantizer_of(layer)
-        largest = weight_grid(quantizer.scheme).quant_max * per_output(quantizer.scale, layer.weight)
+        largest = weight_integers(quantizer.scheme).quant_max * per_output(quantizer.scale, layer.weight)
         assert (layer.weight.abs() <= largest * 1.0001).all(), layer.name
         assert (layer.weight.abs() > largest / 2).any(), "nor is the scale too coarse"
 

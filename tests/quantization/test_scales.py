@@ -6,9 +6,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_networks import coloured_noise, quantized, scheme
 
+from selectq.config.configs import ActivationScheme, WeightScheme
 from selectq.data.normalization import INTEGER_GRID
-from selectq.params.configs import ActivationScheme, WeightScheme
-from selectq.quantization.fake_quantize import BIAS_GRID, Grid, activation_grid, fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import (
+    BIAS_INTEGERS,
+    IntegerRange,
+    activation_integers,
+    fake_quantize,
+    weight_integers,
+)
 from selectq.quantization.quantizers import WeightQuantizer
 from selectq.quantization.scale_groups import sum_groups
 from selectq.quantization.scales import (
@@ -47,8 +53,8 @@ def test_weight_scale_puts_the_largest_weight_on_the_last_level(
     )
     scale = weight_scale(weight, scheme)
     assert scale.shape == (6 if granularity == "channel" else 1, *[1] * (len(shape) - 1))
-    levels = (weight / scale).abs()
-    largest = levels.flatten(1).amax(1) if granularity == "channel" else levels.amax().view(1)
+    codes = (weight / scale).abs()
+    largest = codes.flatten(1).amax(1) if granularity == "channel" else codes.amax().view(1)
     assert torch.allclose(largest, torch.full_like(largest, 2 ** (bits - 1) - 1))
 
 
@@ -58,8 +64,8 @@ def test_negative_weights_are_as_exact_as_positive_ones() -> None:
     weight[:, 0, 0, 0] = -9.0  # the largest magnitude is negative
     scale = weight_scale(weight, scheme)
     zero = torch.zeros_like(scale)
-    quantized = fake_quantize(weight, scale, zero, weight_grid(scheme))
-    assert torch.equal(fake_quantize(-weight, scale, zero, weight_grid(scheme)), -quantized)
+    quantized = fake_quantize(weight, scale, zero, weight_integers(scheme))
+    assert torch.equal(fake_quantize(-weight, scale, zero, weight_integers(scheme)), -quantized)
     assert torch.allclose(quantized[:, 0, 0, 0], torch.tensor(-9.0))
 
 
@@ -68,7 +74,9 @@ def test_dead_channel_of_weights_stays_zero() -> None:
     weight[0] = 0
     scale = weight_scale(weight, WeightScheme(8, "channel"))
     assert (scale > 0).all()
-    assert torch.equal(fake_quantize(weight, scale, torch.zeros_like(scale), Grid(-127, 127))[0], torch.zeros(3))
+    assert torch.equal(
+        fake_quantize(weight, scale, torch.zeros_like(scale), IntegerRange(-127, 127))[0], torch.zeros(3)
+    )
 
 
 ends = st.floats(-1e4, 1e4, width=32)
@@ -78,23 +86,23 @@ ends = st.floats(-1e4, 1e4, width=32)
 @given(ends, ends, st.sampled_from(BITS))
 def test_asymmetric_activation_scale_covers_the_range(one: float, other: float, bits: int) -> None:
     low, high = sorted((one, other))
-    grid = activation_grid(ActivationScheme(bits, symmetric=False))
+    integers = activation_integers(ActivationScheme(bits, symmetric=False))
     scale, zero_point = scale_and_zero_point(low, high, ActivationScheme(bits, False))
-    assert zero_point.item() in range(grid.quant_min, grid.quant_max + 1)
+    assert zero_point.item() in range(integers.quant_min, integers.quant_max + 1)
     step = scale.item()
     slack = 0.5 * step * (1 + 1e-5)  # the zero point is rounded to a level
-    assert (grid.quant_min - zero_point.item()) * step <= min(low, 0.0) + slack
-    assert (grid.quant_max - zero_point.item()) * step >= max(high, 0.0) - slack
+    assert (integers.quant_min - zero_point.item()) * step <= min(low, 0.0) + slack
+    assert (integers.quant_max - zero_point.item()) * step >= max(high, 0.0) - slack
 
 
 @laws
 @given(ends, ends, st.sampled_from(BITS))
 def test_symmetric_activation_range_is_about_zero(one: float, other: float, bits: int) -> None:
     low, high = sorted((one, other))
-    grid = activation_grid(ActivationScheme(bits, symmetric=True))
+    integers = activation_integers(ActivationScheme(bits, symmetric=True))
     scale, zero_point = scale_and_zero_point(low, high, ActivationScheme(bits, True))
-    assert zero_point.item() == (grid.quant_max + 1) / 2
-    reach = (grid.quant_max - zero_point.item()) * scale.item()
+    assert zero_point.item() == (integers.quant_max + 1) / 2
+    reach = (integers.quant_max - zero_point.item()) * scale.item()
     assert reach >= max(-low, high) * (1 - 1e-6)
 
 
@@ -111,7 +119,7 @@ def test_range_without_width_keeps_zero_exact(symmetric: bool, bits: int) -> Non
     zero = torch.zeros(())
     scale, zero_point = scale_and_zero_point(0.0, 0.0, scheme)
     assert 1 / 255 <= scale.item() <= 1, "as if the range were 1: runtimes refuse scales of next to nothing"
-    assert fake_quantize(zero, scale, zero_point, activation_grid(scheme)).item() == 0.0
+    assert fake_quantize(zero, scale, zero_point, activation_integers(scheme)).item() == 0.0
 
 
 def test_range_that_leaves_out_zero_is_widened_to_it() -> None:
@@ -126,14 +134,14 @@ def test_scale_leaves_room_for_the_bias() -> None:
     bias = torch.tensor([3.0, 3.0])
     found = scale_with_room(scale, bias_magnitude(bias, 2), input_scale)
     assert found[1] == scale[1], "left alone where the bias fits"
-    assert ((bias / (found * input_scale)).round() <= BIAS_GRID.quant_max).all()
+    assert ((bias / (found * input_scale)).round() <= BIAS_INTEGERS.quant_max).all()
     assert scale_with_room(scale[:1], bias_magnitude(bias, 1), input_scale).shape == (1,)
 
 
 def test_bias_range_is_half_of_int32() -> None:
-    assert Grid(-(2**30), 2**30) == BIAS_GRID
+    assert IntegerRange(-(2**30), 2**30) == BIAS_INTEGERS
     largest_layer = 127 * 255 * 1280  # the classifier's sum of products
-    assert BIAS_GRID.quant_max + largest_layer < 2**31
+    assert BIAS_INTEGERS.quant_max + largest_layer < 2**31
 
 
 def test_one_scale_per_tensor_has_room_for_the_largest_of_unequal_biases() -> None:
@@ -146,7 +154,7 @@ small = st.floats(2.0**-14, 2.0**4, width=32)
 
 
 def distance_to_ties(scale: torch.Tensor, input_scale: torch.Tensor, output_scale: torch.Tensor) -> float:
-    """How near, in output levels, any accumulator of 20 bits comes to a rounding tie."""
+    """How near, in output codes, any accumulator of 20 bits comes to a rounding tie."""
     accumulators = torch.arange(2**20, dtype=torch.double)
     products = accumulators * (input_scale.double() * scale.double() / output_scale.double())
     products = products[products < 256]
@@ -195,8 +203,8 @@ def test_no_layer_of_a_network_computes_near_a_tie(granularity: str) -> None:
         assert isinstance(layer.weight_quantizer, WeightQuantizer)
         weight, bias = layer.weight_quantizer(layer.weight.double(), layer.bias.double())
         raw = torch.conv2d(arguments[0].double(), weight, bias, layer.stride, layer.padding, groups=layer.groups)
-        levels = raw / layer.activation.scale.double()
-        nearest[layer.name] = ((levels - levels.floor()) - 0.5).abs().min().item()
+        codes = raw / layer.activation.scale.double()
+        nearest[layer.name] = ((codes - codes.floor()) - 0.5).abs().min().item()
 
     for layer in network.layers():
         if layer.kind != "classifier":
@@ -224,10 +232,10 @@ def test_no_sum_is_near_a_tie() -> None:
     scales = [torch.tensor(scale) for scale in (0.031, 0.0173, 0.042)]
     unit = torch.tensor(common_unit(scales))
     one, other = (multiple_of_unit(scale, unit).double() for scale in scales[:2])
-    levels = torch.arange(-255, 256, dtype=torch.double)
+    codes = torch.arange(-255, 256, dtype=torch.double)
 
     def nearest(output_scale: torch.Tensor) -> float:
-        sums = (levels[:, None] * one + levels[None, :] * other) / output_scale
+        sums = (codes[:, None] * one + codes[None, :] * other) / output_scale
         return ((sums - sums.floor()) - 0.5).abs().min().item()
 
     assert nearest(odd_multiple_of_unit(scales[2], unit).double()) > 1e-4

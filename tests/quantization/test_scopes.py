@@ -23,11 +23,11 @@ from small_networks import (
 from torch import Tensor
 from torchvision.models import MobileNetV2
 
+from selectq.config.configs import ActivationScheme, BitWidths, QatTrainingConfig, WeightScheme
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
 from selectq.networks.build import build_network
-from selectq.params.configs import ActivationScheme, BitWidths, QatTrainingConfig, WeightScheme
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import quantize

@@ -12,8 +12,8 @@ import torchvision
 from small_networks import calibration, coloured_dataset, coloured_noise, scheme
 from torch import Tensor, nn
 
+from selectq.analysis.drift import measure_drift
 from selectq.data.packed import Split
-from selectq.drift.measure import measure_drift
 from selectq.quantization.folding import fold
 from selectq.quantization.network import FloatActivation, Identity, Network
 from selectq.quantization.post_training import calibrate

@@ -11,10 +11,10 @@ import pytest
 import torch
 from small_networks import calibration, coloured_dataset, coloured_noise, trained
 
+from selectq.config.configs import ActivationScheme, PtqConfig, WeightScheme
 from selectq.data.evaluate import evaluate
 from selectq.data.packed import Dataset
 from selectq.errors import UserError
-from selectq.params.configs import ActivationScheme, PtqConfig, WeightScheme
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import fold_fp32

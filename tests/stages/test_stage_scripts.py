@@ -13,8 +13,8 @@ import pytest
 import torch
 from workspaces import Workspace, packed_images
 
+from selectq.analysis.distributions import level_histograms
 from selectq.data.normalization import INTEGER_GRID
-from selectq.drift.distributions import level_histograms
 from selectq.files import read_tensors, sha256
 from selectq.parity import backends
 from selectq.quantization.quantized import read_quantized
@@ -165,8 +165,8 @@ def test_sweep_by_the_configuration_s_own_calibration_ends_where_it_does(chain: 
 def test_drift_of_an_equalised_network_is_from_the_equalised_fp32(chain: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path).write({"range_skew": 1.0})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
-    workspace.run_all(*((stage, "--name", "tensor_repaired") for stage in ("ptq", "drift")))
-    drift = rows(workspace, "drift/tensor_repaired.csv")
+    workspace.run_all(*((stage, "--name", "tensor_algorithms") for stage in ("ptq", "drift")))
+    drift = rows(workspace, "drift/tensor_algorithms.csv")
     assert max(float(row["drift"]) for row in drift if row["kind"] == "isolated") < 0.3, "other scales would give 1"
 
 

@@ -11,10 +11,10 @@ import pytest
 from small_networks import quantized, scheme, trained
 from workspaces import CHECKOUT, Workspace
 
+from selectq.config.configs import PtqConfig
 from selectq.data import evaluate
 from selectq.data.packed import Split
 from selectq.networks.checkpoint import write_fp32
-from selectq.params.configs import PtqConfig
 from selectq.ptq import pipeline
 
 SWEEP = {"names": ["channel"], "estimators": ["minmax", "mse"], "images": [8, 24], "evaluation_images": 5}

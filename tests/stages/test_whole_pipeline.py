@@ -12,12 +12,12 @@ import yaml
 from stage_process import CHECKOUT
 from workspaces import Workspace, by_label
 
+from selectq.config.load import overlay, read_yaml
 from selectq.data.packed import Dataset, read_dataset, write_dataset
 from selectq.files import sha256
 from selectq.graph.nodes import Conv, Linear, Lookup, Mul
 from selectq.graph.parameters import parameter_kinds
 from selectq.networks.checkpoint import read_fp32
-from selectq.params.load import overlay, read_yaml
 from selectq.quantization.quantized import read_quantized
 
 slow = pytest.mark.slow
@@ -51,9 +51,14 @@ QAT = {
 }
 TINY: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 16, "lr": 0.02, "warmup_epochs": 0.2},
-    "ptq": {"tensor": None, "channel": None, "tensor_repaired": None, "channel_repaired": {"calibration": CALIBRATION}},
+    "ptq": {
+        "tensor": None,
+        "channel": None,
+        "tensor_algorithms": None,
+        "channel_algorithms": {"calibration": CALIBRATION},
+    },
     "calibration_sweep": {
-        "names": ["channel_repaired"],
+        "names": ["channel_algorithms"],
         "images": [8],
         "estimators": ["percentile"],
         "evaluation_images": 8,
@@ -62,10 +67,10 @@ TINY: dict[str, Any] = {
     "audit": {"images": 8, "calibration": CALIBRATION, "combined": []},
     "qat_training": {"batch_size": 16, "calibration": CALIBRATION},
     "qat": dict.fromkeys(("full", "clf", "dw", "dwpw", "dwpw_asym")),
-    "convert": ["channel_repaired", "some"],
+    "convert": ["channel_algorithms", "some"],
     "parity": {"images": 24, "layer_images": 4},
-    "statistics": {"contrasts": ["some - channel_repaired"]},
-    "ship": ["channel_repaired", "some"],
+    "statistics": {"contrasts": ["some - channel_algorithms"]},
+    "ship": ["channel_algorithms", "some"],
 }
 """Laid over the committed parameters: a PTQ configuration with algorithms, a QAT one, one epoch, few images."""
 
@@ -158,10 +163,10 @@ def prepare(case: Case, folder: Path, dataset: Dataset) -> Workspace:
 def run_all(workspace: Workspace) -> None:
     workspace.run_all(
         *((stage,) for stage in STAGES),
-        *((stage, "--name", "channel_repaired") for stage in OF_PTQ),
+        *((stage, "--name", "channel_algorithms") for stage in OF_PTQ),
         *((stage, "--name", "some") for stage in OF_QAT),
         *((stage,) for stage in LAST),
-        *(("card", "--name", name) for name in ("channel_repaired", "some")),
+        *(("card", "--name", name) for name in ("channel_algorithms", "some")),
     )
 
 
@@ -172,7 +177,7 @@ def test_whole_pipeline(name: str, digits: Dataset, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)  # where a user's file is found when checkpoints are read below
     case, workspace = CASES[name], prepare(CASES[name], tmp_path, digits)
     run_all(workspace)
-    for config in ("channel_repaired", "some"):
+    for config in ("channel_algorithms", "some"):
         assert_same_predictions(tmp_path, config, case.formats)
         assert_drift_of_every_node(tmp_path, config)
         card = (tmp_path / f"results/cards/{config}.md").read_text()

@@ -12,13 +12,13 @@ import yaml
 from small_networks import coloured_dataset
 from stage_process import CHECKOUT, run_stage, run_stages
 
+from selectq.config.load import overlay, read_yaml
 from selectq.data.packed import Dataset, Split, write_dataset
-from selectq.params.load import overlay, read_yaml
 
 CALIBRATION = {"calibration": {"images": 24}}
 SHORT: dict[str, Any] = {
     "finetune": {"epochs": 1, "batch_size": 8, "lr": 0.02, "warmup_epochs": 0.2, "precision": "float32"},
-    "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_repaired", "channel_repaired")},
+    "ptq": {name: CALIBRATION for name in ("tensor", "channel", "tensor_algorithms", "channel_algorithms")},
     "calibration_sweep": {
         "names": ["tensor"],
         "images": [8, 24],

@@ -9,9 +9,9 @@ import torch
 import yaml
 from stage_process import run_stage
 
+from selectq.config.load import overlay, read_yaml
 from selectq.data.packed import Dataset, Split, write_dataset
 from selectq.files import write_tensors
-from selectq.params.load import overlay, read_yaml
 
 IMAGES, CLASSES = 400, 4
 LABELS = torch.arange(IMAGES) % CLASSES

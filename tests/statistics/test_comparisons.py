@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selectq.params.configs import (
+from selectq.config.configs import (
     ActivationScheme,
     CalibrationConfig,
     PtqConfig,
@@ -14,7 +14,7 @@ from selectq.params.configs import (
     StatisticsConfig,
     WeightScheme,
 )
-from selectq.params.configurations import Configuration, list_configurations
+from selectq.config.configurations import Configuration, list_configurations
 from selectq.statistics.comparisons import contrast_table, find_full, method_table, paired_table, seed_table
 from selectq.statistics.paired import holm
 from selectq.statistics.predictions import Predictions, Right

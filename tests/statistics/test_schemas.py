@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from selectq import search
-from selectq.drift import causes, measure
+from selectq.analysis import causes, measure
 from selectq.errors import UserError
 from selectq.files import write_csv
 from selectq.parity.evidence import CONFUSION_COLUMNS

@@ -10,7 +10,7 @@ from trivial_pipeline import CHECKOUT, Repository
 
 from selectq.team.plots_page import install_plots_page
 
-DRAWN = ("dvc.yaml", "params.yaml", "dvc.lock", "plots", "profiles", "src/selectq/tables/plots")
+DRAWN = ("dvc.yaml", "params.yaml", "dvc.lock", "plots", "profiles", "src/selectq/report/plots")
 
 NARROW = 500
 """Pixels: no headless Chromium has a narrower window."""

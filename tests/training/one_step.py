@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from small_networks import BATCH, coloured_dataset, committed_params, model_config, quantized, random_network, scheme
 from torch import Tensor, nn
 
-from selectq.params.configs import AugmentConfig
+from selectq.config.configs import AugmentConfig
 from selectq.quantization.scopes import quantizers_in_scope
 from selectq.training.batches import AugmentedImages
 from selectq.training.finetune import finetune_forward

@@ -17,10 +17,10 @@ from small_networks import (
 )
 from torch import Tensor
 
+from selectq.config.configs import AugmentConfig, QatConfig
 from selectq.data.normalization import INTEGER_GRID
 from selectq.errors import UserError
 from selectq.graph.nodes import PIXELS
-from selectq.params.configs import AugmentConfig, QatConfig
 from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.batches import AugmentedImages, Batches, FixedViews

@@ -49,7 +49,7 @@ def test_bfloat16_products_give_nearly_the_same_step() -> None:
 @pytest.mark.usefixtures("kernels")
 def test_that_bfloat16_is_slow_on_a_cpu_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     step("bfloat16")
-    assert capsys.readouterr().err == "finetune.precision: bfloat16 on a CPU takes about twice as long as float32\n"
+    assert capsys.readouterr().err.startswith("finetune.precision: bfloat16 on a CPU takes twice as long as float32")
     step("float32")
     assert not capsys.readouterr().err
 

@@ -22,10 +22,10 @@ from small_networks import (
 )
 from torch import nn
 
+from selectq.config.configs import AugmentConfig
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
 from selectq.networks.build import build_network
-from selectq.params.configs import AugmentConfig
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training.loop import Hooks, HookSequence, fit
 from selectq.training.qat import RangeFollower, ScaleUpdate, build_optimizer

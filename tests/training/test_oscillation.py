@@ -45,7 +45,7 @@ def train(scope: str, epochs: int, counting: bool, state: TrainingState | None =
 
 
 @pytest.mark.parametrize(
-    ("levels", "flipped", "oscillating"),
+    ("codes", "flipped", "oscillating"),
     [
         ([3, 3, 3, 3], False, False),
         ([3, 4, 5, 6], True, False),  # on its way
@@ -56,9 +56,9 @@ def train(scope: str, epochs: int, counting: bool, state: TrainingState | None =
         ([-127, 127, 127, 126], True, True),  # a step that int8 cannot hold
     ],
 )
-def test_flips_by_hand(levels: list[int], flipped: bool, oscillating: bool) -> None:
+def test_flips_by_hand(codes: list[int], flipped: bool, oscillating: bool) -> None:
     """Beside a weight that rests: what one does is not counted for another."""
-    steps = torch.tensor([levels, [7] * len(levels)], dtype=torch.int8).T
+    steps = torch.tensor([codes, [7] * len(codes)], dtype=torch.int8).T
     flips = Flips(steps[0])
     for step in steps[1:]:
         flips.see(step)
@@ -70,10 +70,10 @@ def test_last_epoch_alone_is_counted() -> None:
     network, _ = learning("depthwise")
     counter, assignment = OscillationCounter(network, epochs=2), ScaleAssignment(network)
     (layer,) = (layer for layer in network.layers() if layer.name == LAYER)
-    levels = layer.weight_quantizer.codes(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
-    kept = levels.abs().amax(1) != levels.abs().amin(1)
+    codes = layer.weight_quantizer.codes(layer.weight, layer.bias)[0].flatten(1)  # type: ignore[operator]
+    kept = codes.abs().amax(1) != codes.abs().amin(1)
     channel = int(kept.nonzero()[0])
-    weak = int(levels[channel].abs().argmin())  # it does not set the channel's scale
+    weak = int(codes[channel].abs().argmin())  # it does not set the channel's scale
     step = layer.weight_quantizer.scale[channel].item()
 
     moves = {0.0: step, 0.5: -step, 1.0: step, 1.25: 0.0, 1.5: step, 1.75: 0.0}

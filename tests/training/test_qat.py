@@ -16,7 +16,7 @@ from small_networks import (
 )
 from torch import nn
 
-from selectq.params.configs import QatTrainingConfig
+from selectq.config.configs import QatTrainingConfig
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import ActivationQuantizer

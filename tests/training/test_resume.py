@@ -20,8 +20,8 @@ from small_networks import (
 )
 from torch import nn
 
+from selectq.config.configs import QatTrainingConfig
 from selectq.networks.build import build_network
-from selectq.params.configs import QatTrainingConfig
 from selectq.quantization.network import Network
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope, quantizers_in_scope
 from selectq.training import resume

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from small_networks import committed_params
 
-from selectq.params.configs import FinetuneConfig
+from selectq.config.configs import FinetuneConfig
 from selectq.training.schedules import cosine, finetune_schedule, multistep, qat_schedule, warmup
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from selectq.params.load import read_yaml
+from selectq.config.load import read_yaml
 
 
 @dataclass(frozen=True)

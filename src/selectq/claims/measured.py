@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from selectq.claims.catalogue import Setting, catalogue
+from selectq.config.load import PARAMS_FILE, read_yaml
 from selectq.errors import UserError
-from selectq.params.load import PARAMS_FILE, read_yaml
 from selectq.statistics.gaps import contrast_gap, gaps_to_fp32
 from selectq.statistics.predictions import REFERENCE
 from selectq.statistics.schemas import (

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pandas as pd
 
 from selectq.graph.nodes import Operation
+from selectq.report.formatting import NOTHING, Column, percent
+from selectq.report.markdown import bullet, markdown_table, rewrapped
 from selectq.statistics.schemas import NETWORKS, NETWORKS_DRIFT
-from selectq.tables.formatting import NOTHING, Column, percent
-from selectq.tables.markdown import bullet, markdown_table, rewrapped
 
 TEXT = Path(__file__).with_name("networks.md")
 

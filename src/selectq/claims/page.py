@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from selectq.claims.catalogue import Claim, catalogue
 from selectq.claims.hypotheses import LEVEL, Finding, Judged
 from selectq.claims.measured import Measured, Runs
-from selectq.tables.formatting import NOTHING, text_columns
-from selectq.tables.markdown import bullet, markdown_table, prose
-from selectq.tables.paper import read_paper
+from selectq.report.formatting import NOTHING, text_columns
+from selectq.report.markdown import bullet, markdown_table, prose
+from selectq.report.paper import read_paper
 
 
 def reading_rules(plain: Measured) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from selectq.claims.measured import Measured, Runs
+from selectq.report.formatting import NOTHING, number_columns, text_columns
+from selectq.report.markdown import markdown_table
 from selectq.statistics.verdicts import Candidate, Gap, Verdict, cheapest_that_keeps_up, judge
-from selectq.tables.formatting import NOTHING, number_columns, text_columns
-from selectq.tables.markdown import markdown_table
 
 COLUMNS = (
     *text_columns("Setting"),

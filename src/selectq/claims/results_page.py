@@ -12,14 +12,14 @@ from selectq.claims.measured import Measured, Runs
 from selectq.claims.page import reading_rules
 from selectq.claims.recommendations import gap_cell, recommendations
 from selectq.claims.searches import rates_table, read_searches, search_figures
-from selectq.params.configs import Estimator
+from selectq.config.configs import Estimator
+from selectq.report.audit import paper_lost_pct
+from selectq.report.formatting import NOTHING, number_columns, percent, text_columns
+from selectq.report.markdown import markdown_table, rewrapped
+from selectq.report.paper import read_paper
+from selectq.report.wording import shorten_bits
 from selectq.statistics.schemas import AUDIT_LOSSES, OSCILLATION_BY_KIND, rows_of
 from selectq.statistics.verdicts import Verdict
-from selectq.tables.audit import paper_lost_pct
-from selectq.tables.formatting import NOTHING, number_columns, percent, text_columns
-from selectq.tables.markdown import markdown_table, rewrapped
-from selectq.tables.paper import read_paper
-from selectq.tables.wording import shorten_bits
 
 HARMLESS = 0.5
 """Points that a mistake may cost and still be named harmless."""
@@ -59,7 +59,7 @@ def results_page(checkout: Path, runs: Runs, judged: Judged) -> str:
 def in_short(runs: Runs, judged: Judged) -> str:
     """What README and `docs/results.md` say first: a paragraph and bullets."""
     eight_bits = catalogue().of_group("8 bits")
-    gaps = [runs[name].gap("channel_repaired") for name in judged["ptq_keeps_up"] if name in eight_bits]
+    gaps = [runs[name].gap("channel_algorithms") for name in judged["ptq_keeps_up"] if name in eight_bits]
     leads = judged["ptq_beats_qat"].items()
     return _filled(
         "in_short.md",

@@ -7,9 +7,9 @@ import pandas as pd
 
 from selectq.claims.catalogue import catalogue
 from selectq.claims.measured import Runs
+from selectq.report.formatting import text_columns
+from selectq.report.markdown import markdown_table
 from selectq.statistics.schemas import VALIDATION
-from selectq.tables.formatting import text_columns
-from selectq.tables.markdown import markdown_table
 
 SCHEME = ["scope", "weight_bits", "activation_bits", "symmetric", "epochs"]
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selectq.config.configs import AugmentConfig
 from selectq.data.normalization import PIXEL_ZERO_POINT
 from selectq.data.packed import Split
-from selectq.params.configs import AugmentConfig
 from selectq.progress import progress
 
 EVALUATION_BATCH = 250

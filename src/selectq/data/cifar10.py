@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from selectq.config.configs import DataConfig
 from selectq.data.archives import GENEROUS, read_archive
 from selectq.data.fetch import Checksum, fetch
 from selectq.data.labelled import LabelledImages, Source, image_digest
 from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
-from selectq.params.configs import DataConfig
 
 ARCHIVE = "cifar-10-python.tar.gz"
 OFFICIAL_FOLDER = "https://www.cs.toronto.edu/~kriz"

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from selectq.config.configs import CalibrationConfig, Params
+from selectq.config.load import load_params
 from selectq.data.packed import IMAGES, SPLITS
 from selectq.errors import UserError
-from selectq.params.configs import CalibrationConfig, Params
-from selectq.params.load import load_params
 
 CALIBRATION_BATCH = 250
 """Images at a time in the audit, whose `statistics_batches` counts batches."""

@@ -30,7 +30,7 @@ def choose_device(deterministic: bool = True) -> torch.device:
     torch.set_deterministic_debug_mode("error" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a third of a step
     torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.allow_tf32 = False  # its 11 bits blur the levels; torch's default for convolutions
+    torch.backends.cudnn.allow_tf32 = False  # its 11 bits blur the integer codes; torch's default for convolutions
     name = os.environ.get("SELECTQ_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         raise UserError(f"SELECTQ_DEVICE: {name!r} is not usable here; allowed: cpu, and cuda where there is a GPU")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from selectq.config.configs import DataConfig
 from selectq.data.labelled import LabelledImages, Source, image_digest
 from selectq.data.split import hold_out
-from selectq.params.configs import DataConfig
 
 PIXEL_REPEATS = 4
 

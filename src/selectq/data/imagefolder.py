@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from selectq.config.configs import DataConfig, ImageFolderConfig
 from selectq.data.archives import GENEROUS, File, read_archive, read_folder
 from selectq.data.decoding import decode, is_meant_as_image, planes, resize
 from selectq.data.fetch import Checksum, fetch, file_name, is_address
@@ -18,7 +19,6 @@ from selectq.data.labelled import LabelledImages, Source, image_digest
 from selectq.data.layout import ELSEWHERE, PARTS, Place, check_one_top, find_place
 from selectq.data.left_out import BadImageError, BadImages, LeftOut
 from selectq.errors import UserError
-from selectq.params.configs import DataConfig, ImageFolderConfig
 
 _PACKED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
 

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from selectq.params.configs import NormalizationConfig
+from selectq.config.configs import NormalizationConfig
 
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1 / 64

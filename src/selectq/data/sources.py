@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from selectq.config.configs import DataConfig
 from selectq.data.cifar10 import load_cifar10
 from selectq.data.digits import load_sklearn_digits
 from selectq.data.duplicates import Placed, describe_duplicates
@@ -12,7 +13,6 @@ from selectq.data.labelled import LabelledImages, Source
 from selectq.data.packed import Dataset
 from selectq.data.split import hold_out
 from selectq.errors import UserError
-from selectq.params.configs import DataConfig
 
 LOADERS: Mapping[str, Callable[[DataConfig, Sequence[Path]], Source]] = {
     "cifar10": load_cifar10,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from selectq.config.algorithms import RELU6_AS_RELU
+from selectq.config.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
 from selectq.data.evaluate import predict_logits, top1
 from selectq.data.packed import Dataset
 from selectq.deploy.outcome import right_of
@@ -17,8 +19,6 @@ from selectq.graph.nodes import Graph
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.algorithms import RELU6_AS_RELU
-from selectq.params.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
 from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.quantization.network import Network
 

@@ -9,9 +9,9 @@ from selectq.files import METADATA_KEY, sha256
 from selectq.latency.measure import Measured
 from selectq.programs.manifest import OUTPUT, Manifest
 from selectq.programs.program import find
-from selectq.tables.card import MOST_CLASSES
-from selectq.tables.formatting import megabytes, number_columns, text_columns
-from selectq.tables.markdown import bullet, code, markdown_table, prose
+from selectq.report.card import MOST_CLASSES
+from selectq.report.formatting import megabytes, number_columns, text_columns
+from selectq.report.markdown import bullet, code, markdown_table, prose
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selectq.config.configs import ModelConfig
 from selectq.errors import UserError
 from selectq.files import sha256
 from selectq.networks.build import build_network, check_logits
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.weights import Origin, fill_network
-from selectq.params.configs import ModelConfig
 
 OPTIONS = {
     "model.network": "--network",

@@ -76,15 +76,15 @@ class OnnxFormat(Format):
         """As the file's tensors have them."""
         graph = onnx.load(path).graph
         stored_as = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}  # INT4 weights
-        levels, scales = set(), set()
+        codes, scales = set(), set()
         for node in graph.node:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-                levels.add(stored_as.get(node.input[0], node.input[0]))
+                codes.add(stored_as.get(node.input[0], node.input[0]))
                 scales.update(node.input[1:])
         for tensor in graph.initializer:
             if tensor.name in scales:
                 yield SCALES, _data_bytes(tensor)
-            elif tensor.name in levels:
+            elif tensor.name in codes:
                 yield (WEIGHTS if len(tensor.dims) > 1 else BIASES), _data_bytes(tensor)
 
     def backends(self, path: Path, network: "Network") -> list[Backend]:

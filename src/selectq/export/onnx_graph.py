@@ -209,10 +209,10 @@ class GraphWriter:
     def _store(self, site: Site, result: str) -> str:
         """Quantize a result; returns the tensor of its codes, clipped where the grid is not all of [0, 255]."""
         stored, name = _stored(site), codes_of(site.name)
-        if stored.grid == UINT8:
+        if stored.integers == UINT8:
             return self._add("QuantizeLinear", [result, *self._constants_of(stored)], name)
         codes = self._add("QuantizeLinear", [result, *self._constants_of(stored)], f"{name}.unclipped")
-        ends = (self._constant(end, np.uint8) for end in (stored.grid.quant_min, stored.grid.quant_max))
+        ends = (self._constant(end, np.uint8) for end in (stored.integers.quant_min, stored.integers.quant_max))
         return self._add("Clip", [codes, *ends], name)
 
     # --- nodes that move codes

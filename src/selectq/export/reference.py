@@ -11,13 +11,13 @@ import torch.ao.quantization.fx._decomposed
 from torch import Tensor, nn
 
 from selectq.errors import UserError
-from selectq.quantization.fake_quantize import Grid
+from selectq.quantization.fake_quantize import IntegerRange
 from selectq.quantization.network import Layer, LookupNode, Network, Site
 from selectq.quantization.quantizers import GateQuantizer
 from selectq.quantization.scale_assignment import quantizer_of, scales_of, weight_quantizer_of
 
 _ops = torch.ops.quantized_decomposed
-UINT8 = Grid(0, 255)
+UINT8 = IntegerRange(0, 255)
 
 
 class DequantizePerTensor(nn.Module):
@@ -27,10 +27,10 @@ class DequantizePerTensor(nn.Module):
         super().__init__()
         self.scale = scale
 
-    def forward(self, levels: Tensor) -> Tensor:
-        """The values that the levels stand for."""
-        ends = torch.iinfo(levels.dtype)
-        return _ops.dequantize_per_tensor(levels, self.scale, 0, ends.min, ends.max, levels.dtype)
+    def forward(self, codes: Tensor) -> Tensor:
+        """The values that the codes stand for."""
+        ends = torch.iinfo(codes.dtype)
+        return _ops.dequantize_per_tensor(codes, self.scale, 0, ends.min, ends.max, codes.dtype)
 
 
 class DequantizePerChannel(nn.Module):
@@ -44,10 +44,10 @@ class DequantizePerChannel(nn.Module):
         self.register_buffer("scales", scales)
         self.register_buffer("zero_points", torch.zeros_like(scales, dtype=torch.int64))
 
-    def forward(self, levels: Tensor) -> Tensor:
-        """The values that the levels stand for."""
-        ends = torch.iinfo(levels.dtype)
-        return _ops.dequantize_per_channel(levels, self.scales, self.zero_points, 0, ends.min, ends.max, levels.dtype)
+    def forward(self, codes: Tensor) -> Tensor:
+        """The values that the codes stand for."""
+        ends = torch.iinfo(codes.dtype)
+        return _ops.dequantize_per_channel(codes, self.scales, self.zero_points, 0, ends.min, ends.max, codes.dtype)
 
 
 class DequantizeParameters(nn.Module):
@@ -59,7 +59,7 @@ class DequantizeParameters(nn.Module):
         self.bias = _dequantize(bias_scale)
 
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The values that the levels stand for."""
+        """The values that the codes stand for."""
         return self.weight(weight), self.bias(bias)
 
     def weight_scales(self) -> Tensor:
@@ -78,18 +78,18 @@ def _scales(module: DequantizePerChannel | DequantizePerTensor) -> Tensor:
 class QuantizeDequantize(nn.Module):
     """Store an activation as uint8 and read it back; a clip on the integers where the grid is not all of [0, 255]."""
 
-    def __init__(self, scale: float, zero_point: int, grid: Grid) -> None:
+    def __init__(self, scale: float, zero_point: int, integers: IntegerRange) -> None:
         super().__init__()
         self.scale = scale
         self.zero_point = zero_point
-        self.grid = grid
+        self.integers = integers
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape, float32 on the grid."""
-        levels = _ops.quantize_per_tensor(x, self.scale, self.zero_point, 0, 255, torch.uint8)
-        if self.grid != UINT8:
-            levels = levels.clamp(self.grid.quant_min, self.grid.quant_max)
-        return _ops.dequantize_per_tensor(levels, self.scale, self.zero_point, 0, 255, torch.uint8)
+        codes = _ops.quantize_per_tensor(x, self.scale, self.zero_point, 0, 255, torch.uint8)
+        if self.integers != UINT8:
+            codes = codes.clamp(self.integers.quant_min, self.integers.quant_max)
+        return _ops.dequantize_per_tensor(codes, self.scale, self.zero_point, 0, 255, torch.uint8)
 
 
 class ReferenceNetwork(nn.Module):
@@ -143,22 +143,22 @@ def _store_activation(site: Site) -> None:
     """Put quantize/dequantize into a site."""
     quantizer = quantizer_of(site)
     zero_point = int(quantizer.zero_point.item())
-    site.activation = QuantizeDequantize(quantizer.scale.item(), zero_point, quantizer.grid())
+    site.activation = QuantizeDequantize(quantizer.scale.item(), zero_point, quantizer.integers())
     if isinstance(site, LookupNode) and isinstance(site.gate, GateQuantizer):
         site.gate = QuantizeDequantize(site.gate.scale, 0, UINT8)
 
 
 @torch.no_grad()
 def _to_integers(layer: Layer) -> tuple[nn.Parameter, nn.Parameter, nn.Module]:
-    """A layer's weight as int8 levels, its bias as int32 levels, and what reads the two."""
+    """A layer's weight as int8 codes, its bias as int32 codes, and what reads the two."""
     quantizer = weight_quantizer_of(layer)
     weight, bias = quantizer.codes(layer.weight, layer.bias)
     weight_quantizer = DequantizeParameters(quantizer.scale, quantizer.bias_scale)
     return _integers(weight, torch.int8), _integers(bias, torch.int32), weight_quantizer
 
 
-def _integers(levels: Tensor, dtype: torch.dtype) -> nn.Parameter:
-    return nn.Parameter(levels.to(dtype).contiguous(), requires_grad=False)
+def _integers(codes: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(codes.to(dtype).contiguous(), requires_grad=False)
 
 
 def _dequantize(scale: Tensor) -> DequantizePerChannel | DequantizePerTensor:

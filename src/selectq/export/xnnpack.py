@@ -1,6 +1,6 @@
 """The reference form in XNNPACK's terms, and its lowering by ExecuTorch: what `.pte` files are written from.
 
-XNNPACK stores activations as int8, takes biases in floating point (and rounds them to the very levels they came from),
+XNNPACK stores activations as int8, takes biases in floating point (and rounds them to the very codes they came from),
 fuses an activation function that stands before the quantizer, and has neither an integer average nor an integer layer
 with a float result: pooling and classifier, alone, compute in float32.
 """
@@ -24,7 +24,7 @@ from selectq.files import METADATA_KEY
 from selectq.graph.nodes import Flatten
 from selectq.programs.manifest import Manifest
 from selectq.programs.quiet import quiet
-from selectq.quantization.fake_quantize import Grid
+from selectq.quantization.fake_quantize import IntegerRange
 from selectq.quantization.network import Identity, Layer, LinearNode, MoveNode, Network, Site
 
 FACTOR_LIMIT = 256
@@ -32,25 +32,25 @@ FACTOR_LIMIT = 256
 
 _ops = torch.ops.quantized_decomposed
 _SHIFT = 128
-"""From uint8 levels to int8 levels."""
+"""From uint8 codes to int8 codes."""
 
 
 class SignedQuantizeDequantize(nn.Module):
     """`QuantizeDequantize` in int8. `hardtanh`, which XNNPACK fuses, clamps where the integer range is smaller."""
 
-    def __init__(self, scale: float, zero_point: int, grid: Grid) -> None:
+    def __init__(self, scale: float, zero_point: int, integers: IntegerRange) -> None:
         super().__init__()
         self.scale = scale
         self.zero_point = zero_point - _SHIFT
-        self.whole = grid == UINT8
-        self.low, self.high = ((level - zero_point) * scale for level in (grid.quant_min, grid.quant_max))
+        self.whole = integers == UINT8
+        self.low, self.high = ((level - zero_point) * scale for level in (integers.quant_min, integers.quant_max))
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape, float32 on the grid."""
         if not self.whole:
             x = nn.functional.hardtanh(x, self.low, self.high)
-        levels = _ops.quantize_per_tensor(x, self.scale, self.zero_point, -128, 127, torch.int8)
-        return _ops.dequantize_per_tensor(levels, self.scale, self.zero_point, -128, 127, torch.int8)
+        codes = _ops.quantize_per_tensor(x, self.scale, self.zero_point, -128, 127, torch.int8)
+        return _ops.dequantize_per_tensor(codes, self.scale, self.zero_point, -128, 127, torch.int8)
 
 
 class StoredMove(nn.Module):
@@ -123,7 +123,7 @@ def _pixels_store(network: Network) -> SignedQuantizeDequantize:
 
 
 def _signed(stored: QuantizeDequantize) -> SignedQuantizeDequantize:
-    return SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.grid)
+    return SignedQuantizeDequantize(stored.scale, stored.zero_point, stored.integers)
 
 
 @torch.no_grad()

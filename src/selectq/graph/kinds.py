@@ -20,7 +20,7 @@ def _kind(graph: Graph, node: Node) -> str:
 
 
 def _layer_kind(graph: Graph, node: Node) -> str:
-    """See `selectq.params.configs.LAYER_KINDS`; the first that holds."""
+    """See `selectq.config.configs.LAYER_KINDS`; the first that holds."""
     operation = node.operation
     kinds = {
         "classifier": node is [*graph.layers()][-1],

@@ -12,7 +12,7 @@ BATCH_NORM = "batchnorm"
 
 
 def parameter_kinds(model: nn.Module, graph: Graph | None = None) -> dict[str, str]:
-    """Parameter name -> layer kind (one of `selectq.params.configs.LAYER_KINDS`), in the order of the model.
+    """Parameter name -> layer kind (one of `selectq.config.configs.LAYER_KINDS`), in the order of the model.
 
     Parameters that the logits do not depend on, such as an auxiliary classifier's, have none.
 

@@ -164,7 +164,7 @@ Tensor looked_up_backward(const Tensor& gradient, const Tensor& codes, const Ten
 }
 
 // ------------------------------------------------------------------------------------------------- parameters
-// `to` gets the nearest values on a grid of `count` values with levels up to `last` either way.
+// `to` gets the nearest values on a grid of `count` values with codes up to `last` either way.
 void on_grid(const float* values, float* to, int64_t count, float scale, float last) {
   const float inverse = 1 / scale;
   each_vector(count, [&](int64_t i, auto lanes) {
@@ -179,17 +179,17 @@ std::tuple<Tensor, Tensor> quantized_parameters(const Tensor& weight, const Tens
                                                 const Tensor& bias_scales, double last_level, double last_bias_level) {
   const int64_t outputs = bias.numel(), per_output = weight.numel() / outputs, step = scales.numel() > 1;
   TORCH_CHECK(weight.is_non_overlapping_and_dense() && weight.stride(0) == per_output);
-  const Tensor levels = at::empty_like(weight), bias_levels = at::empty_like(bias);
+  const Tensor codes = at::empty_like(weight), bias_levels = at::empty_like(bias);
   const float *from = weight.data_ptr<float>(), *biases = bias.data_ptr<float>(), *scale = scales.data_ptr<float>(),
               *bias_scale = bias_scales.data_ptr<float>();
   share(outputs, [&](int, int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) {
-      on_grid(from + o * per_output, levels.data_ptr<float>() + o * per_output, per_output, scale[o * step], last_level);
+      on_grid(from + o * per_output, codes.data_ptr<float>() + o * per_output, per_output, scale[o * step], last_level);
       const float level = std::rint(biases[o] * (1 / bias_scale[o * step])), last = last_bias_level;
       bias_levels.data_ptr<float>()[o] = std::clamp(level, -last, last) * bias_scale[o * step];
     }
   });
-  return {levels, bias_levels};
+  return {codes, bias_levels};
 }
 
 }  // namespace

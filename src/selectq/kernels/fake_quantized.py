@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selectq.kernels.convolutions import Geometry
-from selectq.quantization.fake_quantize import BIAS_GRID, Grid, Range, fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import BIAS_INTEGERS, IntegerRange, Range, fake_quantize, weight_integers
 from selectq.quantization.network import Layer, LookupNode
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer_of
@@ -16,8 +16,8 @@ from selectq.quantization.scale_assignment import quantizer_of, weight_quantizer
 operators = torch.ops.selectq_fake_quantize
 
 
-class StoredGrid(NamedTuple):
-    """The quantization parameters of a place: scale, zero point, lowest and highest integer."""
+class QuantizationParameters(NamedTuple):
+    """Of an activation quantizer: scale, zero point, lowest and highest integer."""
 
     scale: float
     zero_point: float
@@ -35,7 +35,7 @@ class Seen:
 class QuantizedLayer(torch.autograd.Function):
     """Convolution, bias, activation, fake quantization: (N, H, W, I) -> (N, H', W', O).
 
-    The convolution reads the fake-quantized `levels` of the parameters. Their gradients go straight through to `weight`
+    The convolution reads the fake-quantized `codes` of the parameters. Their gradients go straight through to `weight`
     and `bias`, as `learning_parameters` gives them. What is frozen costs nothing: no gradient is computed for it, and
     no activation kept.
     """
@@ -46,19 +46,19 @@ class QuantizedLayer(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
-        levels: tuple[Tensor, Tensor],
+        codes: tuple[Tensor, Tensor],
         geometry: Geometry,
-        grid: StoredGrid,
+        stored: QuantizationParameters,
         seen: Seen,
     ) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O), on the grid."""
         if geometry.has_kernel:
-            y, mask, *ends = operators.quantized_layer(x, *levels, geometry.stride[0], *grid)
+            y, mask, *ends = operators.quantized_layer(x, *codes, geometry.stride[0], *stored)
         else:
-            y, mask, *ends = operators.quantized_rows(geometry.convolve(x, levels[0]), levels[1], *grid)
+            y, mask, *ends = operators.quantized_rows(geometry.convolve(x, codes[0]), codes[1], *stored)
         seen.range = (ends[0], ends[1])
         ctx.geometry, ctx.shape = geometry, x.shape
-        ctx.save_for_backward(mask, x if ctx.needs_input_grad[1] else x.new_empty(0), levels[0])
+        ctx.save_for_backward(mask, x if ctx.needs_input_grad[1] else x.new_empty(0), codes[0])
         return y
 
     @staticmethod
@@ -82,9 +82,9 @@ class QuantizedRows(torch.autograd.Function):
     """Activation and fake quantization of what was computed elsewhere: (..., C) to the same shape."""
 
     @staticmethod
-    def forward(ctx: Any, raw: Tensor, grid: StoredGrid, seen: Seen) -> Tensor:
+    def forward(ctx: Any, raw: Tensor, stored: QuantizationParameters, seen: Seen) -> Tensor:
         """(..., C) to the same shape, on the grid."""
-        y, mask, *ends = operators.quantized_rows(raw, raw.new_zeros(raw.shape[-1]), *grid)
+        y, mask, *ends = operators.quantized_rows(raw, raw.new_zeros(raw.shape[-1]), *stored)
         seen.range = (ends[0], ends[1])
         ctx.save_for_backward(mask)
         return y
@@ -129,13 +129,13 @@ class LookedUp(torch.autograd.Function):
 
 def tables_of(lookups: Mapping[LookupNode, ActivationQuantizer]) -> dict[LookupNode, Table]:
     """The tables of lookups, each with the quantizer of what it reads; equal functions are tabled at once."""
-    groups: dict[tuple[str, Grid, Grid], list[LookupNode]] = {}
+    groups: dict[tuple[str, IntegerRange, IntegerRange], list[LookupNode]] = {}
     for lookup, read in lookups.items():
-        groups.setdefault((lookup.function, read.grid(), quantizer_of(lookup).grid()), []).append(lookup)
+        groups.setdefault((lookup.function, read.integers(), quantizer_of(lookup).integers()), []).append(lookup)
     tables: dict[LookupNode, Table] = {}
-    for (_, grid_read, grid), group in groups.items():
+    for (_, integers_read, integers), group in groups.items():
         read_from = [lookups[lookup] for lookup in group]
-        rows = zip(*_tabled(group, read_from, grid_read, grid), strict=True)
+        rows = zip(*_tabled(group, read_from, integers_read, integers), strict=True)
         for lookup, read, row in zip(group, read_from, rows, strict=True):
             tables[lookup] = Table(read.scale.item(), read.zero_point.item(), *row)
     return tables
@@ -143,15 +143,18 @@ def tables_of(lookups: Mapping[LookupNode, ActivationQuantizer]) -> dict[LookupN
 
 @torch.enable_grad()
 def _tabled(
-    lookups: Sequence[LookupNode], read_from: Sequence[ActivationQuantizer], grid_read: Grid, grid: Grid
+    lookups: Sequence[LookupNode],
+    read_from: Sequence[ActivationQuantizer],
+    integers_read: IntegerRange,
+    integers: IntegerRange,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`stored`, `raw` and `slopes` of lookups of one function, (lookups, codes), filled and differentiated by it."""
-    codes = torch.arange(grid_read.quant_max + 1, dtype=torch.float32)
+    codes = torch.arange(integers_read.quant_max + 1, dtype=torch.float32)
     values = (codes - _column(each.zero_point for each in read_from)) * _column(each.scale for each in read_from)
     own = [quantizer_of(lookup) for lookup in lookups]
     raw = lookups[0].raw(values.requires_grad_())
     scales, zero_points = _column(each.scale for each in own), _column(each.zero_point for each in own)
-    stored = fake_quantize(raw, scales, zero_points, grid)
+    stored = fake_quantize(raw, scales, zero_points, integers)
     (slopes,) = torch.autograd.grad(stored.sum(), values)
     return stored.detach(), raw.detach(), slopes
 
@@ -163,9 +166,9 @@ def _column(scalars: Iterable[Tensor]) -> Tensor:
 def fake_quantized_parameters(layer: Layer) -> tuple[Tensor, Tensor]:
     """A layer's weight and bias as its `WeightQuantizer` gives them."""
     quantizer = weight_quantizer_of(layer)
-    last_levels = float(weight_grid(quantizer.scheme).quant_max), float(BIAS_GRID.quant_max)
+    last_codes = float(weight_integers(quantizer.scheme).quant_max), float(BIAS_INTEGERS.quant_max)
     scales = quantizer.scale, quantizer.bias_scale
-    result: tuple[Tensor, Tensor] = operators.quantized_parameters(layer.weight, layer.bias, *scales, *last_levels)
+    result: tuple[Tensor, Tensor] = operators.quantized_parameters(layer.weight, layer.bias, *scales, *last_codes)
     return result
 
 

@@ -12,7 +12,7 @@ from selectq.kernels.fake_quantized import (
     QuantizedLayer,
     QuantizedRows,
     Seen,
-    StoredGrid,
+    QuantizationParameters,
     Table,
     fake_quantized_parameters,
     learning_parameters,
@@ -55,7 +55,7 @@ class QuantizedStep:
             if layer.stored
         }
         self._read = dict(_read_by_lookups(network))
-        self._grids: dict[Site, StoredGrid] = {}
+        self._stored: dict[Site, QuantizationParameters] = {}
         self._parameters: dict[Layer, Parameters] = {}
         self._tables: dict[LookupNode, Table] = {}
         self._tensors: dict[nn.Module, list[Tensor]] = {}
@@ -94,13 +94,13 @@ class QuantizedStep:
             return _shown(module, LookedUp.apply(inputs[0], tables[module], seen), seen)
         if isinstance(module, Computation):
             raw = _rows(module.raw(_images(inputs[0]))) if isinstance(module, PoolNode) else module.raw(*inputs)
-            return _shown(module, QuantizedRows.apply(raw, self._grids[module], seen), seen)
+            return _shown(module, QuantizedRows.apply(raw, self._stored[module], seen), seen)
         return _rows(module(*map(_images, inputs)))
 
     def _layer(self, layer: Layer, x: Tensor) -> Tensor:
         """(N, H, W, I) -> (N, H', W', O), or (N, I) -> (N, O)."""
         seen, rows = Seen(), x if x.ndim == 4 else x[:, None, None]
-        given = (*learning_parameters(layer), self._parameters[layer], self._geometries[layer], self._grids[layer])
+        given = (*learning_parameters(layer), self._parameters[layer], self._geometries[layer], self._stored[layer])
         y = QuantizedLayer.apply(rows, *given, seen)
         return _shown(layer, y if x.ndim == 4 else y.flatten(1), seen)
 
@@ -108,7 +108,7 @@ class QuantizedStep:
     def _bring_up_to_date(self) -> None:
         moved = {site for site in self._sites if self._was_written(quantizer_of(site))}
         for site in moved:
-            self._grids[site] = _grid(quantizer_of(site))
+            self._stored[site] = _integers(quantizer_of(site))
         lookups = ((lookup, read) for lookup, read in self._read.items() if lookup in moved or read in moved)
         self._tables |= tables_of({lookup: quantizer_of(read) for lookup, read in lookups})
         for layer in self._geometries:
@@ -152,10 +152,10 @@ def _images(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def _grid(quantizer: ActivationQuantizer) -> StoredGrid:
-    grid = quantizer.grid()
-    ends = float(grid.quant_min), float(grid.quant_max)
-    return StoredGrid(quantizer.scale.item(), quantizer.zero_point.item(), *ends)
+def _integers(quantizer: ActivationQuantizer) -> QuantizationParameters:
+    integers = quantizer.integers()
+    ends = float(integers.quant_min), float(integers.quant_max)
+    return QuantizationParameters(quantizer.scale.item(), quantizer.zero_point.item(), *ends)
 
 
 def _shown(site: Site, y: Tensor, seen: Seen) -> Tensor:

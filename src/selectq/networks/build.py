@@ -11,11 +11,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from selectq.config.configs import ModelConfig
 from selectq.data.fetch import data_folders
 from selectq.errors import UserError, first_line, with_closest
 from selectq.networks.own_files import own_file
 from selectq.networks.strides import remove_strides
-from selectq.params.configs import ModelConfig
 
 TIMM = "timm:"
 

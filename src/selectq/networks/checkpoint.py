@@ -10,13 +10,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from selectq.config.configs import ModelConfig
 from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
 from selectq.networks.build import build_network
-from selectq.params.configs import ModelConfig
 
 FP32 = Path("models/fp32.safetensors")
 """Where the pipeline has the FP32 network."""

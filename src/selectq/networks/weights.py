@@ -13,12 +13,12 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from selectq.config.configs import ModelConfig
 from selectq.data.fetch import Checksum, fetch, file_name
 from selectq.errors import UserError, first_line
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import load_tensors
 from selectq.networks.own_files import own_file
-from selectq.params.configs import ModelConfig
 
 NESTED = ("state_dict", "model", "model_state_dict", "ema")
 """Where a training loop's checkpoint has its state dict; the first that is there is taken."""

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selectq.config.configs import widths
 from selectq.confusion import Confusion
 from selectq.export.onnx import ONNX
-from selectq.params.configs import widths
 from selectq.parity.environment import describe_environment
 from selectq.programs.saturation import describe_cpu
 from selectq.quantization.quantized import Scheme

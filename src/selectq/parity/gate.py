@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from selectq.config.configs import ParityConfig
 from selectq.errors import UserError
-from selectq.params.configs import ParityConfig
 
 
 def hold_to_tolerance(config: str, pairs: pd.DataFrame, layers: pd.DataFrame, tolerance: ParityConfig) -> None:

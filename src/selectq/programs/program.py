@@ -3,8 +3,8 @@
 from importlib import import_module
 from pathlib import Path
 
+from selectq.config.formats import OWN, known_formats, offered, registered
 from selectq.errors import UserError
-from selectq.params.formats import OWN, known_formats, offered, registered
 from selectq.programs.format import Format, Program
 
 _formats: dict[str, Format] = {}

@@ -51,14 +51,14 @@ def saturates(activation: int) -> bool:
 def saturating_layer() -> bytes:
     """An ONNX model of one 1x1 convolution of `CHANNELS` weights of 127, whose result is scaled back to 8 bits."""
     constants = {
-        "levels": np.full((CHANNELS, CHANNELS, 1, 1), 127, np.int8),
+        "codes": np.full((CHANNELS, CHANNELS, 1, 1), 127, np.int8),
         "one": np.float32(1),
         "zero": np.uint8(0),
         "output_scale": np.float32(OUTPUT_SCALE),
     }
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "one", "zero"], ["x_float"]),
-        helper.make_node("DequantizeLinear", ["levels", "one"], ["weight"]),
+        helper.make_node("DequantizeLinear", ["codes", "one"], ["weight"]),
         helper.make_node("Conv", ["x_float", "weight"], ["y_float"]),
         helper.make_node("QuantizeLinear", ["y_float", "output_scale", "zero"], ["y"]),
     ]

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selectq.config.configs import WeightScheme
 from selectq.graph.nodes import Graph
 from selectq.networks.layers import FloatLayer, float_layer, normalised_convolutions, running_statistics
-from selectq.params.configs import WeightScheme
 from selectq.ptq.dead_channels import constant_channels
 from selectq.ptq.registry import PtqState, When, register
-from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import fake_quantize, weight_integers
 from selectq.quantization.scales import weight_scale
 
 
@@ -56,8 +56,8 @@ def rounded_weight(layer: FloatLayer, scheme: WeightScheme) -> Tensor:
     """The layer's weight, rounded as it is when the batch norm is folded into it; same shape."""
     folded = layer.folded_weight()
     scale = weight_scale(folded, scheme)
-    levels = fake_quantize(folded, scale, torch.zeros_like(scale), weight_grid(scheme))
-    return layer.unfolded(levels).to(layer.module.weight)
+    codes = fake_quantize(folded, scale, torch.zeros_like(scale), weight_integers(scheme))
+    return layer.unfolded(codes).to(layer.module.weight)
 
 
 class Measured:

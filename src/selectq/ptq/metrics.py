@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
+from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.data.evaluate import evaluate
 from selectq.data.packed import Split
 from selectq.graph.capture import capture
 from selectq.graph.chains import chains
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.ptq.pipeline import equivalent_fp32
 from selectq.quantization.post_training import fold_fp32
 

@@ -4,11 +4,11 @@ import copy
 import dataclasses
 from collections.abc import Collection, Iterable
 
+from selectq.config.algorithms import algorithm_settings
+from selectq.config.configs import PtqConfig
 from selectq.data.augment import image_batches
 from selectq.data.packed import Dataset
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.algorithms import algorithm_settings
-from selectq.params.configs import PtqConfig
 from selectq.ptq.registry import PtqAlgorithm, PtqState, find
 from selectq.quantization.network import Network
 from selectq.quantization.post_training import calibration_images, fold_model, quantize_network

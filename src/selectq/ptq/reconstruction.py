@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from selectq.config.algorithms import RoundingSettings
 from selectq.data.augment import EVALUATION_BATCH
 from selectq.graph.nodes import PIXELS
-from selectq.params.algorithms import RoundingSettings
 from selectq.progress import progress
 from selectq.ptq.registry import PtqState, When, register
 from selectq.ptq.walk import Walk, outputs_of, read_behind, run_unit, single_nodes

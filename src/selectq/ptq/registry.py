@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from selectq.config.algorithms import OWN, in_order, known_algorithms, offered, registered
 from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.graph.nodes import Graph
-from selectq.params.algorithms import OWN, in_order, known_algorithms, offered, registered
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
 

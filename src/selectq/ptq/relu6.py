@@ -4,11 +4,11 @@ ReLU(s x) = s ReLU(x) for s > 0; the bound of ReLU6 does not scale along. AIMET 
 cross-layer equalization (Nagel et al. 2019, section 5.1.1: of MobileNetV2 hardly anything is lost).
 """
 
+from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.errors import UserError
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.networks.build import replace_relu6
-from selectq.params.algorithms import RELU6_AS_RELU
 from selectq.ptq.registry import PtqState, When, register
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from selectq.graph.nodes import PIXELS, Graph
-from selectq.quantization.fake_quantize import to_levels
+from selectq.quantization.fake_quantize import to_codes
 from selectq.quantization.network import Block, Network
 from selectq.quantization.quantizers import ActivationQuantizer
 
@@ -82,7 +82,7 @@ class Walk:
         quantizer = self._quantizer(name)
         if quantizer is None:
             return values
-        return to_levels(values, quantizer.scale, quantizer.zero_point, quantizer.grid()).to(torch.uint8)
+        return to_codes(values, quantizer.scale, quantizer.zero_point, quantizer.integers()).to(torch.uint8)
 
     def _values(self, name: str, stored: Tensor) -> Tensor:
         quantizer = self._quantizer(name)

@@ -7,9 +7,9 @@ Nagel et al. 2021 ("A White Paper on Neural Network Quantization", section 3.1).
 import torch
 from torch import Tensor
 
-from selectq.params.configs import WeightScheme
+from selectq.config.configs import WeightScheme
 from selectq.ptq.registry import PtqState, When, register
-from selectq.quantization.fake_quantize import fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import fake_quantize, weight_integers
 from selectq.quantization.quantizers import per_output
 from selectq.quantization.scale_assignment import ScaleAssignment, weight_quantizer_of
 from selectq.quantization.scales import covering_scale, largest_magnitude
@@ -25,7 +25,7 @@ def best_clip(weight: Tensor, scheme: WeightScheme) -> Tensor:
     smallest, none = torch.full_like(largest, torch.inf), torch.zeros((), device=weight.device)
     for index in range(CANDIDATES, 0, -1):
         clip = largest * (index / CANDIDATES)
-        rounded = fake_quantize(weight, per_output(covering_scale(clip, scheme), weight), none, weight_grid(scheme))
+        rounded = fake_quantize(weight, per_output(covering_scale(clip, scheme), weight), none, weight_integers(scheme))
         error = (rounded - weight).square().reshape(len(largest), -1).sum(1)
         best, smallest = torch.where(error < smallest, clip, best), smallest.minimum(error)
     return best

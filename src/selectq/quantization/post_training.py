@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from selectq.config.configs import CalibrationConfig
 from selectq.data.augment import image_batches
 from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset, Split
@@ -10,7 +11,6 @@ from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import CalibrationConfig
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network

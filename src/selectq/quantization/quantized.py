@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
+from selectq.config.algorithms import RELU6_AS_RELU
+from selectq.config.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.data.normalization import Normalization
 from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.networks.build import build_network
 from selectq.networks.checkpoint import first_difference
-from selectq.params.algorithms import RELU6_AS_RELU
-from selectq.params.configs import ActivationScheme, ModelConfig, WeightScheme
 from selectq.quantization.fake_quantize import Range
 from selectq.quantization.folding import fold
 from selectq.quantization.network import LookupNode, Network, NormalizationNode

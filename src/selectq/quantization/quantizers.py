@@ -5,19 +5,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from selectq.config.configs import ActivationScheme, WeightScheme
 from selectq.graph.bounds import Bounds
-from selectq.params.configs import ActivationScheme, WeightScheme
 from selectq.quantization.fake_quantize import (
-    BIAS_GRID,
-    Grid,
+    BIAS_INTEGERS,
+    IntegerRange,
     Range,
-    activation_grid,
+    activation_integers,
     extremes,
     fake_quantize,
     fake_quantize_channels,
-    middle_level,
-    to_levels,
-    weight_grid,
+    middle_code,
+    to_codes,
+    weight_integers,
 )
 
 GATE_SCALES = {"hard_swish": 1 / 255, "silu": 1 / 256}
@@ -54,14 +54,14 @@ class ActivationQuantizer(nn.Module):
         """Any shape to the same shape, on the grid."""
         if self.training and self.observing:
             self.seen = extremes(x.detach())
-        return fake_quantize(x, self.scale, self.zero_point, self.grid())
+        return fake_quantize(x, self.scale, self.zero_point, self.integers())
 
-    def grid(self) -> Grid:
+    def integers(self) -> IntegerRange:
         """The integers that the fused activation function can reach: none below the zero point after a ReLU."""
-        grid = activation_grid(self.scheme)
+        integers = activation_integers(self.scheme)
         if self.bounds.low < 0:
-            return grid
-        return Grid(middle_level(self.scheme) if self.scheme.symmetric else 0, grid.quant_max)
+            return integers
+        return IntegerRange(middle_code(self.scheme) if self.scheme.symmetric else 0, integers.quant_max)
 
 
 class GateQuantizer(nn.Module):
@@ -77,7 +77,7 @@ class GateQuantizer(nn.Module):
 
     def forward(self, gate: Tensor) -> Tensor:
         """Any shape to the same shape, on the grid."""
-        return fake_quantize(gate, gate.new_tensor(self.scale), gate.new_zeros(()), Grid(0, 255))
+        return fake_quantize(gate, gate.new_tensor(self.scale), gate.new_zeros(()), IntegerRange(0, 255))
 
 
 def follow(quantizers: Iterable[ActivationQuantizer], averaging: float) -> None:
@@ -124,20 +124,20 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """(O, I, kH, kW) or (O, I), and (O,), to the same shapes, on their grids."""
         none = torch.zeros((), device=bias.device)
-        return self._rounded(weight, none), fake_quantize(bias, self.bias_scale, none, BIAS_GRID)
+        return self._rounded(weight, none), fake_quantize(bias, self.bias_scale, none, BIAS_INTEGERS)
 
     def _rounded(self, weight: Tensor, none: Tensor) -> Tensor:
-        grid = weight_grid(self.scheme)
+        integers = weight_integers(self.scheme)
         if weight.is_cuda and len(self.scale) > 1:  # one launch in place of five
-            return fake_quantize_channels(weight, self.scale, grid)
-        return fake_quantize(weight, per_output(self.scale, weight), none, grid)
+            return fake_quantize_channels(weight, self.scale, integers)
+        return fake_quantize(weight, per_output(self.scale, weight), none, integers)
 
     def codes(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """The integer codes of weight and bias, in floating point, of the same shapes."""
         none = torch.zeros((), device=bias.device)
         return (
-            to_levels(weight, per_output(self.scale, weight), none, weight_grid(self.scheme)),
-            to_levels(bias, self.bias_scale, none, BIAS_GRID),
+            to_codes(weight, per_output(self.scale, weight), none, weight_integers(self.scheme)),
+            to_codes(bias, self.bias_scale, none, BIAS_INTEGERS),
         )
 
 

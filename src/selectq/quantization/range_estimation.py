@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from selectq.config.configs import ActivationScheme, CalibrationConfig
 from selectq.graph.bounds import Bounds
-from selectq.params.configs import ActivationScheme, CalibrationConfig
-from selectq.quantization.fake_quantize import Range, activation_grid, extremes, fake_quantize
+from selectq.quantization.fake_quantize import Range, activation_integers, extremes, fake_quantize
 from selectq.quantization.network import FloatActivation, Network
 from selectq.quantization.scale_groups import signed_sites
 from selectq.quantization.scales import activation_scale, activation_zero_point
@@ -136,14 +136,14 @@ class MseEstimator(HistogramEstimator):
         """The best of `MSE_CANDIDATES` evenly shrunken ranges."""
         edges, shares = self.bins()
         centres = (edges[:-1] + edges[1:]) / 2
-        grid = activation_grid(self.scheme)
+        integers = activation_integers(self.scheme)
         low, high = super().estimate()
         best, smallest = (low, high), float("inf")
         for index in range(MSE_CANDIDATES, 0, -1):
             candidate = (low * (index / MSE_CANDIDATES), high * (index / MSE_CANDIDATES))
             scale = activation_scale(*candidate, self.scheme).double().cpu()
             zero_point = activation_zero_point(candidate[0].double().cpu(), scale, self.scheme)
-            error = ((fake_quantize(centres, scale, zero_point, grid) - centres) ** 2 * shares).sum().item()
+            error = ((fake_quantize(centres, scale, zero_point, integers) - centres) ** 2 * shares).sum().item()
             if error < smallest:
                 best, smallest = candidate, error
         return best

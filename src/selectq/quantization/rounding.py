@@ -6,7 +6,7 @@ Nagel et al. 2020 ("Up or Down? Adaptive Rounding for Post-Training Quantization
 import torch
 from torch import Tensor, nn
 
-from selectq.quantization.fake_quantize import BIAS_GRID, fake_quantize, weight_grid
+from selectq.quantization.fake_quantize import BIAS_INTEGERS, fake_quantize, weight_integers
 from selectq.quantization.network import Layer
 from selectq.quantization.quantizers import per_output
 from selectq.quantization.scale_assignment import weight_quantizer_of
@@ -27,9 +27,9 @@ class LearnedRounding(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self._quantizer = weight_quantizer_of(layer)
-        self._grid = weight_grid(self._quantizer.scheme)
+        self._integers = weight_integers(self._quantizer.scheme)
         self._scale = per_output(self._quantizer.scale, layer.weight)
-        codes = (layer.weight.detach() / self._scale).clamp(self._grid.quant_min, self._grid.quant_max)
+        codes = (layer.weight.detach() / self._scale).clamp(self._integers.quant_min, self._integers.quant_max)
         self._below = codes.floor()
         self.variable = nn.Parameter(torch.logit((codes - self._below - LOWEST) / (HIGHEST - LOWEST)))
 
@@ -45,14 +45,14 @@ class LearnedRounding(nn.Module):
 
     def forward(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's weight and bias to the weight of equation 22, between integer codes, and the bias on its grid."""
-        codes = (self._below + self.share).clamp(self._grid.quant_min, self._grid.quant_max)
+        codes = (self._below + self.share).clamp(self._integers.quant_min, self._integers.quant_max)
         none = torch.zeros((), device=bias.device)
-        return codes * self._scale, fake_quantize(bias.detach(), self._quantizer.bias_scale, none, BIAS_GRID)
+        return codes * self._scale, fake_quantize(bias.detach(), self._quantizer.bias_scale, none, BIAS_INTEGERS)
 
     def decided(self) -> Tensor:
         """The weight on the integer codes that were learned."""
         self.refresh()
-        codes = (self._below + (self.share >= 0.5)).clamp(self._grid.quant_min, self._grid.quant_max)
+        codes = (self._below + (self.share >= 0.5)).clamp(self._integers.quant_min, self._integers.quant_max)
         return codes * self._scale
 
 

@@ -12,10 +12,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from selectq.config.configs import ActivationScheme, WeightScheme
 from selectq.graph.bounds import HARD_SWISH_INPUT
 from selectq.graph.nodes import Lookup
-from selectq.params.configs import ActivationScheme, WeightScheme
-from selectq.quantization.fake_quantize import activation_grid, middle_level
+from selectq.quantization.fake_quantize import activation_integers, middle_code
 from selectq.quantization.network import FUNCTIONS, AddNode, Layer, LookupNode, MulNode, Network, PoolNode, Site
 from selectq.quantization.quantizers import GATE_SCALES, ActivationQuantizer, GateQuantizer, WeightQuantizer
 from selectq.quantization.scale_groups import shared_scales, sum_groups
@@ -190,7 +190,7 @@ class _ActivationScales:
 
     def _steps_below_zero(self, site: Site) -> int:
         scheme = quantizer_of(site).scheme
-        return middle_level(scheme) if scheme.symmetric else activation_grid(scheme).quant_max
+        return middle_code(scheme) if scheme.symmetric else activation_integers(scheme).quant_max
 
     def _unit(self, group: tuple[str, ...]) -> Tensor:
         """What all scales of a group are whole multiples of: a power of two, times the step of a product in the group.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from selectq.params.configs import ActivationScheme, WeightScheme
-from selectq.quantization.fake_quantize import BIAS_GRID, activation_grid, middle_level, weight_grid
+from selectq.config.configs import ActivationScheme, WeightScheme
+from selectq.quantization.fake_quantize import BIAS_INTEGERS, activation_integers, middle_code, weight_integers
 
 SMALLEST_SCALE = 2.0**-60
 """Weights of 0 (a dead channel) still get a scale that can be divided by."""
@@ -48,26 +48,26 @@ def largest_magnitude(weight: Tensor, scheme: WeightScheme) -> Tensor:
 
 def covering_scale(largest: Tensor, scheme: WeightScheme) -> Tensor:
     """The scale that puts the magnitude `largest` on the last integer; of its shape."""
-    return (largest / weight_grid(scheme).quant_max).clamp(min=SMALLEST_SCALE)
+    return (largest / weight_integers(scheme).quant_max).clamp(min=SMALLEST_SCALE)
 
 
 def activation_scale(low: Tensor, high: Tensor, scheme: ActivationScheme) -> Tensor:
     """The scale (scalar) at which the integers cover [low, high] and 0."""
-    grid = activation_grid(scheme)
+    integers = activation_integers(scheme)
     low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme.symmetric:
-        width, steps = torch.maximum(-low, high), grid.quant_max - middle_level(scheme)
+        width, steps = torch.maximum(-low, high), integers.quant_max - middle_code(scheme)
     else:
-        width, steps = high - low, grid.quant_max - grid.quant_min
+        width, steps = high - low, integers.quant_max - integers.quant_min
     return (torch.where(width == 0, WIDTH_OF_NOTHING, width) / steps).clamp(min=SMALLEST_SCALE)
 
 
 def activation_zero_point(low: Tensor, scale: Tensor, scheme: ActivationScheme) -> Tensor:
     """The integer (scalar, in floating point) that stands for 0 in a range that begins at `low`."""
     if scheme.symmetric:
-        return torch.full_like(scale, middle_level(scheme))
-    grid = activation_grid(scheme)
-    return (-low.clamp(max=0) / scale).round().clamp(grid.quant_min, grid.quant_max)
+        return torch.full_like(scale, middle_code(scheme))
+    integers = activation_integers(scheme)
+    return (-low.clamp(max=0) / scale).round().clamp(integers.quant_min, integers.quant_max)
 
 
 def bias_magnitude(bias: Tensor, scales: int) -> Tensor:
@@ -78,10 +78,10 @@ def bias_magnitude(bias: Tensor, scales: int) -> Tensor:
 def scale_with_room(scale: Tensor, bias_magnitude: Tensor, input_scale: Tensor) -> Tensor:
     """The weight scale, made coarser where the bias would not fit; all of one shape, to which `input_scale` broadcasts.
 
-    An integer layer adds its bias in levels of `input_scale` times the weight scale. Where that is so fine that the
-    bias leaves `BIAS_GRID`, the weights are negligible beside the bias.
+    An integer layer adds its bias in codes of `input_scale` times the weight scale. Where that is so fine that the
+    bias leaves `BIAS_INTEGERS`, the weights are negligible beside the bias.
     """
-    return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_GRID.quant_max))
+    return torch.maximum(scale, bias_magnitude / (input_scale * BIAS_INTEGERS.quant_max))
 
 
 def tie_free_scale(scale: Tensor, input_scale: Tensor, output_scale: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def multiple_of_unit(scale: Tensor, unit: Tensor) -> Tensor:
 def odd_multiple_of_unit(scale: Tensor, unit: Tensor) -> Tensor:
     """The scale (scalar), made coarser to an odd multiple of `unit`.
 
-    With whole multiples of the same unit for the scales of two summands, a sum in levels of this scale is a whole
+    With whole multiples of the same unit for the scales of two summands, a sum in codes of this scale is a whole
     number over an odd one: never a rounding tie, as with `tie_free_scale`.
     """
     return (2 * ((scale / unit - 1) / 2).ceil() + 1) * unit

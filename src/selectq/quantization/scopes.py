@@ -4,13 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from torch import nn
 
-from selectq.errors import UserError, with_closest
-from selectq.graph.capture import capture
-from selectq.graph.chains import chains
-from selectq.graph.nodes import MOVES, Add, Graph, Input
-from selectq.graph.parameters import inspected_convolutions, parameter_kinds
-from selectq.networks.range_skew import require_chains
-from selectq.params.configs import (
+from selectq.config.configs import (
     KINDS,
     LAYER_KINDS,
     STORING_KINDS,
@@ -20,6 +14,12 @@ from selectq.params.configs import (
     QatConfig,
     width_of,
 )
+from selectq.errors import UserError, with_closest
+from selectq.graph.capture import capture
+from selectq.graph.chains import chains
+from selectq.graph.nodes import MOVES, Add, Graph, Input
+from selectq.graph.parameters import inspected_convolutions, parameter_kinds
+from selectq.networks.range_skew import require_chains
 from selectq.quantization.network import Network, NodeModule, Site
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import ActivationQuantizer

@@ -85,9 +85,9 @@ def _dequantized(model: tflite.Model, tensor: tflite.Tensor, kinds: Kinds) -> ND
     per_channel = [-1 if axis == scheme.QuantizedDimension() else 1 for axis in range(len(shape))]
     scale, zero_point = scheme.ScaleAsNumpy().astype(np.float64), scheme.ZeroPointAsNumpy()
     data = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    levels = np.frombuffer(data.tobytes(), kinds[tensor.Type()]).reshape(shape)
-    values: NDArray[np.float64] = (levels - zero_point.reshape(per_channel)) * scale.reshape(per_channel)
-    if values.shape != levels.shape:
+    codes = np.frombuffer(data.tobytes(), kinds[tensor.Type()]).reshape(shape)
+    values: NDArray[np.float64] = (codes - zero_point.reshape(per_channel)) * scale.reshape(per_channel)
+    if values.shape != codes.shape:
         raise ValueError(f"{len(scale)} scales for the shape {tuple(shape)}")
     return values
 

@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from selectq.config.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.data.augment import image_batches
 from selectq.data.evaluate import top1
 from selectq.data.packed import Dataset, Split
 from selectq.errors import UserError
 from selectq.kernels.simulation import quantized_forward
-from selectq.params.configs import ActivationScheme, CalibrationConfig, WeightScheme
 from selectq.progress import progress
 from selectq.quantization.network import Layer, Network
 from selectq.quantization.post_training import calibrate, calibration_images

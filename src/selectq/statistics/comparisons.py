@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selectq.params.configs import StatisticsConfig
-from selectq.params.configurations import Configuration
+from selectq.config.configs import StatisticsConfig
+from selectq.config.configurations import Configuration
 from selectq.statistics.paired import compare, holm, mcnemar_p, score_interval
 from selectq.statistics.predictions import REFERENCE, Predictions, Right
 from selectq.statistics.schemas import CONTRASTS, METHODS, PAIRED, SEEDS

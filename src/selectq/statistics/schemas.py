@@ -155,7 +155,7 @@ TABLE1 = Schema(
 )
 TABLE2 = Schema(
     config=str,
-    regime=str,
+    setting=str,
     scope=str,
     params_retrained_pct=Number,
     size_mb=float,

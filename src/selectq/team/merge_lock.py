@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from selectq.config.load import read_yaml, write_yaml
 from selectq.files import write_bytes
-from selectq.params.load import read_yaml, write_yaml
 
 Lock = dict[str, Any]
 

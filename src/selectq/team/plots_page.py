@@ -4,7 +4,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.tables.vega import VEGA_LITE
+from selectq.report.vega import VEGA_LITE
 from selectq.team.dvc import opened
 
 PAGE = Path("plots") / "page.html"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selectq.config.load import read_yaml, write_yaml
 from selectq.errors import UserError
-from selectq.params.load import read_yaml, write_yaml
 from selectq.team.cache import DIRECTORY, file_md5, listed_files, object_path
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selectq.config.load import PARAMS_FILE, load_params, read_yaml
 from selectq.errors import UserError
-from selectq.params.load import PARAMS_FILE, load_params, read_yaml
 from selectq.stage import MAY_RUN
 from selectq.team.dvc import held, opened, run_dvc, stage_environment
 from selectq.team.leftovers import mend_leftovers

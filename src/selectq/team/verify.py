@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selectq.config.load import read_yaml
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.params.load import read_yaml
 from selectq.progress import progress
 from selectq.team.cache import DIRECTORY, OBJECTS, file_md5, listed_files, object_md5, object_path
 from selectq.team.dvc import cache_folder, opened

@@ -6,10 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from selectq.config.configs import AugmentConfig
 from selectq.data.augment import EVALUATION_BATCH, augmented, draw_changes, training_batches
 from selectq.data.packed import Split
 from selectq.errors import UserError
-from selectq.params.configs import AugmentConfig
 from selectq.training.parallel import ALONE, Workers
 
 Batch = tuple[Tensor, Tensor]

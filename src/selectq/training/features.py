@@ -8,7 +8,7 @@ from torch import Tensor
 from selectq.data.device import tensor_float32
 from selectq.graph.nodes import PIXELS
 from selectq.progress import progress
-from selectq.quantization.fake_quantize import to_levels
+from selectq.quantization.fake_quantize import to_codes
 from selectq.quantization.network import LinearNode, Network
 from selectq.quantization.scale_assignment import quantizer_of
 from selectq.training.batches import Batch, FixedViews
@@ -50,4 +50,4 @@ class ClassifierFeatures:
 
     def _quantize(self, images: Tensor) -> Tensor:
         read, quantizer = self._network.compute(self._read, {PIXELS: images}), self._quantizer
-        return to_levels(read, quantizer.scale, quantizer.zero_point, quantizer.grid()).to(torch.uint8)
+        return to_codes(read, quantizer.scale, quantizer.zero_point, quantizer.integers()).to(torch.uint8)

@@ -5,11 +5,11 @@ import sys
 import torch
 from torch import Tensor, nn
 
+from selectq.config.configs import FinetuneConfig
 from selectq.data.packed import Dataset
 from selectq.errors import first_line
 from selectq.graph.capture import trace
 from selectq.kernels.float_step import FloatStep
-from selectq.params.configs import FinetuneConfig
 from selectq.training.batches import AugmentedImages
 from selectq.training.forward import Forward, Kernels, RecordedStep, training_forward
 from selectq.training.loop import Plan, fit
@@ -57,7 +57,10 @@ def finetune_forward(model: nn.Module, device: torch.device, config: FinetuneCon
     on_gpu, alone = device.type == "cuda", workers.count == 1
     if config.precision == "bfloat16":
         if not on_gpu:
-            print("finetune.precision: bfloat16 on a CPU takes about twice as long as float32", file=sys.stderr)
+            print(
+                "finetune.precision: bfloat16 on a CPU takes twice as long as float32, without AVX-512 minutes a batch",
+                file=sys.stderr,
+            )
         forward = _in_bfloat16(model, device)
         return RecordedStep(model, forward) if on_gpu and alone and _can_follow(model) else forward
     fast = alone and _can_follow(model) and (on_gpu or FloatStep.serves(model))

@@ -1,4 +1,4 @@
-"""Weights that jump back and forth between integer levels while they learn.
+"""Weights that jump back and forth between integer codes while they learn.
 
 Nagel et al. 2022 ("Overcoming Oscillations in Quantization-Aware Training", section 2): a weight whose optimum lies
 near a rounding threshold is pushed over it from both sides, since the straight-through gradient never gets small.
@@ -29,21 +29,21 @@ class Flips:
         oscillating: bool (N,), whether it ever changed in the direction opposite to its previous change.
     """
 
-    def __init__(self, levels: Tensor) -> None:
-        """Begin with the `levels`, int8 (N,), before the first step."""
-        self.flipped = torch.zeros_like(levels, dtype=torch.bool)
+    def __init__(self, codes: Tensor) -> None:
+        """Begin with the `codes`, int8 (N,), before the first step."""
+        self.flipped = torch.zeros_like(codes, dtype=torch.bool)
         self.oscillating, self._rose, self._fell = (self.flipped.clone() for _ in range(3))
-        self._levels = levels
+        self._codes = codes
 
-    def see(self, levels: Tensor) -> None:
-        """Take in the levels, int8 (N,), after a step."""
-        rises, falls = levels > self._levels, levels < self._levels
+    def see(self, codes: Tensor) -> None:
+        """Take in the codes, int8 (N,), after a step."""
+        rises, falls = codes > self._codes, codes < self._codes
         moves = rises | falls
         self.flipped |= moves
         self.oscillating |= (rises & self._fell) | (falls & self._rose)
         self._rose = rises | (self._rose & ~moves)  # the latest change of each weight was upwards
         self._fell = falls | (self._fell & ~moves)
-        self._levels = levels
+        self._codes = codes
 
 
 class OscillationCounter(Hooks):
@@ -55,7 +55,7 @@ class OscillationCounter(Hooks):
     `range_epochs`.
 
     Counting begins anew with the epoch, so a resumed run counts what an uninterrupted one does. Only layers whose
-    weights may learn are watched; the others' levels move with neighbouring ranges alone.
+    weights may learn are watched; the others' codes move with neighbouring ranges alone.
     """
 
     def __init__(self, network: Network, epochs: int) -> None:
@@ -64,21 +64,21 @@ class OscillationCounter(Hooks):
         self._flips: Flips | None = None
 
     def before_step(self, epoch: float) -> None:
-        """At the first step of the last epoch: remember the levels."""
+        """At the first step of the last epoch: remember the codes."""
         if epoch >= self._last_epoch and self._layers and self._flips is None:
-            self._flips = Flips(self._levels())
+            self._flips = Flips(self._codes())
 
     def after_step(self, epoch: float) -> None:
-        """Compare the levels with those before the step."""
+        """Compare the codes with those before the step."""
         if self._flips is not None:
-            self._flips.see(self._levels())
+            self._flips.see(self._codes())
 
     def after_epoch(self, epoch: int) -> Row:
         """After the last epoch: the counts of every layer, see `oscillation_table`."""
         return {HISTORY_KEY: self._counts()} if epoch == self._last_epoch else {}
 
     @torch.no_grad()
-    def _levels(self) -> Tensor:
+    def _codes(self) -> Tensor:
         """Of all weights that learn, layer after layer, int8."""
         codes = (weight_quantizer_of(layer).codes(layer.weight, layer.bias)[0] for layer in self._layers)
         return torch.cat([each.flatten() for each in codes]).to(torch.int8)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from selectq.config.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.data.packed import Dataset, Split
 from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.params.configs import PtqConfig, QatConfig, QatTrainingConfig
 from selectq.ptq.pipeline import ptq_pipeline
 from selectq.quantization.network import Layer, Network
 from selectq.quantization.quantized import Scheme

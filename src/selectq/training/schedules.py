@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 
-from selectq.params.configs import FinetuneConfig, QatConfig, QatTrainingConfig
+from selectq.config.configs import FinetuneConfig, QatConfig, QatTrainingConfig
 
 Schedule = Callable[[float], float]
 

@@ -1,1 +1,0 @@
-"""Where quantization changes the activations: drift, channel ranges, histograms."""

@@ -1,0 +1,61 @@
+"""An ONNX program needs no torch, in none of the commands, and answers as the files of other formats do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from brightest import encoded, picture
+
+SOURCE = str(Path(__file__).resolve().parents[2] / "src")
+
+SCRIPT = """
+import sys
+from selectq.cli.main import main
+sys.argv[0] = "selectq"
+main()
+sys.stdout.flush()
+print(sorted({"torch", "torchvision", "pandas", "sklearn"} & set(sys.modules)), file=sys.stderr)
+"""
+
+WITH_TORCH = "import torch\n" + SCRIPT
+
+
+def modules_after(script: str, *arguments: object) -> list[str]:
+    """The heavy modules that are loaded when a command is done."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stderr.splitlines()[-1].replace("'", '"'))
+
+
+@pytest.fixture
+def images(here: Path) -> Path:
+    for number, name in enumerate(("red", "green", "blue")):
+        folder = here / "images" / name
+        folder.mkdir(parents=True)
+        (folder / "0.png").write_bytes(encoded(picture(number)))
+    return Path("images")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "bench"])
+def test_onnx_needs_no_torch(command: str, network_program: Path, images: Path) -> None:
+    data = [images] if command in ("predict", "evaluate") else []
+    assert modules_after(SCRIPT, command, network_program, *data) == []
+
+
+def test_packed_images_need_no_torch(model: Path) -> None:
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    tensors = {"test.images": np.zeros((2, 3, 16, 16), np.uint8), "test.labels": np.array([0, 1])}
+    save_file(tensors, "images.safetensors", {"selectq": json.dumps({"classes": ["red", "green"], "origin": {}})})
+    assert modules_after(SCRIPT, "evaluate", model, "images.safetensors") == []
+
+
+def test_torch_would_be_noticed(model: Path) -> None:
+    """Negative control."""
+    assert "torch" in modules_after(WITH_TORCH, "inspect", model)
