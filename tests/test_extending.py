@@ -25,7 +25,7 @@ from small_networks import (
     trained,
 )
 
-from selectq.config import algorithms
+from selectq.config.algorithms import ALGORITHMS
 from selectq.config.configs import PtqConfig
 from selectq.config.load import validate
 from selectq.errors import UserError
@@ -122,9 +122,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (tmp_path / "my_package-1.dist-info" / "entry_points.txt").write_text("\n".join(points))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    algorithms.offered.cache_clear()
+    vars(ALGORITHMS).pop("_offered", None)
     yield
-    algorithms.offered.cache_clear()
+    vars(ALGORITHMS).pop("_offered", None)
     for name in [name for name in sys.modules if name.startswith("my_package")]:
         del sys.modules[name]
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from selectq.config.algorithms import OWN, BlockSettings, RoundingSettings, algorithm_settings
+from selectq.config.algorithms import ALGORITHMS as REGISTERED
+from selectq.config.algorithms import BlockSettings, RoundingSettings, algorithm_settings
 from selectq.config.configs import BitWidths, WeightScheme, width_of, widths, write_bits
 from selectq.config.load import load_params, read_yaml, validate
 from selectq.errors import UserError
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
-ALGORITHMS = ", ".join(OWN)
+ALGORITHMS = ", ".join(REGISTERED.own)
 ROUNDING = {"iterations": 10, "batch_images": 8, "lr": 1, "rounding_weight": 0}
 TENSOR = {
     "weights": {"bits": 8, "granularity": "tensor"},

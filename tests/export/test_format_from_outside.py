@@ -14,14 +14,12 @@ from small_networks import blends, scheme
 
 from selectq.cli.bench import Plan, run_bench
 from selectq.cli.inspect import run_inspect
-from selectq.config import formats
-from selectq.config.formats import GROUP, OWN, known_formats
+from selectq.config.formats import FORMATS
 from selectq.config.load import read_yaml, validate
 from selectq.errors import UserError
 from selectq.export.formats import write_program
 from selectq.parity.compare import all_logits, compare_layers, compare_pairs
 from selectq.parity.gate import hold_to_tolerance
-from selectq.programs import program
 from selectq.programs.manifest import Input
 from selectq.programs.program import find, open_program, register
 
@@ -32,8 +30,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 def npz() -> Iterator[str]:
     """Registered while a test runs."""
     yield register(Npz()).ending
-    del program._formats["npz"]
-    formats.registered.remove("npz")
+    del FORMATS._made["npz"]
 
 
 def test_it_passes_the_gate(npz: str, tmp_path: Path) -> None:
@@ -77,10 +74,8 @@ def test_what_it_cannot_carry_it_refuses_in_a_line(tmp_path: Path) -> None:
 
 
 def test_format_of_an_installed_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("npz", "npz_format:Npz", GROUP)
-    monkeypatch.setattr(program, "offered", lambda: {"npz": point})
-    monkeypatch.setattr(formats, "offered", program.offered)
-    assert known_formats() == (*OWN, "npz") and isinstance(find("npz"), Npz)
+    monkeypatch.setitem(FORMATS._offered, "npz", EntryPoint("npz", "npz_format:Npz", FORMATS.group))
+    assert FORMATS.names() == (*FORMATS.own, "npz") and isinstance(find("npz"), Npz)
     with pytest.raises(UserError, match=r"^formats: 'npz' is taken by another format$"):
         register(Npz())
 

@@ -18,8 +18,7 @@ from small_networks import (
 )
 from small_networks import scheme as some_scheme
 
-from selectq.config import algorithms
-from selectq.config.algorithms import GROUP, OWN, RELU6_AS_RELU, SETTINGS, Entry, known_algorithms
+from selectq.config.algorithms import ALGORITHMS, RELU6_AS_RELU, SETTINGS, Entry
 from selectq.config.configs import PtqConfig
 from selectq.config.configurations import with_algorithms
 from selectq.data.packed import Split
@@ -32,7 +31,7 @@ from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.range_skew import skew_ranges
 from selectq.parity.backends import program_backends, reference_backend, simulation_backend
 from selectq.parity.compare import all_logits, compare_pairs
-from selectq.ptq import bias_correction, registry
+from selectq.ptq import bias_correction
 from selectq.ptq.metrics import simulated_metrics
 from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.ptq.registry import PtqState, When, find, register
@@ -42,6 +41,7 @@ from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 from selectq.report.wording import write_algorithms
 
+OWN = tuple(ALGORITHMS.own)
 TENSOR = some_scheme(8, "tensor")
 QUICK = {"iterations": 5, "batch_images": 8, "lr": 0.2, "rounding_weight": 0.01}
 ENTRIES: dict[str, Entry] = {
@@ -74,7 +74,7 @@ def distance(network: Network, fp32: Fp32Checkpoint | None = None) -> float:
 
 def test_names_that_parameters_allow_are_those_of_the_algorithms() -> None:
     assert tuple(algorithm.name for algorithm in find(reversed(OWN))) == OWN, "in the order in which they act"
-    assert known_algorithms() == OWN and SETTINGS.keys() == ENTRIES.keys()
+    assert ALGORITHMS.names() == OWN and SETTINGS.keys() == ENTRIES.keys()
 
 
 def test_without_algorithms_it_is_plain_quantization() -> None:
@@ -188,9 +188,7 @@ class HalveBiases:
 @pytest.fixture
 def halve_biases(monkeypatch: pytest.MonkeyPatch) -> str:
     """Registered while a test runs."""
-    monkeypatch.setattr(registry, "_algorithms", dict(registry._algorithms))
-    monkeypatch.setattr("selectq.config.algorithms.registered", [])
-    monkeypatch.setattr(registry, "registered", algorithms.registered)
+    monkeypatch.setattr(ALGORITHMS, "_made", dict(ALGORITHMS._made))
     return register(HalveBiases()).name
 
 
@@ -204,10 +202,9 @@ def test_algorithm_from_outside_takes_part_once_it_is_registered(halve_biases: s
 
 
 def test_algorithm_of_an_installed_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("halve_biases", f"{__name__}:HalveBiases", GROUP)
-    monkeypatch.setattr(registry, "offered", lambda: {"halve_biases": point})
-    monkeypatch.setattr(algorithms, "offered", registry.offered)
-    assert known_algorithms() == (*OWN, "halve_biases")
+    point = EntryPoint("halve_biases", f"{__name__}:HalveBiases", ALGORITHMS.group)
+    monkeypatch.setitem(ALGORITHMS._offered, "halve_biases", point)
+    assert ALGORITHMS.names() == (*OWN, "halve_biases")
     assert [each.name for each in find(["halve_biases", "equalize"])] == ["equalize", "halve_biases"]
     with pytest.raises(UserError, match=r"^algorithms: 'halve_biases' is taken by another PTQ algorithm$"):
         register(HalveBiases())

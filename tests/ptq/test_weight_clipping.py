@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_networks import quantized, scheme
 
-from selectq.config.algorithms import OWN
+from selectq.config.algorithms import ALGORITHMS
 from selectq.ptq.registry import find
 from selectq.ptq.weight_clipping import best_clip
 from selectq.quantization.fake_quantize import fake_quantize, weight_integers
@@ -44,7 +44,7 @@ def test_weights_of_zero_have_no_range_of_their_own() -> None:
 
 
 def test_scales_cover_the_ranges_that_were_chosen_and_no_longer_follow_the_weights() -> None:
-    assert "clip_weights" in OWN and [each.when for each in find(["clip_weights"])] == ["after"]
+    assert "clip_weights" in ALGORITHMS.own and [each.when for each in find(["clip_weights"])] == ["after"]
     network = quantized(scheme(4))
     before = {layer.name: weight_quantizer_of(layer).scale.clone() for layer in network.layers()}
     for layer in network.layers():

@@ -9,7 +9,7 @@ from torch import Tensor
 from selectq.cli.text import aligned, printable, wrapped
 from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.config.configs import ExportConfig, ModelConfig
-from selectq.config.formats import known_formats
+from selectq.config.formats import FORMATS
 from selectq.data.device import choose_device
 from selectq.data.evaluate import predict_logits
 from selectq.data.normalization import Normalization
@@ -107,7 +107,7 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
 
 
 def _checked(out: Path) -> Path:
-    if out.suffix[1:] not in known_formats():
+    if out.suffix[1:] not in FORMATS.names():
         raise UserError(f"--out: {out} has no ending that tells the format; allowed: {endings()}")
     require_writable("--out", out)
     return out

@@ -2,31 +2,29 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated
+from typing import Annotated, Any
 
 from selectq.config.fields import Between, Config
+from selectq.config.plugins import Plugins
 from selectq.errors import UserError
 
 RELU6_AS_RELU = "relu6_as_relu"
-OWN = (
-    RELU6_AS_RELU,
-    "zero_dead_channels",
-    "equalize",
-    "reestimate_batchnorm",
-    "clip_weights",
-    "adaptive_rounding",
-    "reconstruct_blocks",
-    "correct_bias",
+ALGORITHMS = Plugins[Any](
+    "algorithms",
+    "PTQ algorithm",
+    "selectq.ptq_algorithms",
+    {
+        RELU6_AS_RELU: "selectq.ptq.relu6",
+        "zero_dead_channels": "selectq.ptq.dead_channels",
+        "equalize": "selectq.ptq.equalization",
+        "reestimate_batchnorm": "selectq.ptq.batch_norm",
+        "clip_weights": "selectq.ptq.weight_clipping",
+        "adaptive_rounding": "selectq.ptq.reconstruction",
+        "reconstruct_blocks": "selectq.ptq.reconstruction",
+        "correct_bias": "selectq.ptq.bias_correction",
+    },
 )
-"""Those of selectq, in the order in which they act."""
-
-GROUP = "selectq.ptq_algorithms"
-"""The entry points under which other packages offer theirs; `docs/extend.md` shows how."""
-
-registered: list[str] = []
-"""Names that were registered in this process; see `selectq.ptq.registry`."""
+"""In the order in which they act; each is a `selectq.ptq.registry.PtqAlgorithm`."""
 
 Entry = str | dict[str, dict[str, float]]
 """An algorithm by its name, or its name with its settings."""
@@ -87,18 +85,7 @@ def algorithm_settings(entries: Iterable[Entry]) -> dict[str, RoundingSettings]:
     return chosen
 
 
-@cache
-def offered() -> dict[str, EntryPoint]:
-    """What installed packages offer, by name."""
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def known_algorithms() -> tuple[str, ...]:
-    """All names: selectq's own in the order in which they act, then others."""
-    return tuple(dict.fromkeys([*OWN, *offered(), *registered]))
-
-
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of `known_algorithms`; at the end those that are not known here."""
+    """Names in the order of `ALGORITHMS`; at the end those that are not known here."""
     chosen = list(names)
-    return [name for name in dict.fromkeys([*known_algorithms(), *chosen]) if name in chosen]
+    return [name for name in dict.fromkeys([*ALGORITHMS.names(), *chosen]) if name in chosen]

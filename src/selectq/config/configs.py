@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
-from selectq.config.algorithms import Entry, algorithm_names, algorithm_settings, known_algorithms
+from selectq.config.algorithms import ALGORITHMS, Entry, algorithm_names, algorithm_settings
 from selectq.config.fields import Between, Config
-from selectq.config.formats import known_formats
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 
 Count = Annotated[int, Between(1, 10**9)]
@@ -315,8 +315,8 @@ class CalibrationConfig(Config):
 def _check_algorithms(algorithms: tuple[Entry, ...], calibration: CalibrationConfig) -> None:
     settings, names = algorithm_settings(algorithms), algorithm_names(algorithms)
     for index, name in enumerate(names):
-        if name not in known_algorithms():
-            allowed = ", ".join(known_algorithms())
+        if name not in ALGORITHMS.names():
+            allowed = ", ".join(ALGORITHMS.names())
             raise UserError(f"algorithms[{index}]: {name!r} is not allowed; allowed: {allowed}")
     if len(set(names)) != len(names):
         raise UserError(f"algorithms: {list(names)} names one twice")
@@ -566,10 +566,10 @@ class Params(Config):
         if not re.fullmatch("[a-z0-9_]{1,20}", self.setting):
             raise UserError(f"setting: {self.setting!r} is no short name; allowed: up to 20 of a-z, 0-9, _")
         for index, ending in enumerate(self.formats):
-            if ending not in known_formats():
-                raise UserError(f"formats[{index}]: {ending!r} is not allowed; allowed: {', '.join(known_formats())}")
+            if ending not in FORMATS.names():
+                raise UserError(f"formats[{index}]: {ending!r} is not allowed; allowed: {', '.join(FORMATS.names())}")
         if "onnx" not in self.formats or len(set(self.formats)) != len(self.formats):
-            others = ", ".join(known_formats()[1:])
+            others = ", ".join(FORMATS.names()[1:])
             raise UserError(
                 f"formats: {list(self.formats)}; allowed: onnx, whose accuracy is reported, and {others}, each once"
             )

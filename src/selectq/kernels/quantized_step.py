@@ -9,10 +9,10 @@ from selectq.graph.nodes import PIXELS, Node
 from selectq.kernels.convolutions import POINTWISE, geometry_of
 from selectq.kernels.fake_quantized import (
     LookedUp,
+    QuantizationParameters,
     QuantizedLayer,
     QuantizedRows,
     Seen,
-    QuantizationParameters,
     Table,
     fake_quantized_parameters,
     learning_parameters,

@@ -1,13 +1,10 @@
 """Where the format of a program file is found by its ending, and files are opened."""
 
-from importlib import import_module
 from pathlib import Path
 
-from selectq.config.formats import OWN, known_formats, offered, registered
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.programs.format import Format, Program
-
-_formats: dict[str, Format] = {}
 
 
 def register(made: Format) -> Format:
@@ -16,12 +13,8 @@ def register(made: Format) -> Format:
     Raises:
         UserError: the ending is taken.
     """
-    if made.ending in _formats or made.ending in offered():
-        raise UserError(f"formats: {made.ending!r} is taken by another format")
-    _formats[made.ending] = made
-    if made.ending not in OWN:
-        registered.append(made.ending)
-    return made
+    registered: Format = FORMATS.register(made.ending, made)
+    return registered
 
 
 def find(ending: str) -> Format:
@@ -30,19 +23,13 @@ def find(ending: str) -> Format:
     Raises:
         UserError: none is known.
     """
-    if ending in OWN and ending not in _formats:
-        import_module(f"selectq.export.{ending}")  # registers it
-    elif ending in offered():
-        made: Format = offered()[ending].load()()
-        return made
-    if ending not in _formats:
-        raise UserError(f"formats: {ending!r} is no format; allowed: {', '.join(known_formats())}")
-    return _formats[ending]
+    found: Format = FORMATS.find(ending)
+    return found
 
 
 def endings() -> str:
     """All that are known, as messages list them."""
-    return ", ".join(f".{ending}" for ending in known_formats())
+    return ", ".join(f".{ending}" for ending in FORMATS.names())
 
 
 def format_of(path: Path) -> Format:
@@ -51,7 +38,7 @@ def format_of(path: Path) -> Format:
     Raises:
         UserError: the file is missing, or of no known format.
     """
-    if path.suffix[1:] not in known_formats():
+    if path.suffix[1:] not in FORMATS.names():
         raise UserError(f"{path}: {path.suffix or 'no'} ending; a model file ends in {endings()}")
     if not path.is_file():
         raise UserError(f"{path}: no such file")

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from selectq.config.algorithms import OWN, in_order, known_algorithms, offered, registered
+from selectq.config.algorithms import ALGORITHMS, in_order
 from selectq.data.normalization import Normalization
-from selectq.errors import UserError
 from selectq.graph.nodes import Graph
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import Scheme
@@ -56,49 +54,21 @@ class PtqAlgorithm(Protocol):
         """Change the state in place."""
 
 
-_MODULES = {
-    "relu6_as_relu": "relu6",
-    "zero_dead_channels": "dead_channels",
-    "equalize": "equalization",
-    "reestimate_batchnorm": "batch_norm",
-    "clip_weights": "weight_clipping",
-    "adaptive_rounding": "reconstruction",
-    "reconstruct_blocks": "reconstruction",
-    "correct_bias": "bias_correction",
-}
-_algorithms: dict[str, PtqAlgorithm] = {}
-
-
 def register(algorithm: PtqAlgorithm) -> PtqAlgorithm:
     """Make an algorithm known by its name, in this process.
 
     Raises:
         UserError: the name is taken.
     """
-    if algorithm.name in _algorithms or algorithm.name in offered():
-        raise UserError(f"algorithms: {algorithm.name!r} is taken by another PTQ algorithm")
-    _algorithms[algorithm.name] = algorithm
-    if algorithm.name not in OWN:
-        registered.append(algorithm.name)
-    return algorithm
+    made: PtqAlgorithm = ALGORITHMS.register(algorithm.name, algorithm)
+    return made
 
 
 def find(names: Iterable[str]) -> list[PtqAlgorithm]:
-    """The algorithms of these names, in the order in which they act: by `when`, then as `known_algorithms` has them.
+    """The algorithms of these names, in the order in which they act: by `when`, then as `ALGORITHMS` has them.
 
     Raises:
         UserError: one is not known.
     """
     order: tuple[When, ...] = ("fp32", "before", "after")
-    return sorted(map(_load, in_order(names)), key=lambda algorithm: order.index(algorithm.when))
-
-
-def _load(name: str) -> PtqAlgorithm:
-    if name in _MODULES:
-        import_module(f"selectq.ptq.{_MODULES[name]}")  # registers it
-    elif name in offered():
-        made: PtqAlgorithm = offered()[name].load()()
-        return made
-    if name not in _algorithms:
-        raise UserError(f"algorithms: {name!r} is no PTQ algorithm; allowed: {', '.join(known_algorithms())}")
-    return _algorithms[name]
+    return sorted(map(ALGORITHMS.find, in_order(names)), key=lambda algorithm: order.index(algorithm.when))

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import pandas as pd
 
 from selectq.config.fields import Between, Config
-from selectq.config.formats import OWN, known_formats
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.statistics.schemas import (
@@ -42,7 +42,7 @@ FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "execu
 
 def known_forms() -> tuple[str, ...]:
     """FORMS, and those of other packages' formats, by their endings."""
-    return *FORMS, *(ending for ending in known_formats() if ending not in OWN)
+    return *FORMS, *FORMATS.others()
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Int8Metrics(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not {"onnx"} <= set(self.sizes) <= set(known_formats()):
-            raise UserError(f"sizes: {', '.join(self.sizes)}; allowed: onnx, and any of {', '.join(known_formats())}")
+        if not {"onnx"} <= set(self.sizes) <= set(FORMATS.names()):
+            raise UserError(f"sizes: {', '.join(self.sizes)}; allowed: onnx, and any of {', '.join(FORMATS.names())}")
         for field, counts in (("sizes", self.sizes), ("operators", self.operators)):
             for name, count in counts.items():
                 if not isinstance(count, int) or isinstance(count, bool) or count < 1:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from selectq.config.configs import LAYER_KINDS, StatisticsConfig
 from selectq.config.configurations import Configuration
-from selectq.config.formats import known_formats
+from selectq.config.formats import FORMATS
 from selectq.report.evidence import CpuMetrics, Evidence, Int8Metrics, ParityMetrics, known_forms
 from selectq.report.formatting import NOTHING, Column, Table, kilobytes, percent, points, points_within
 from selectq.report.paper import AUTHORS, TABLE_2
@@ -238,7 +238,7 @@ BYTE_COLUMNS = (
 def bytes_table(configurations: Sequence[Configuration], evidence: Evidence) -> Table:
     """What the ONNX file of each program holds, and the sizes of the other formats."""
     programs = [(each.name, evidence.int8[each.name]) for each in configurations]
-    others = [name for name in known_formats()[1:] if any(name in int8.sizes for _, int8 in programs)]
+    others = [name for name in FORMATS.names()[1:] if any(name in int8.sizes for _, int8 in programs)]
 
     def part(write: Callable[[Int8Metrics], str], row: tuple[str, Int8Metrics]) -> str:
         return write(row[1])
