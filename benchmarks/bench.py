@@ -123,7 +123,7 @@ def main() -> None:
 
 def _training(workload: Workload, effort: Effort, repeats: int) -> list[Comparison]:
     speeds = _speeds(_sides(workload, effort.steps), repeats)
-    return [*_compared(speeds, workload.device), *_beside_theory(workload, speeds)]
+    return [*_compared(speeds, workload.device), *_beside_bounds(workload, speeds), *_beside_full(workload, speeds)]
 
 
 def _cases(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -> list[Comparison]:
@@ -136,7 +136,8 @@ def _cases(workload: Workload, sides: Sequence[str], steps: int, repeats: int) -
     for name in sides:
         if name not in makers:
             raise UserError(f"--sides: {name} is not timed on this device; allowed here: {', '.join(sorted(makers))}")
-    return _compared(_speeds({name: makers[name] for name in sides}, repeats), workload.device)
+    speeds = _speeds({name: makers[name] for name in sides}, repeats)
+    return [*_compared(speeds, workload.device), *_beside_full(workload, speeds)]
 
 
 def _speeds(makers: Mapping[str, Callable[[], Side]], repeats: int) -> dict[str, list[float]]:
@@ -151,14 +152,20 @@ def _compared(speeds: Mapping[str, list[float]], device: torch.device) -> list[C
     ]
 
 
-def _beside_theory(workload: Workload, speeds: dict[str, list[float]]) -> list[Comparison]:
-    """The steps beside the machine's ceilings, and what freezing layers saves beside what it could."""
-    ceilings, model = measure_ceilings(workload.device), workload.network()
-    full = count_work(workload, all_parameters(workload))
-    name = f"bound: {full.operations / 1e6:.0f} MFLOP, {full.bytes / 1e6:.1f} MB an image"
-    found = [Comparison.with_bound("fp32_step", speeds["fp32"], full.images_per_second(ceilings), name)]
-    found += [Comparison.with_bound("qat_full_step", speeds["qat_full"], full.images_per_second(ceilings), name)]
-    for config in PARTIAL:
+def _beside_bounds(workload: Workload, speeds: Mapping[str, list[float]]) -> list[Comparison]:
+    """The steps beside the machine's ceilings."""
+    work = count_work(workload, all_parameters(workload))
+    bound = work.images_per_second(measure_ceilings(workload.device))
+    name = f"bound: {work.operations / 1e6:.0f} MFLOP, {work.bytes / 1e6:.1f} MB an image"
+    return [
+        Comparison.with_bound(f"{side}_step", speeds[side], bound, name) for side in ("fp32", "qat_full")
+    ]
+
+
+def _beside_full(workload: Workload, speeds: Mapping[str, list[float]]) -> list[Comparison]:
+    """What freezing layers saves, beside the share of the operations that it saves."""
+    full, model, found = count_work(workload, all_parameters(workload)), workload.network(), []
+    for config in (name for name in PARTIAL if {f"qat_{name}", "qat_full"} <= speeds.keys()):
         work = count_work(workload, parameters_in_scope(model, workload.params.qat[config].scope))
         allowed = round(full.operations / work.operations, 2)
         timing = Timing(speeds[f"qat_{config}"], speeds["qat_full"])
@@ -237,7 +244,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="rounds of training steps and passes")
     parser.add_argument("--quick", action="store_true", help="tiny batches: shows that it runs, measures nothing")
     parser.add_argument("--no-dvc", dest="dvc", action="store_false", help="leave out `dvc repro` in the checkout")
-    names = sorted({side for case in CASES for side in (case.ours, case.peer)})
+    names = sorted({f"qat_{name}" for name in PARTIAL}.union(*((case.ours, case.peer) for case in CASES)))
     parser.add_argument(
         "--sides", nargs="+", choices=names, help="time these alone, and compare those that belong together"
     )
