@@ -157,9 +157,7 @@ def _beside_bounds(workload: Workload, speeds: Mapping[str, list[float]]) -> lis
     work = count_work(workload, all_parameters(workload))
     bound = work.images_per_second(measure_ceilings(workload.device))
     name = f"bound: {work.operations / 1e6:.0f} MFLOP, {work.bytes / 1e6:.1f} MB an image"
-    return [
-        Comparison.with_bound(f"{side}_step", speeds[side], bound, name) for side in ("fp32", "qat_full")
-    ]
+    return [Comparison.with_bound(f"{side}_step", speeds[side], bound, name) for side in ("fp32", "qat_full")]
 
 
 def _beside_full(workload: Workload, speeds: Mapping[str, list[float]]) -> list[Comparison]:

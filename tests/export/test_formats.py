@@ -13,7 +13,7 @@ import pytest
 from exported_networks import SIZE, exported, images, program_of
 from small_networks import CLASSES, IMAGE_SIZE, checkpoint, scheme
 
-from selectq.config.formats import OWN
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
@@ -135,7 +135,7 @@ for ending in sys.argv[1:]:
 @slow
 def test_another_process_writes_the_same_bytes(checkout: Path) -> None:
     path = f"import sys; sys.path[:0] = [{str(checkout / 'src')!r}, {str(checkout / 'tests')!r}]"
-    command = [sys.executable, "-W", "ignore", "-c", f"{path}\n{WRITE}", *(f".{ending}" for ending in OWN)]
+    command = [sys.executable, "-W", "ignore", "-c", f"{path}\n{WRITE}", *(f".{ending}" for ending in FORMATS.own)]
     written = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    for ending, content in zip(OWN, written, strict=True):
+    for ending, content in zip(FORMATS.own, written, strict=True):
         assert bytes.fromhex(content) == exported("plain").path(f".{ending}").read_bytes(), ending

@@ -10,7 +10,7 @@ import torch
 from exported_networks import SIZE, exported, images
 from onnx import TensorProto, helper
 
-from selectq.config.formats import OWN
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.export.onnx import ONNX
 from selectq.programs.format import Images
@@ -73,7 +73,7 @@ def test_images_fill_the_range_and_are_the_same_each_time() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", OWN)
+@pytest.mark.parametrize("ending", FORMATS.own)
 def test_runtimes_compute_the_same(ending: str) -> None:
     """OpenVINO, which is no backend of the parity check, rounds otherwise: tests of the benchmark look at it."""
     form = find(ending)

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selectq.config import formats
-from selectq.config.algorithms import OWN, RoundingSettings
+from selectq.config.algorithms import ALGORITHMS as PTQ_ALGORITHMS
+from selectq.config.algorithms import RoundingSettings
 from selectq.config.configs import CalibrationConfig, Params, PtqConfig, WeightScheme
+from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.files import sha256
 from selectq.report.card import Card, interval, render_card
@@ -212,7 +213,7 @@ def test_backend_of_a_format_from_outside(
     path.write_text(path.read_text().replace("executorch", "npz"))
     with pytest.raises(UserError, match=r"compares .*npz.*; allowed: simulation and onnx"):
         card_of(run, params, "dwpw_asym")
-    monkeypatch.setattr(formats, "registered", ["npz"])
+    monkeypatch.setitem(FORMATS._made, "npz", None)
     text = sections(render_card(card_of(run, params, "dwpw_asym")))["Backends"]
     assert re.search(r"\| npz +\| the .npz file in its runtime +\| 90.36 % \| 0.12 % \|", text)
 
@@ -279,8 +280,8 @@ def test_recipe_says_the_settings_that_are_no_defaults(card: Card, params: Param
     assert "(" not in write_recipe(recipe, card.evidence.fp32, card.evidence.simulated)["PTQ algorithms"]
 
 
-def test_every_repair_has_its_words() -> None:
-    assert tuple(ALGORITHMS) == OWN
+def test_every_algorithm_has_its_words() -> None:
+    assert ALGORITHMS.keys() == PTQ_ALGORITHMS.own.keys()
 
 
 @pytest.mark.parametrize(

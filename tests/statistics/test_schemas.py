@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from selectq import search
-from selectq.analysis import causes, measure
+from selectq.analysis import drift, error_decomposition
 from selectq.errors import UserError
 from selectq.files import write_csv
 from selectq.parity.evidence import CONFUSION_COLUMNS
@@ -65,8 +65,8 @@ def test_files_of_several_configurations_are_one_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "written"),
     [
-        (schemas.DRIFT, ["config", *measure.DRIFT_COLUMNS]),
-        (schemas.CAUSES, ["config", *causes.CAUSE_COLUMNS]),
+        (schemas.DRIFT, ["config", *drift.DRIFT_COLUMNS]),
+        (schemas.CAUSES, ["config", *error_decomposition.CAUSE_COLUMNS]),
         (schemas.OSCILLATION, ["config", *OSCILLATION_COLUMNS]),
         (schemas.CONFUSION, CONFUSION_COLUMNS),
         (schemas.VALIDATION, list(search.COLUMNS)),
