@@ -84,8 +84,8 @@ def test_network_that_is_audited_stays_as_it_is(name: str) -> None:
         ("inference_pixels", "byte", {"inference_pixels"}),
         ("activation_bits", 7, {"activations"}),
         ("activation_range", "symmetric", {"activations"}),
-        ("fusion", "none", {"form"}),
-        ("products", "saturating", {"form"}),
+        ("fusion", "none", {"backend"}),
+        ("products", "saturating", {"backend"}),
     ],
 )
 def test_flaw_changes_one_part_of_the_experiment(name: str, setting: Any, changed: set[str]) -> None:

@@ -57,7 +57,7 @@ def test_unfused_computes_the_same_in_any_network(name: str) -> None:
     """Its head's output too, whether a module, a function or a sum makes it."""
     model, shown = build(name, len(CLASSES)), DATASET.train.normalization(images(4))
     recipe = Recipe(calibration(), CONFIG.activations, weight_bits=8)
-    fused, unfused = (form(model, DATASET.train.normalization, [shown], recipe) for form in (Fused, Unfused))
+    fused, unfused = (backend(model, DATASET.train.normalization, [shown], recipe) for backend in (Fused, Unfused))
     for one, other in zip(fused.floating()(shown), unfused.floating()(shown), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
     head, logits = unfused.quantized("channel")(shown)
@@ -65,14 +65,14 @@ def test_unfused_computes_the_same_in_any_network(name: str) -> None:
 
 
 def test_unfused_quantizes_weights_as_they_are_and_every_output() -> None:
-    form = FLAWS["fusion"](setup(), "none").simulation()
-    assert isinstance(form, Unfused)
-    assert len(form.ranges) == 2 * 52 + 10 + 1, "convolutions, batch norms, sums and the average"
-    quantized = form.quantized("channel")
+    simulated = FLAWS["fusion"](setup(), "none").simulation()
+    assert isinstance(simulated, Unfused)
+    assert len(simulated.ranges) == 2 * 52 + 10 + 1, "convolutions, batch norms, sums and the average"
+    quantized = simulated.quantized("channel")
     head, _ = quantized(IMAGES)
-    assert len(head.unique()) <= 256 < len(form.floating()(IMAGES)[0].unique())
+    assert len(head.unique()) <= 256 < len(simulated.floating()(IMAGES)[0].unique())
 
-    conv, per_channel = form.model.features[2].conv[1][0], scheme().weights
+    conv, per_channel = simulated.model.features[2].conv[1][0], scheme().weights
     scale = weight_scale(conv.weight, per_channel)
     expected = fake_quantize(conv.weight, scale, torch.zeros_like(scale), weight_integers(per_channel))
     assert not torch.equal(expected, conv.weight)

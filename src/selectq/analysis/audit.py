@@ -107,10 +107,10 @@ def _heads(sound: Setup, test: Split) -> list[Tensor]:
 
 
 def _try(setup: Setup, test: Split, heads: list[Tensor]) -> Iterator[tuple[Granularity, float, float, float]]:
-    form = setup.simulation()
-    float_top1, _ = _measure(form.floating(), setup, test, heads)
+    backend = setup.simulation()
+    float_top1, _ = _measure(backend.floating(), setup, test, heads)
     for granularity in GRANULARITIES:
-        yield granularity, float_top1, *_measure(form.quantized(granularity), setup, test, heads)
+        yield granularity, float_top1, *_measure(backend.quantized(granularity), setup, test, heads)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ def keep_dead_channels(setup: Setup, setting: str) -> Setup:
 
 def leave_unfused(setup: Setup, setting: str) -> Setup:
     """Quantize convolutions and batch norms one by one."""
-    return dataclasses.replace(setup, form=Unfused)
+    return dataclasses.replace(setup, backend=Unfused)
 
 
 def calibrate_on(setup: Setup, images: int) -> Setup:
@@ -77,7 +77,7 @@ def leave_in_training_mode(setup: Setup, setting: str) -> Setup:
     """Have batch norms use the statistics of each batch. They cannot be folded then, so nothing is fused."""
     for norm in _batch_norms(setup.model):
         norm.train()
-    return dataclasses.replace(setup, form=Unfused)
+    return dataclasses.replace(setup, backend=Unfused)
 
 
 @torch.no_grad()
@@ -140,7 +140,7 @@ def skew(setup: Setup, sigma: float) -> Setup:
 
 def saturate(setup: Setup, setting: str) -> Setup:
     """Add pairs of products in 16 bits."""
-    return dataclasses.replace(setup, form=Saturating)
+    return dataclasses.replace(setup, backend=Saturating)
 
 
 FLAWS: dict[str, Flaw] = {
@@ -159,4 +159,4 @@ FLAWS: dict[str, Flaw] = {
     "batch_norm": leave_in_training_mode,
     "products": saturate,
 }
-"""By the name in `AuditFlaws`, in the order in which several are applied: the network, the calibration, its form."""
+"""By the name in `AuditFlaws`, in the order in which several are applied: the network, the calibration, its backend."""

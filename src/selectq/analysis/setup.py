@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from selectq.analysis.simulations import Form, Fused, Recipe
+from selectq.analysis.simulations import Fused, Recipe, SimulatedBackend
 from selectq.config.configs import ActivationScheme, AuditConfig, CalibrationConfig
 from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
@@ -29,7 +29,7 @@ class Setup:
         calibration: which of them, and how ranges are estimated.
         activations: how activations become integers.
         calibration_pixels, inference_pixels: how the images are prepared.
-        form: how the network is put together and simulated.
+        backend: how the network is put together and simulated.
     """
 
     original: nn.Module
@@ -40,7 +40,7 @@ class Setup:
     activations: ActivationScheme
     calibration_pixels: Preparation
     inference_pixels: Preparation
-    form: type[Form]
+    backend: type[SimulatedBackend]
     weight_bits: int
     seed: int
 
@@ -49,10 +49,10 @@ class Setup:
         sample = self.training.sample(self.calibration.images, self.seed)
         return [self.calibration_pixels(chunk) for chunk in sample.chunks(CALIBRATION_BATCH)]
 
-    def simulation(self) -> Form:
+    def simulation(self) -> SimulatedBackend:
         """The experiment's network, calibrated."""
         recipe = Recipe(self.calibration, self.activations, self.weight_bits)
-        return self.form(self.model, self.training.normalization, self.calibration_batches(), recipe)
+        return self.backend(self.model, self.training.normalization, self.calibration_batches(), recipe)
 
 
 def sound_setup(model: nn.Module, graph: Graph, training: Split, config: AuditConfig, seed: int) -> Setup:
@@ -68,7 +68,7 @@ def sound_setup(model: nn.Module, graph: Graph, training: Split, config: AuditCo
         activations=config.activations,
         calibration_pixels=training.normalization,
         inference_pixels=training.normalization,
-        form=Fused,
+        backend=Fused,
         weight_bits=config.weight_bits,
         seed=seed,
     )

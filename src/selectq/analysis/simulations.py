@@ -51,7 +51,7 @@ class Recipe:
     weight_bits: int
 
 
-class Form(ABC):
+class SimulatedBackend(ABC):
     """A network and its calibrated ranges, which do not depend on how weights are quantized."""
 
     def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
@@ -69,7 +69,7 @@ class Form(ABC):
         """The fake-quantized network's forward pass, with a weight scale per tensor or per output channel."""
 
 
-class Fused(Form):
+class Fused(SimulatedBackend):
     """As the pipeline has it: batch norms folded, activations fused."""
 
     def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
@@ -118,7 +118,7 @@ def _with_head(network: Network, simulation: Simulation) -> Forward:
     return forward
 
 
-class Unfused(Form):
+class Unfused(SimulatedBackend):
     """The user's own modules: every layer, batch norm, sum, product, average and elementwise function that is a module
     stores its output as integers, and the classifier's input is stored.
 
