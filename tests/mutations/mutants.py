@@ -287,8 +287,8 @@ _TRAINING = [
         ),
         (
             "QAT begins at another seed's PTQ",
-            "ptq_pipeline(fp32, dataset, retraining.start, seed)",
-            "ptq_pipeline(fp32, dataset, retraining.start, seed + 1)",
+            "ptq_pipeline(fp32, dataset, retraining.start, retraining.seed)",
+            "ptq_pipeline(fp32, dataset, retraining.start, retraining.seed + 1)",
         ),
         (
             "features are cached for other scopes",
@@ -553,7 +553,7 @@ _QUANTIZATION = [
         "quantization",
         "src/selectq/quantization/scopes.py",
         "quantization/test_scopes.py",
-        ("features.1 takes in features.18", 'name.startswith(f"{entry}.")', "name.startswith(entry)"),
+        ("features.1 takes in features.18", 'f"{name}.".startswith(f"{entry}.")', "name.startswith(entry)"),
         (
             "nothing is frozen",
             "parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))",
