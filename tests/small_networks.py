@@ -32,7 +32,7 @@ from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
 from selectq.quantization.quantizers import ActivationQuantizer
 from selectq.training.batches import AugmentedImages
 from selectq.training.loop import Plan, fit
-from selectq.training.resume import TrainingState
+from selectq.training.resume import Unsaved
 from selectq.training.schedules import warmup
 
 CLASSES = ("red", "green", "blue")
@@ -140,16 +140,6 @@ def plan(
     """A short warm-up, then a constant rate, on batches of `BATCH` images, by the network itself."""
     batches = AugmentedImages(dataset.train, BATCH, augment)
     return Plan(epochs, batches, network, network, warmup(lambda epoch: lr, 0.3), seed)
-
-
-class Unsaved(TrainingState):
-    """A state that never touches the disk."""
-
-    def __init__(self) -> None:
-        super().__init__(Path("unsaved"), "")
-
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, object]]) -> None:
-        pass
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """The choice among candidates: most right, nearest to FP32, cheapest."""
 
+import numpy as np
 import pytest
 import torch
 from known_networks import build
@@ -8,17 +9,18 @@ from torch import nn
 
 from selectq.data.evaluate import predict_logits
 from selectq.deploy.candidates import (
+    Trial,
     Tried,
     candidates,
     choose,
     fp32_forward,
     has_replaceable_relu6,
     relu6_cost,
-    try_all,
+    scheme_of,
 )
 from selectq.networks.checkpoint import Fp32Checkpoint
 
-OFFERED = candidates(24, relu6=True)
+OFFERED = candidates(24, True, scheme_of(8, 8))
 CHOICES = {
     "the most right": ([(90, 0.1), (92, 0.9), (90, 0.2)], 1),
     "within one image the nearest": ([(92, 0.3), (91, 0.2), (90, 0.1)], 1),
@@ -29,14 +31,25 @@ CHOICES = {
 
 @pytest.mark.parametrize(("measured", "expected"), CHOICES.values(), ids=CHOICES)
 def test_choice(measured: list[tuple[int, float]], expected: int) -> None:
-    tried = [Tried(each, None, *figures) for each, figures in zip(OFFERED, measured, strict=False)]  # type: ignore[arg-type]
+    tried = [
+        Tried(each, None, np.arange(100) < right, distance)  # type: ignore[arg-type]
+        for each, (right, distance) in zip(OFFERED, measured, strict=False)
+    ]
     assert choose(tried) is tried[expected]
 
 
 def test_cheapest_come_first_and_relu_only_where_asked_for() -> None:
     assert [len(each.config.algorithms) for each in OFFERED] == [0, 0, 3, 4]
     assert [each.config.calibration.estimator for each in OFFERED] == ["minmax", "percentile", "minmax", "minmax"]
-    assert candidates(24, relu6=False) == OFFERED[:3]
+    assert candidates(24, False, scheme_of(8, 8)) == OFFERED[:3]
+
+
+def test_few_codes_of_activations_are_not_spread_over_whole_ranges() -> None:
+    for weights, activations, estimators in ((4, 8, "minmax percentile minmax"), (8, 4, "minmax mse mse")):
+        offered = candidates(24, False, scheme_of(weights, activations))
+        assert [each.config.calibration.estimator for each in offered] == estimators.split()
+        configs = [each.config for each in offered]
+        assert {(config.weights.bits, config.activations.bits) for config in configs} == {(weights, activations)}
 
 
 class Functional(nn.Module):
@@ -62,11 +75,11 @@ def test_each_is_measured_on_the_validation_images() -> None:
     layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     fp32 = Fp32Checkpoint(nn.Sequential(*layers).eval(), model_config(), dataset.classes)
     fp32_logits = predict_logits(fp32_forward(fp32.model, torch.device("cpu")), dataset.validation, "FP32")
-    tried = try_all(fp32, dataset, fp32_logits, candidates(24, relu6=False), seed=0)
-    for each in tried:
+    trial = Trial(fp32, dataset, fp32_logits, seed=0)
+    for each in map(trial.quantize, candidates(24, False, scheme_of(8, 8))):
         with torch.no_grad():
             logits = each.network(dataset.validation.normalization(dataset.validation.images))
-        assert each.right == (logits.argmax(1) == dataset.validation.labels).sum()
+        assert np.array_equal(each.right, logits.argmax(1) == dataset.validation.labels)
         assert each.distance == pytest.approx(((logits - fp32_logits) ** 2).mean().item(), rel=1e-3)
         assert 0 < each.distance < 1
 

@@ -3,7 +3,7 @@
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from selectq.data.packed import Dataset
-from selectq.deploy import lots as module
-from selectq.deploy.lots import open_lots
+from selectq.deploy.lots import LARGEST, open_lots
 from selectq.errors import UserError
 
 SIZE = 8
@@ -35,8 +34,8 @@ def names(part: str, *counts: int) -> list[str]:
     ]
 
 
-def read(path: Path, seed: int = 0) -> Dataset:
-    return open_lots(path, SIZE, seed, skip_bad=False).read()
+def read(path: Path, seed: int = 0, largest: Mapping[str, int] = LARGEST) -> Dataset:
+    return open_lots(path, SIZE, seed, skip_bad=False, largest=largest).read()
 
 
 def numbers(dataset: Dataset, lot: str) -> list[int]:
@@ -105,11 +104,11 @@ def test_lots_come_from_the_parts_that_there_are(parts: Collection[str], tmp_pat
         ]
 
 
-def test_lots_are_no_larger_than_they_need_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST", {"train": 6, "validation": 4})
-    assert sizes(read(write(tmp_path / "plain", *names("", 40, 40)))) == [6, 4, 70]
+def test_lots_are_no_larger_than_they_need_be(tmp_path: Path) -> None:
+    largest = {"train": 6, "validation": 4}
+    assert sizes(read(write(tmp_path / "plain", *names("", 40, 40)), largest=largest)) == [6, 4, 70]
     write(tmp_path / "parts", *(name for part in ("train/", "val/", "test/") for name in names(part, 10, 10)))
-    assert sizes(read(tmp_path / "parts")) == [6, 4, 20]
+    assert sizes(read(tmp_path / "parts", largest=largest)) == [6, 4, 20]
 
 
 def test_same_image_twice_is_in_one_lot(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From right and wrong predictions to the verdict."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,19 @@ def test_enough_images_and_no_loss() -> None:
 def test_loss_that_is_shown() -> None:
     found = accuracy(2000, lost=60, won=5)
     assert found.gap.high < -0.5
-    assert found.verdict_text().startswith("a loss of more than 0.5 points is shown: retrain (docs/")
+    assert found.verdict_text().startswith("a loss of more than 0.5 points is shown: retrain (--retrain; docs/")
+
+
+def test_retrained_network_is_not_told_to_be_retrained() -> None:
+    lost, kept = accuracy(2000, lost=60, won=5), accuracy(5000, lost=3, won=3)
+    verdicts = [dataclasses.replace(each, retrained=True).verdict_text() for each in (lost, kept)]
+    assert verdicts == ["a loss of more than 0.5 points is shown", "it keeps up with FP32"]
+
+
+def test_another_margin_is_another_verdict() -> None:
+    lost = accuracy(2000, lost=60, won=5)
+    assert dataclasses.replace(lost, margin=5.0).verdict_text() == "no retraining needed"
+    assert "and 3 are asked for" in dataclasses.replace(lost, margin=3.0).verdict_text()
 
 
 def test_too_few_images_to_tell() -> None:

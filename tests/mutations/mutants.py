@@ -287,8 +287,8 @@ _TRAINING = [
         ),
         (
             "QAT begins at another seed's PTQ",
-            "ptq_pipeline(fp32, dataset, retraining.start, seed)",
-            "ptq_pipeline(fp32, dataset, retraining.start, seed + 1)",
+            "ptq_pipeline(fp32, dataset, retraining.start, retraining.seed)",
+            "ptq_pipeline(fp32, dataset, retraining.start, retraining.seed + 1)",
         ),
         (
             "features are cached for other scopes",
@@ -498,6 +498,51 @@ _QUANTIZATION = [
     ),
     *_of(
         "layers chosen",
+        "src/selectq/selection/retraining.py",
+        "selection/test_retraining.py",
+        (
+            "a layer called as a kind is stands for the kind",
+            'if module in (*LAYER_KINDS, "all") else [module]',
+            "if not module else [module]",
+        ),
+        (
+            "budgets are of the layers' weights alone",
+            "for parameter in model.parameters())",
+            "for parameter in model.parameters() if parameter.dim() > 1)",
+        ),
+    ),
+    *_of(
+        "layers chosen",
+        "src/selectq/deploy/ladder.py",
+        "deploy/test_ladder.py",
+        ("a goal is met where it is not refuted", 'self.max_loss) == "holds"', 'self.max_loss) != "fails"'),
+        ("sets are trained one upon the other", "copy.deepcopy(start.network)", "start.network"),
+        ("the worst learning rate is taken", "rate = min(losses,", "rate = max(losses,"),
+        ("the largest budget comes first", "sorted(self._goal.budgets)", "sorted(self._goal.budgets)[::-1]"),
+        (
+            "more than the scope is retrained",
+            "fp32.model, retraining.config.scope, fp32.graph)",
+            'fp32.model, ["all"], fp32.graph)',
+        ),
+    ),
+    *_of(
+        "layers chosen",
+        "src/selectq/deploy/candidates.py",
+        "deploy/test_ladder.py deploy/test_candidates.py",
+        ("the ladder climbs by test images", "validation = self.dataset.validation", "validation = self.dataset.test"),
+    ),
+    *_of(
+        "layers chosen",
+        "src/selectq/deploy/plan.py",
+        "deploy/test_ladder.py",
+        (
+            "images that are missing grow with the error",
+            "(chosen.gap.points + asked)) ** 2",
+            "(chosen.gap.points + asked)) ** 1",
+        ),
+    ),
+    *_of(
+        "layers chosen",
         "src/selectq/selection/widths.py",
         "selection/test_widths.py",
         ("weights of five bits are packed", "if bits <= PACKED_BITS", "if bits <= PACKED_BITS + 1"),
@@ -553,7 +598,7 @@ _QUANTIZATION = [
         "quantization",
         "src/selectq/quantization/scopes.py",
         "quantization/test_scopes.py",
-        ("features.1 takes in features.18", 'name.startswith(f"{entry}.")', "name.startswith(entry)"),
+        ("features.1 takes in features.18", 'f"{name}.".startswith(f"{entry}.")', "name.startswith(entry)"),
         (
             "nothing is frozen",
             "parameter.requires_grad_(not names.isdisjoint(layer.sources[part]))",

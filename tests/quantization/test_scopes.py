@@ -94,6 +94,12 @@ def test_convolution_s_name_leaves_out_its_batch_norm(model: MobileNetV2) -> Non
     }
 
 
+def test_parameter_has_a_name_too() -> None:
+    """Where a layer is called as a kind is."""
+    network = torchvision.models.mobilenet_v3_small(num_classes=10)
+    assert parameters_in_scope(network, ["classifier.3.weight"]) == {"classifier.3.weight"}
+
+
 def test_entries_add_up(model: MobileNetV2) -> None:
     both = parameters_in_scope(model, ["classifier", "features.14", "features.14.conv.1.0"])
     assert both == parameters_in_scope(model, ["classifier"]) | parameters_in_scope(model, ["features.14"])
@@ -286,10 +292,14 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+BY_LAYERS = dataclasses.replace(COMMITTED.qat["dwpw_asym"], scope=("features.3.conv.1.0", "features.14.conv.2"))
+SCOPES = {**COMMITTED.qat, "by_layers": BY_LAYERS}
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("name", COMMITTED.qat)
+@pytest.mark.parametrize("name", SCOPES)
 def test_training_changes_what_is_in_scope_and_not_one_bit_beside(name: str, optimizer: str) -> None:
-    config, training = COMMITTED.qat[name], training_config(optimizer)
+    config, training = SCOPES[name], training_config(optimizer)
     dataset, fp32 = coloured_dataset(train=32, size=IMAGE_SIZE), trained()
     network = quantize(fp32, dataset, training.calibration, Scheme(config.weights, config.activations), seed=0)
     names = parameters_in_scope(fp32.model, config.scope)

@@ -48,9 +48,9 @@ def control_entries(
     return {"qat": entries, "convert": [*params.convert, *entries]}
 
 
-def as_yaml(entries: Mapping[str, Any]) -> str:
+def as_yaml(entries: Mapping[str, Any], width: int = WIDTH) -> str:
     """Entries as they stand in a profile: short lists and mappings on one line."""
-    text: str = yaml.dump(dict(entries), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=WIDTH)
+    text: str = yaml.dump(dict(entries), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=width)
     return text
 
 

@@ -4,13 +4,17 @@ What a command needs is imported when it is asked for: a command that needs no t
 """
 
 import argparse
+import re
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from selectq.errors import UserError
 from selectq.stage import run
 
 if TYPE_CHECKING:
+    from selectq.deploy.ladder import Goal
     from selectq.programs.images import ToPixels
 
 
@@ -124,13 +128,38 @@ def _bench(arguments: argparse.Namespace) -> None:
 def _quantize(arguments: argparse.Namespace) -> None:
     from selectq.cli.quantize import Choices, run_quantize  # noqa: PLC0415
     from selectq.config.configs import ExportConfig  # noqa: PLC0415
+    from selectq.deploy.candidates import scheme_of  # noqa: PLC0415
     from selectq.deploy.trained import TrainedNetwork  # noqa: PLC0415
 
     _end_quietly_with_the_reader()
     network = arguments.network, dict(arguments.arguments), arguments.mean, arguments.std
     given = arguments.size, arguments.out, arguments.seed, arguments.keep_relu6, arguments.skip_bad
-    choices = Choices(*given, ExportConfig(arguments.input, arguments.layout))
+    largest, goal = _retraining(arguments)
+    export = ExportConfig(arguments.input, arguments.layout)
+    choices = Choices(*given, export, scheme_of(*arguments.bits), largest, goal)
     run_quantize(TrainedNetwork(arguments.weights, *network), arguments.images, choices)
+
+
+def _retraining(arguments: argparse.Namespace) -> "tuple[Mapping[str, int], Goal | None]":
+    """How many images are used, and the goal for which layers may be retrained.
+
+    Raises:
+        UserError: an option of `--retrain` without it, or out of its range.
+    """
+    from selectq.deploy.ladder import Goal  # noqa: PLC0415
+    from selectq.deploy.lots import LARGEST  # noqa: PLC0415
+    from selectq.deploy.trained import named_by_options  # noqa: PLC0415
+
+    given = {name: getattr(arguments, name) for name in RETRAINING}
+    if not arguments.retrain:
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(f"--{name.replace('_', '-')}: goes with --retrain alone; add that")
+        return LARGEST, None
+    chosen = {name: default if given[name] is None else given[name] for name, default in RETRAINING.items()}
+    training, validation = chosen.pop("train_images"), chosen.pop("validation_images")
+    with named_by_options():
+        return {"train": training, "validation": validation}, Goal.from_mapping(chosen, "goal")
 
 
 def _widths(arguments: argparse.Namespace) -> None:
@@ -205,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure accuracy on labelled images, by class too"))
     _add_inspect(commands.add_parser("inspect", help="say what a model is, layer by layer and byte by byte"))
     _add_quantize(
-        commands.add_parser("quantize", help="make an INT8 program of your trained network, without training")
+        commands.add_parser("quantize", help="make an INT8 program of your trained network, and say what it lost")
     )
     _add_widths(commands.add_parser("widths", help="accuracy against size, from all layers at 8 bits to all at 4"))
     _add_bench(commands.add_parser("bench", help="time programs on this machine, side by side"))
@@ -341,8 +370,47 @@ def _add_quantize(quantize: argparse.ArgumentParser) -> None:
     )
     quantize.add_argument("--seed", metavar="N", type=int, default=0, help="of the division of the images (default 0)")
     quantize.add_argument("--keep-relu6", action="store_true", help="do not try ReLU in place of ReLU6")
+    quantize.add_argument(
+        "--bits", metavar="W8A8", type=_bits, default=(8, 8), help="of weights and activations, 2 to 8 (default W8A8)"
+    )
     _add_skip_bad(quantize)
+    _add_retraining(quantize)
     quantize.set_defaults(command=_quantize)
+
+
+RETRAINING: dict[str, Any] = {
+    "max_loss": 0.5,
+    "budgets": [2.0, 5.0, 10.0, 25.0, 46.51, 100.0],
+    "epochs": 4,
+    "train_images": 10_000,
+    "validation_images": 5_000,
+}
+"""What goes with `--retrain`, and its default. 46.51 % is what the paper's depthwise and projection layers hold."""
+
+
+def _add_retraining(quantize: argparse.ArgumentParser) -> None:
+    quantize.add_argument(
+        "--retrain", action="store_true", help="retrain the fewest layers that are enough, and none where that will do"
+    )
+    group = quantize.add_argument_group("with --retrain")
+    loss, budgets, epochs, training, validation = RETRAINING.values()
+    group.add_argument("--max-loss", metavar="POINTS", type=float, help=f"of top-1 below FP32 (default {loss})")
+    listed = " ".join(f"{budget:g}" for budget in budgets)
+    group.add_argument(
+        "--budgets", metavar="PCT", nargs="+", type=float, help=f"of the parameters, retrained (default {listed})"
+    )
+    group.add_argument("--epochs", metavar="N", type=_positive, help=f"of a retraining (default {epochs})")
+    group.add_argument("--train-images", metavar="N", type=_positive, help=f"used at most (default {training})")
+    group.add_argument(
+        "--validation-images", metavar="N", type=_positive, help=f"that decide, at most (default {validation})"
+    )
+
+
+def _bits(text: str) -> tuple[int, int]:
+    found = re.fullmatch("W([2-8])A([2-8])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no widths, such as W4A8; allowed: 2 to 8")
+    return int(found[1]), int(found[2])
 
 
 def _add_widths(widths: argparse.ArgumentParser) -> None:

@@ -1,9 +1,10 @@
-"""Quantizations without training, the cheapest first, and the choice among them."""
+"""Quantizations, the cheapest first, and the choice among those without training."""
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.config.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
 from selectq.data.evaluate import predict_logits, top1
 from selectq.data.packed import Dataset
-from selectq.deploy.outcome import right_of
+from selectq.deploy.outcome import Right, right_of
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
@@ -21,18 +22,19 @@ from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
 from selectq.quantization.network import Network
+from selectq.quantization.quantized import Scheme
+from selectq.training.qat import Retraining
 
-WEIGHTS = WeightScheme(8, "channel")
-ACTIVATIONS = ActivationScheme(8, symmetric=False)
 ALGORITHMS = ("zero_dead_channels", "equalize", "correct_bias")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A quantization without training."""
+    """A quantization, and the retraining behind it, if there is one."""
 
     name: str
     config: PtqConfig
+    retraining: Retraining | None = None
 
 
 @dataclass(frozen=True)
@@ -42,36 +44,44 @@ class Tried:
     Attributes:
         candidate: what it is.
         network: fake-quantized.
-        right: how many of the images it puts into the right class.
+        right: which of the images it puts into the right class.
         distance: the mean squared difference of its logits from the FP32 network's.
     """
 
     candidate: Candidate
     network: Network
-    right: int
+    right: Right
     distance: float
 
 
-def candidates(images: int, relu6: bool) -> list[Candidate]:
-    """Those to try, the cheapest first.
+def scheme_of(weight_bits: int, activation_bits: int) -> Scheme:
+    """Per channel, asymmetric; one width for all weights, and one for all activations."""
+    return Scheme(WeightScheme(weight_bits, "channel"), ActivationScheme(activation_bits, symmetric=False))
+
+
+def candidates(images: int, relu6: bool, scheme: Scheme) -> list[Candidate]:
+    """Those without training to try, the cheapest first.
+
+    Activations of fewer than 8 bits have too few codes for whole ranges: the best range is searched by squared error.
 
     Args:
         images: to calibrate on.
         relu6: whether ReLU may stand in for ReLU6.
+        scheme: one width for all activations.
     """
-    plain = CalibrationConfig("train", images, "minmax", 99.99, 0.1)
-    percentile = dataclasses.replace(plain, estimator="percentile")
+    plain, wide = CalibrationConfig("train", images, "minmax", 99.99, 0.1), scheme.activations.bits == 8
+    cut = dataclasses.replace(plain, estimator="percentile" if wide else "mse")
+    behind = plain if wide else cut
+
+    def of(name: str, calibration: CalibrationConfig, *algorithms: str) -> Candidate:
+        return Candidate(name, PtqConfig(scheme.weights, scheme.activations, calibration, algorithms))
+
     found = [
-        Candidate("min-max", PtqConfig(WEIGHTS, ACTIVATIONS, plain, ())),
-        Candidate("percentile 99.99", PtqConfig(WEIGHTS, ACTIVATIONS, percentile, ())),
-        Candidate("equalized, bias corrected", PtqConfig(WEIGHTS, ACTIVATIONS, plain, ALGORITHMS)),
+        of("min-max", plain),
+        of("percentile 99.99" if wide else "least squared error", cut),
+        of("equalized, bias corrected", behind, *ALGORITHMS),
     ]
-    if relu6:
-        algorithms = (RELU6_AS_RELU, *ALGORITHMS)
-        found.append(
-            Candidate("ReLU for ReLU6, equalized, corrected", PtqConfig(WEIGHTS, ACTIVATIONS, plain, algorithms))
-        )
-    return found
+    return [*found, of("ReLU for ReLU6, equalized, corrected", behind, RELU6_AS_RELU, *ALGORITHMS)] if relu6 else found
 
 
 def has_replaceable_relu6(fp32: Fp32Checkpoint) -> bool:
@@ -87,31 +97,43 @@ def _has_relu6(graph: Graph) -> bool:
     return any(node.bounds == RELU6 for node in graph.nodes)
 
 
-def try_all(
-    fp32: Fp32Checkpoint, dataset: Dataset, fp32_logits: Tensor, tried: Iterable[Candidate], seed: int
-) -> list[Tried]:
-    """Every candidate, quantized on the training images and simulated on the validation images.
+@dataclass(frozen=True)
+class Trial:
+    """Where candidates are tried: quantized on the training images, measured on the validation images.
 
-    Args:
+    Attributes:
         fp32: the FP32 network, on the CPU.
         dataset: normalised as the network takes it.
         fp32_logits: its logits of the validation images, (N, classes).
-        tried: the candidates.
         seed: of the calibration images' order.
     """
-    found = []
-    for candidate in tried:
-        network = ptq_pipeline(fp32, dataset, candidate.config, seed)
-        logits = predict_logits(quantized_forward(network, dataset.train.device), dataset.validation, candidate.name)
-        right = int(right_of(logits.numpy(), dataset.validation.labels).sum())
-        found.append(Tried(candidate, network, right, (logits - fp32_logits).square().mean().item()))
-    return found
+
+    fp32: Fp32Checkpoint
+    dataset: Dataset
+    fp32_logits: Tensor
+    seed: int
+
+    @cached_property
+    def fp32_right(self) -> Right:
+        """Which of the validation images the FP32 network puts into the right class."""
+        return right_of(self.fp32_logits.numpy(), self.dataset.validation.labels)
+
+    def quantize(self, candidate: Candidate) -> Tried:
+        """A candidate without training."""
+        return self.measure(candidate, ptq_pipeline(self.fp32, self.dataset, candidate.config, self.seed))
+
+    def measure(self, candidate: Candidate, network: Network) -> Tried:
+        """The fake-quantized network that a candidate gave."""
+        validation = self.dataset.validation
+        logits = predict_logits(quantized_forward(network, validation.device), validation, candidate.name)
+        right = right_of(logits.numpy(), validation.labels)
+        return Tried(candidate, network, right, (logits - self.fp32_logits).square().mean().item())
 
 
 def choose(tried: Sequence[Tried]) -> Tried:
     """The one that is right most often; of those within one image, the nearest to FP32, and then the cheapest."""
-    most = max(each.right for each in tried)
-    return min((each for each in tried if each.right >= most - 1), key=lambda each: each.distance)
+    most = max(each.right.sum() for each in tried)
+    return min((each for each in tried if each.right.sum() >= most - 1), key=lambda each: each.distance)
 
 
 def fp32_forward(model: nn.Module, device: torch.device) -> nn.Module:

@@ -24,7 +24,7 @@ class Card:
         network: the FP32 network's name, with arguments.
         weights_sha256: of the file of its weights.
         normalization: mean and standard deviation, in words.
-        recipe: of the quantization, in words.
+        recipe: widths, and how the network came to them, in words.
         accuracy, costs: measured.
         flipped: predictions of the program that are not those of the simulation.
         notes: what the accuracy does not show.
@@ -58,10 +58,7 @@ def render_card(card: Card) -> str:
     lines = [
         f"# {card.path.name}",
         "",
-        *prose(
-            f"{card.network}, quantized to 8 bits without training: {card.recipe}."
-            f" Verdict: {card.accuracy.verdict_text()}."
-        ),
+        *prose(f"{card.network}, quantized to {card.recipe}. Verdict: {card.accuracy.verdict_text()}."),
         "",
         *bullet(f"{inputs} Images of another size: the shorter side brought to {size}, the centre cut out."),
         *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(manifest.classes)}), before softmax."),

@@ -29,8 +29,9 @@ from selectq.progress import progress
 
 DEFAULT_SIZE = 224
 LARGEST_SIZE = 1024
-LARGEST = {"train": 512, "validation": 1000}
-"""Images that calibration and the choice among candidates take at most."""
+CALIBRATION = 512
+LARGEST = {"train": CALIBRATION, "validation": 1000}
+"""Images that calibration and the choice among candidates take at most, where nothing is retrained."""
 
 SHARE = 5
 """Of a part that serves several lots, each but the last gets a fifth of what is left."""
@@ -73,7 +74,7 @@ class Listed:
     digest: bytes
 
 
-def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool) -> Lots:
+def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool, largest: Mapping[str, int] = LARGEST) -> Lots:
     """The lots of a packed data set, or of a folder, zip or tar of image files.
 
     Args:
@@ -81,6 +82,7 @@ def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool) -> Lots:
         size: height and width in pixels that image files are brought to; None: what the packed file has, or 224.
         seed: of the division.
         skip_bad: leave out images that cannot be read, and name them on standard error.
+        largest: lot -> the images that it takes at most.
 
     Raises:
         UserError: nothing there, no images to divide, or another size. Reading raises it for an image that cannot be
@@ -91,7 +93,7 @@ def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool) -> Lots:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     if path.suffix == PACKED_ENDING:
-        return _packed(path, size, seed)
+        return _packed(path, size, seed, largest)
     listed = _list(path)
     classes = tuple(sorted({image.label for image in listed}))
     for line in describe_duplicates(
@@ -99,7 +101,8 @@ def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool) -> Lots:
     ):
         print(f"warning: {line}", file=sys.stderr)
     parts = {image.part for image in listed}
-    chosen = {lot: images[: LARGEST.get(lot)] for lot, images in divide(listed, classes, str(path), seed).items()}
+    divided = divide(listed, classes, str(path), seed, largest)
+    chosen = {lot: images[: largest.get(lot)] for lot, images in divided.items()}
     pixels = size or DEFAULT_SIZE
 
     def read() -> Dataset:
@@ -109,7 +112,7 @@ def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool) -> Lots:
     return Lots(classes, pixels, _notes(parts), read)
 
 
-def _packed(path: Path, size: int | None, seed: int) -> Lots:
+def _packed(path: Path, size: int | None, seed: int, largest: Mapping[str, int]) -> Lots:
     dataset = read_dataset(path)
     for name in SPLITS:
         images = getattr(dataset, name).images
@@ -117,7 +120,7 @@ def _packed(path: Path, size: int | None, seed: int) -> Lots:
             raise UserError(f"{path}: no {name} images; allowed: one or more in each of {', '.join(SPLITS)}")
         if size not in (None, images.shape[-1]):
             raise UserError(f"--size: {size}, but the images of {path} are packed with {images.shape[-1]} pixels")
-    train, validation = (_sampled(getattr(dataset, lot), most, seed) for lot, most in LARGEST.items())
+    train, validation = (_sampled(getattr(dataset, lot), most, seed) for lot, most in largest.items())
     limited = dataclasses.replace(dataset, train=train, validation=validation)
     return Lots(dataset.classes, dataset.test.images.shape[-1], (), lambda: limited)
 
@@ -152,7 +155,9 @@ def _places(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, tupl
     return {path: (ONE_POOL, label) for path, label in labels_without_parts(origin, paths).items()}
 
 
-def divide(listed: Sequence[Listed], classes: Sequence[str], origin: str, seed: int) -> dict[str, list[Listed]]:
+def divide(
+    listed: Sequence[Listed], classes: Sequence[str], origin: str, seed: int, largest: Mapping[str, int]
+) -> dict[str, list[Listed]]:
     """The images of each lot, in an order that owes nothing to how they were packed.
 
     A part that serves several lots is divided class by class; images of the same content go into one lot.
@@ -168,7 +173,7 @@ def divide(listed: Sequence[Listed], classes: Sequence[str], origin: str, seed: 
         )
         *shared, rest = served
         for number, lot in enumerate(shared):
-            lots[lot], images = _draw(images, classes, origin, len(served) - number, LARGEST[lot])
+            lots[lot], images = _draw(images, classes, origin, len(served) - number, largest[lot])
         lots[rest] = images
     return lots
 

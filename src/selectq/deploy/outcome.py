@@ -36,10 +36,15 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Two networks on the same images: which of them each puts into the right class, (N,)."""
+    """Two networks on the same images: which of them each puts into the right class, (N,).
+
+    A loss below `margin` points is no loss; `retrained` is whether the INT8 network was.
+    """
 
     fp32: Right
     int8: Right
+    margin: float = MARGIN
+    retrained: bool = False
 
     @property
     def gap(self) -> Gap:
@@ -50,19 +55,20 @@ class Accuracy:
     @property
     def verdict(self) -> Verdict:
         """Whether INT8 keeps up with FP32."""
-        return judge(self.gap, "keeps up", MARGIN)
+        return judge(self.gap, "keeps up", self.margin)
 
     def verdict_text(self) -> str:
         """The verdict in words."""
         gap = self.gap
         if self.verdict == "holds":
-            return "no retraining needed"
+            return "it keeps up with FP32" if self.retrained else "no retraining needed"
         if self.verdict == "fails":
-            return f"a loss of more than {MARGIN:g} points is shown: retrain (docs/data.md, A trained network)"
+            cure = "" if self.retrained else ": retrain (--retrain; docs/selection.md, The plan)"
+            return f"a loss of more than {self.margin:g} points is shown{cure}"
         reach = (gap.high - gap.low) / 2
         return (
-            f"not shown either way: {len(self.fp32):,} images leave ±{reach:.2f} points open, and {MARGIN:g} are asked"
-            " for; more images would tell"
+            f"not shown either way: {len(self.fp32):,} images leave ±{reach:.2f} points open, and {self.margin:g} are"
+            " asked for; more images would tell"
         )
 
 

@@ -19,6 +19,8 @@ OPTIONS = {
     "model.normalization.mean": "--mean",
     "model.normalization.std": "--std",
     "formats": "--out",
+    "goal.max_loss": "--max-loss",
+    "goal.budgets": "--budgets",
 }
 """The parameters' keys, as messages have them -> the options of `selectq quantize`."""
 

@@ -40,8 +40,9 @@ NEEDED = {
 def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | None = None) -> frozenset[str]:
     """The names of the FP32 parameters that a scope lets learn.
 
-    An entry is a layer kind, `all`, or a module name: the parameters below it. A convolution's kind does not take in
-    its batch norm; that is the kind `batchnorm`, part of `all`. This gives the paper's shares (its Table 1).
+    An entry is a layer kind, `all`, or the name of a module, for the parameters below it, or of one parameter. A
+    convolution's kind does not take in its batch norm; that is the kind `batchnorm`, part of `all`. This gives the
+    paper's shares (its Table 1).
 
     Args:
         model: the FP32 network.
@@ -57,7 +58,7 @@ def parameters_in_scope(model: nn.Module, scope: Iterable[str], graph: Graph | N
         if entry in LAYER_KINDS or entry == "all":  # also where a module is called so: `classifier` often holds more
             found = {name for name, kind in kinds.items() if entry in (kind, "all")}
         else:
-            found = {name for name in kinds if name.startswith(f"{entry}.")}
+            found = {name for name in kinds if f"{name}.".startswith(f"{entry}.")}
         if not found:
             has = _in_order(kinds.values())
             alike = "" if entry in LAYER_KINDS else with_closest(entry, [*has, *_modules(kinds)])

@@ -54,16 +54,32 @@ def retrain(
     Raises:
         UserError: a parameter does not fit the network or the images, or the loss is no longer a number.
     """
+    scope = parameters_in_scope(fp32.model, retraining.config.scope)
+    network = ptq_pipeline(fp32, dataset, retraining.start, retraining.seed)
+    return network, retrain_quantized(network, scope, retraining, dataset, state, workers=workers)
+
+
+def retrain_quantized(
+    network: Network,
+    scope: frozenset[str],
+    retraining: Retraining,
+    dataset: Dataset,
+    state: TrainingState,
+    *,
+    workers: Workers = ALONE,
+) -> list[Row]:
+    """Retrain a network that is quantized already, in place: what came from the FP32 parameters in `scope`.
+
+    Returns its history; raises what `retrain` does.
+    """
     config, training, seed = retraining.config, retraining.training, retraining.seed
-    scope = parameters_in_scope(fp32.model, config.scope)
-    network = ptq_pipeline(fp32, dataset, retraining.start, seed)
     optimizer = build_optimizer(freeze_outside(network, scope), config, training)
     batches, forward = batches_and_forward(network, dataset.train, config, training, seed, workers=workers)
     follower = RangeFollower(quantizers_in_scope(network), training, workers)
     hooks = HookSequence(follower, ScaleUpdate(network), OscillationCounter(network, config.epochs))
     schedule, predict = qat_schedule(config, training), quantized_forward(network, dataset.train.device)
     plan = Plan(config.epochs, batches, forward, predict, schedule, seed, hooks=hooks, workers=workers)
-    return network, fit(network, optimizer, dataset, plan, state)
+    return fit(network, optimizer, dataset, plan, state)
 
 
 def build_optimizer(

@@ -69,3 +69,17 @@ class TrainingState:
         """Remove the state, and those left by runs that wrote the same output under other parameters."""
         for path in self._path.parent.glob(f"{self._stem}-*.safetensors"):
             path.unlink()
+
+
+class Unsaved(TrainingState):
+    """A state that never touches the disk: a killed run starts anew."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("unsaved"), "")
+
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[Row]) -> None:
+        """Nothing is kept."""
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Row]:
+        """Nothing was kept."""
+        return []
