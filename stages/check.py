@@ -15,6 +15,9 @@ from selectq.quantization.scopes import check_network
 CLASSES = 10
 """Of the network that is checked: its layers do not depend on it."""
 
+PERHAPS_EMPTY = ("calibration", "int8", "oscillation", "parity")
+"""Folders of `metrics/` that `table` reads, and DVC wants to find, also where no stage has anything to write there."""
+
 
 @stage(load_params)
 def main(params: Params) -> None:
@@ -22,5 +25,7 @@ def main(params: Params) -> None:
     check_network(model, params)
     for ending in params.formats:
         find(ending).refuse(capture(model))
+    for folder in PERHAPS_EMPTY:
+        Path("metrics", folder).mkdir(parents=True, exist_ok=True)
     if Path("profiles").is_dir():  # a study's workspace has none, and no registry either
         require_registered(params, read_yaml(Path("dvc.yaml")).get("artifacts", {}))

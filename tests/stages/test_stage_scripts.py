@@ -14,6 +14,7 @@ import torch
 from workspaces import Workspace, packed_images
 
 from selectq.analysis.distributions import level_histograms
+from selectq.config.load import read_yaml
 from selectq.data.normalization import INTEGER_GRID
 from selectq.files import read_tensors, sha256
 from selectq.parity import backends
@@ -295,6 +296,16 @@ def test_layers_that_the_network_has_not_are_refused_by_the_check(
     changes: dict[str, Any], message: str, workspace: Workspace
 ) -> None:
     assert workspace.write(changes).refusal("check").startswith(message)
+
+
+def test_folders_that_the_table_reads_are_there_where_nothing_is_written_into_them(
+    workspace: Workspace, checkout: Path
+) -> None:
+    workspace.write({"calibration_sweep": {"names": []}}).run("check")
+    read = {path for path in read_yaml(checkout / "dvc.yaml")["stages"]["table"]["deps"] if path.startswith("metrics/")}
+    always = {"metrics/simulated", "metrics/learning", "metrics/drift", "metrics/causes"}
+    folders = {path for path in read - always if not Path(path).suffix}
+    assert folders and all((workspace.folder / path).is_dir() for path in folders)
 
 
 def test_cost_of_relu_for_relu6_is_reported(workspace: Workspace) -> None:
