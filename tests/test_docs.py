@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from selectq.cli.main import _parser
+from selectq.cli.main import COMMANDS, command_parser
 from selectq.config.load import read_yaml, validate
 from selectq.study import Study, study_parameters
 
@@ -83,7 +83,7 @@ def test_commands_and_profiles_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][\w-]*(?: [a-z][\w-]*)*):", makefile, re.MULTILINE))
     targets = {target for group in targets for target in group.split()}
     profiles = {path.stem for path in (CHECKOUT / "profiles").glob("*.yaml")} | examples().keys()
-    parser = _parser()
+    parser = command_parser([command.name for command in COMMANDS])
     for command in [*commands(page), *spans(page)]:
         words = shlex.split(command, comments=True) if command.startswith(("make ", "selectq ")) else []
         if words[:1] == ["make"]:

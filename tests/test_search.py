@@ -12,7 +12,8 @@ from small_checkout import REAL, write_checkout
 from selectq.config.load import read_yaml, validate
 from selectq.errors import UserError
 from selectq.files import write_json
-from selectq.search import COLUMNS, run_search, validation_table
+from selectq.search import run_search, validation_table
+from selectq.statistics.schemas import VALIDATION
 
 PIPELINE = """
 stages:
@@ -96,4 +97,4 @@ def test_columns_without_configurations(tmp_path: Path, parameters: dict[str, An
     none["statistics"] = {**read_yaml(REAL / "params.yaml")["statistics"], "contrasts": []}
     none["calibration_sweep"] = {**read_yaml(REAL / "params.yaml")["calibration_sweep"], "names": []}
     table = validation_table(validate(none, "made up"), tmp_path)
-    assert list(table.columns) == list(COLUMNS) and list(table["config"]) == ["fp32"]
+    assert list(table.columns) == list(VALIDATION.columns) and list(table["config"]) == ["fp32"]

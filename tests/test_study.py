@@ -195,7 +195,7 @@ def test_bad_profile_is_refused_before_any_work(checkout: Path) -> None:
 
 
 def test_profile_is_laid_over_its_base(checkout: Path) -> None:
-    Path("profiles/near.yaml").write_text("base: same\nregime: near\n")
+    Path("profiles/near.yaml").write_text("base: same\nsetting: near\n")
     Path("profiles/far.yaml").write_text("base: near\nseed: 8\n")
     plain = study_parameters(Study(checkout, "same"))
     assert study_parameters(Study(checkout, "near")) == {**plain, "setting": "near"}
@@ -210,8 +210,8 @@ def test_profile_puts_back_what_its_base_removes(checkout: Path) -> None:
 
 
 def test_bases_are_laid_in_turn_and_none_twice(checkout: Path) -> None:
-    Path("profiles/seeded.yaml").write_text("seed: 8\nregime: seeded\n")
-    Path("profiles/fast.yaml").write_text("base: seeded\nfinetune: {epochs: 1}\nregime: fast\n")
+    Path("profiles/seeded.yaml").write_text("seed: 8\nsetting: seeded\n")
+    Path("profiles/fast.yaml").write_text("base: seeded\nfinetune: {epochs: 1}\nsetting: fast\n")
     Path("profiles/both.yaml").write_text("base: [same, fast, seeded]\nfinetune: {lr: 0.5}\n")
     plain = study_parameters(Study(checkout, "same"))
     finetune = {**plain["finetune"], "epochs": 1, "lr": 0.5}

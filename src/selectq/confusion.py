@@ -8,12 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for each.
-
-    Attributes:
-        classes: in the order of the logits.
-        counts: int64 (classes, classes): rows the true class, columns the predicted one.
-    """
+    """How often each class was taken for each: `counts` is int64 (true class, predicted class)."""
 
     classes: tuple[str, ...]
     counts: NDArray[np.int64]

@@ -12,11 +12,11 @@ from selectq.config.configurations import write_scope
 from selectq.config.load import PARAMS_FILE, load_params
 from selectq.files import read_json, write_csv
 from selectq.report.wording import shorten_bits
+from selectq.statistics.schemas import VALIDATION
 from selectq.study import Study, reproduced
 
 STAGES = ("ptq", "qat")
 BITS = ("weight_bits", "activation_bits")
-COLUMNS = ("config", "scope", *BITS, "symmetric", "epochs", "lr", "validation_top1")
 
 
 def run_search(checkout: Path, profile: str) -> None:
@@ -24,7 +24,7 @@ def run_search(checkout: Path, profile: str) -> None:
 
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
-        profile: the stem of a file in `profiles/`.
+        profile (PROFILE): profiles/PROFILE.yaml is laid over params.yaml
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
@@ -43,7 +43,7 @@ def validation_table(params: Params, workspace: Path) -> pd.DataFrame:
     """A row for the FP32 network and for every configuration, in the order of the parameters.
 
     Returns:
-        Columns as COLUMNS; the accuracy is in percent.
+        Columns as VALIDATION; the accuracy is in percent.
 
     Raises:
         UserError: a stage's metrics are missing.
@@ -64,7 +64,7 @@ def validation_table(params: Params, workspace: Path) -> pd.DataFrame:
                 "validation_top1": _top1(workspace / "metrics" / "simulated" / f"{name}.json"),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"epochs": "Int64"})
+    return pd.DataFrame(rows, columns=list(VALIDATION.columns)).astype({"epochs": "Int64"})
 
 
 def _top1(path: Path) -> float:

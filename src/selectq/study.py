@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from selectq.command import Positive
 from selectq.config.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
@@ -77,14 +78,14 @@ def find_checkout() -> Path:
     raise UserError(f"{here} is not in a checkout of selectq: no dvc.yaml with profiles/ here or above")
 
 
-def run_study(checkout: Path, profile: str, keep: bool, jobs: int = 1) -> None:
+def run_study(checkout: Path, profile: str, *, keep: bool = False, jobs: Positive = 1) -> None:
     """Run the pipeline under a profile; print Table 2, the verdict, and the paths of the report and the model.
 
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
-        profile: the stem of a file in `profiles/`.
-        keep: also copy the tables to `results/<profile>/`, and to KEPT_PROGRAMS models and cards.
-        jobs: how many configurations are worked on at a time, each with its share of the cores.
+        profile (PROFILE): profiles/PROFILE.yaml is laid over params.yaml
+        keep: copy small tables to results/PROFILE/, and models and cards to models/kept/PROFILE/
+        jobs (N): configurations at a time, sharing the cores (default 1)
 
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
@@ -129,10 +130,7 @@ def _print_result(study: Study) -> None:
 def reproduced(study: Study, stages: Sequence[str] = (), jobs: int = 1) -> Iterator[None]:
     """Run the pipeline in the study's workspace, which nobody else runs in before the block ends.
 
-    Args:
-        study: of a checkout's profile.
-        stages: run these and what they need; all if empty.
-        jobs: as of `run_study`.
+    Only `stages` and what they need are run, if there are any.
 
     Raises:
         UserError: no such profile, bad parameters, no DVC or one at work, a study under way, or a stage that failed.

@@ -163,7 +163,7 @@ def test_partial_correlation_by_hand() -> None:
     assert value == pytest.approx(2 * t.sf(0.6875 * (2 / (1 - 0.6875**2)) ** 0.5, 2))
 
 
-def test_configurations_are_those_of_the_regime(measured: Measured) -> None:
+def test_configurations_are_those_of_the_setting(measured: Measured) -> None:
     assert measured.configurations() == ["full"]
 
 

@@ -81,8 +81,8 @@ def test_all_are_named_at_once(document: dict[str, Any]) -> None:
     with pytest.raises(UserError) as refusal:
         check_counts(params, dict.fromkeys(SIZES, 0))
     assert "\n" not in str(refusal.value)
-    for count in counted(params):
-        assert (f"{count.key}: {count.images}" in str(refusal.value)) == (count.images > 0)
+    for key, images, _ in counted(params):
+        assert (f"{key}: {images}" in str(refusal.value)) == (images > 0)
 
 
 def test_committed_counts_fit_the_digits(document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from exported_networks import exported, program_of
 from npz_format import Npz
 from small_networks import blends, scheme
 
-from selectq.cli.bench import Plan, run_bench
+from selectq.cli.bench import run_bench
 from selectq.cli.inspect import run_inspect
 from selectq.config.formats import FORMATS
 from selectq.config.load import read_yaml, validate
@@ -53,12 +53,12 @@ def test_it_passes_the_gate(npz: str, tmp_path: Path) -> None:
 def test_commands_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made, path = program_of(scheme()), tmp_path / "some.npz"
     write_program(path, made.reference, made.manifest)
-    run_inspect(path, None)
+    run_inspect(path)
     inspected = capsys.readouterr().out
     assert "NumPy archive of integer codes" in inspected and f"{path.stat().st_size:,} bytes" in inspected
     sizes = [int(size.replace(",", "")) for size in re.findall(r"^  \w.* +([\d,]+) bytes", inspected, re.MULTILINE)]
     assert len(sizes) == 4 and min(sizes) > 0 and sum(sizes) == path.stat().st_size
-    run_bench([path], Plan([2], [1], seconds=0.01, layers=False), None)
+    run_bench([path], batch=[2], seconds=0.01)
     assert re.search(r"^1 some\.npz, NumPy +[\d.]+ ", capsys.readouterr().out, re.MULTILINE)
 
 

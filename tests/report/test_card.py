@@ -23,7 +23,8 @@ from selectq.config.configs import CalibrationConfig, Params, PtqConfig, WeightS
 from selectq.config.formats import FORMATS
 from selectq.errors import UserError
 from selectq.files import sha256
-from selectq.report.card import Card, interval, render_card
+from selectq.intervals import write_interval
+from selectq.report.card import Card, render_card
 from selectq.report.evidence import read_program_evidence
 from selectq.report.latency import Workload, read_latencies
 from selectq.report.model_files import find_files
@@ -194,7 +195,7 @@ def wilson(correct: int, images: int) -> tuple[float, float]:
     [(8162, 10_000, "80.85 to 82.37 %"), (450, 450, "99.15 to 100.00 %"), (0, 10, "0.00 to 27.75 %")],
 )
 def test_interval(correct: int, images: int, text: str) -> None:
-    assert interval(correct, images) == text
+    assert f"{write_interval(correct, images)} %" == text
 
 
 def test_parity_of_every_form(card: Card) -> None:
@@ -211,8 +212,6 @@ def test_backend_of_a_format_from_outside(
     run = shutil.copytree(shipped, tmp_path / "run")
     path = run / "metrics/parity/dwpw_asym.csv"
     path.write_text(path.read_text().replace("executorch", "npz"))
-    with pytest.raises(UserError, match=r"compares .*npz.*; allowed: simulation and onnx"):
-        card_of(run, params, "dwpw_asym")
     monkeypatch.setitem(FORMATS._made, "npz", None)
     text = sections(render_card(card_of(run, params, "dwpw_asym")))["Backends"]
     assert re.search(r"\| npz +\| the .npz file in its runtime +\| 90.36 % \| 0.12 % \|", text)

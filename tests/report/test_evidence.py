@@ -30,7 +30,7 @@ def test_everything_is_read(evidence: Evidence) -> None:
     assert evidence.fp32 == Fp32Metrics(90.0, 91.0, 2_000_000, 9_120_000, 2_500, "digits & <others>")
     assert {name: metrics.test_top1 for name, metrics in evidence.int8.items()} == made_up.INT8_TOP1
     assert {name: metrics.params_retrained for name, metrics in evidence.simulated.items()} == made_up.RETRAINED
-    assert evidence.int8["mine"].sizes == made_up.SIZES and evidence.int8["mine"].bytes.total == 2_640_000
+    assert evidence.int8["mine"].sizes == made_up.SIZES
     assert {name: metrics.integer_arithmetic for name, metrics in evidence.int8.items()} == {
         name: name != "mine" for name in made_up.INT8_TOP1
     }
@@ -115,16 +115,8 @@ def test_table_of_another_configuration(table: str, run_folder: Path, params: Pa
         ("int8/full", {"test_top1": 100.5}, "test_top1: 100.5 is out of range; allowed: 0 to 100"),
         ("int8/full", {"test_top1": "89"}, "test_top1: '89' is not a number"),
         ("simulated/full", {"params_retrained": -1}, "params_retrained: -1 is out of range"),
-        ("int8/full", {"sizes": {"pt2": 1}}, "sizes: pt2; allowed: onnx, and any of onnx, pt2, pte"),
-        ("int8/full", {"sizes": made_up.SIZES | {"bin": 1}}, "sizes: onnx, pt2, pte, bin; allowed: onnx, and any of"),
-        ("int8/full", {"sizes": made_up.SIZES | {"pte": 0}}, "sizes.pte: 0 is not a count"),
-        ("int8/full", {"operators": {"QGemm": True}}, "operators.QGemm: True is not a count"),
         ("int8/full", {"bytes": made_up.BYTES | {"graph": -1}}, "bytes.graph: -1 is out of range"),
-        ("int8/full", {"bytes": made_up.BYTES | {"graph": 0}}, "and the sum of bytes: 2410000 differ"),
-        ("int8/full", {"size_bytes": 2_640_001}, "size_bytes: 2640001, sizes.onnx: 2640000 and"),
-        ("int8/full", {"correct": 2224}, "correct: 2224 of 2500 is not test_top1: 89.0"),
         ("int8/full", {"test_images": 1250, "correct": 1112.5}, "correct: 1112.5 is not a whole number"),
-        ("int8/full", {"test_images": 5000, "correct": 4450}, "test_images: 5000, but 2500 in"),
         ("int8/full", {"integer_arithmetic": 1}, "integer_arithmetic: 1 is not true or false"),
         ("parity/full", {"layer_steps": 0.5}, "layer_steps: 0.5 is not a whole number"),
         ("parity/full", {"cpu": {"vnni": True}}, "cpu.u8s8_saturates: missing"),
@@ -157,14 +149,10 @@ def test_missing_value(file: str, key: str, run_folder: Path, params: Params) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            ("onnx,executorch", "onnx,phone"),
-            "compares executorch, onnx, onnx_plain, phone, reference, simulation, torch_export; allowed",
-        ),
         (("mine,", "other,"), "column config holds other, not in params.yaml; run the stage"),
         (("0.12", "many"), "column flipped_pct: 'many' is not a number; run the stage"),
     ],
-    ids=["form", "configuration", "number"],
+    ids=["configuration", "number"],
 )
 def test_damaged_pairs(change: tuple[str, str], message: str, run_folder: Path, params: Params) -> None:
     path = run_folder / "metrics" / "parity" / "mine.csv"
@@ -177,10 +165,7 @@ def test_damaged_pairs(change: tuple[str, str], message: str, run_folder: Path, 
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("paired", ("mine,fp32,", "mine,full,"), "the gap of mine to fp32 is missing, but -40.0000 was measured; run"),
-        ("paired", ("full,fp32,2500,-1.0", "full,fp32,2500,-1.1"), "the gap of full to fp32 is -1.1, but -1.0000 was"),
         ("paired", ("mine,", "other,"), "column config holds other, not in params.yaml; run the stage"),
-        ("methods", ("mine,1,50.0,-40.0,,\n", ""), "mine is missing; run the stage that writes it"),
         ("seeds", ("dwpw,0,", "tensor,0,"), "column config holds tensor, not in params.yaml; run the stage"),
     ],
 )
@@ -193,22 +178,13 @@ def test_damaged_statistics(file: str, change: tuple[str, str], message: str, ru
     assert str(refusal.value).startswith(f"{path}: {message}")
 
 
-def test_pairs_without_the_program_itself(run_folder: Path, params: Params) -> None:
-    path = run_folder / "metrics" / "parity" / "mine.csv"
-    path.write_text("".join(line for line in path.read_text().splitlines(True) if ",onnx," not in line))
-    with pytest.raises(
-        UserError, match=r"mine\.csv: compares executorch, onnx_plain, reference, simulation, torch_export; allowed"
-    ):
-        read(run_folder, params)
-
-
 def test_one_configuration_needs_no_other(run_folder: Path) -> None:
     for path in (run_folder / "metrics").rglob("*"):
         if path.is_file() and path.name.partition(".")[0] not in ("fp32", "channel"):
             path.unlink()
     found = read_program_evidence(run_folder / "metrics", "channel")
     assert (found.int8.correct, found.simulated.params_retrained, len(found.pairs)) == (1500, 0, 15)
-    with pytest.raises(UserError, match=r"int8/full\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"simulated/full\.json: cannot be read"):
         read_program_evidence(run_folder / "metrics", "full")
 
 

@@ -1,20 +1,20 @@
 """Tables for readers: cells with units, notes from the data, aligned Markdown."""
 
 import dataclasses
+from collections.abc import Callable
 
 import made_up
 import pytest
 
-from selectq.config import formats
-from selectq.config.configs import StatisticsConfig
+from selectq.config.configs import Params, StatisticsConfig
 from selectq.config.configurations import Configuration
-from selectq.report.evidence import FORMS, CpuMetrics, EnvironmentMetrics, Evidence
+from selectq.config.formats import FORMATS
+from selectq.report.evidence import CpuMetrics, EnvironmentMetrics, Evidence
 from selectq.report.formatting import Table, kilobytes
 from selectq.report.markdown import to_markdown
 from selectq.report.paper import Paper, figures_beside, read_paper
 from selectq.report.report_tables import (
     FORM_MEANINGS,
-    Provenance,
     accuracy_table,
     bytes_table,
     configurations_table,
@@ -29,25 +29,24 @@ from selectq.report.tables import oscillation_by_kind, table1, table2
 from selectq.report.verdict import rank
 
 
-def provenance(seed: int = 0, range_skew: float = 0.0) -> Provenance:
-    return Provenance(seed, "plain", range_skew, StatisticsConfig(0.9, 0.25, ()))
-
-
 @pytest.fixture
 def first(configurations: list[Configuration], evidence: Evidence) -> Table:
     return configurations_table(table1(configurations, evidence, read_paper()))
 
 
-def table_of(
-    configurations: list[Configuration], evidence: Evidence, paper: Paper, about: Provenance | None = None
-) -> Table:
-    rows, ranking = table2(configurations, evidence, paper, "plain"), rank(configurations, evidence, 0.5, 0.9)
-    return accuracy_table(rows, ranking, evidence, about or provenance())
+@pytest.fixture
+def table_of(params: Params) -> Callable[..., Table]:
+    def write(configurations: list[Configuration], evidence: Evidence, paper: Paper, **changes: float) -> Table:
+        about = dataclasses.replace(params, statistics=StatisticsConfig(0.9, 0.25, ()), **changes)
+        rows, ranking = table2(configurations, evidence, paper, "plain"), rank(configurations, evidence, 0.5, 0.9)
+        return accuracy_table(rows, ranking, evidence, about)
+
+    return write
 
 
 @pytest.fixture
-def second(configurations: list[Configuration], evidence: Evidence) -> Table:
-    return table_of(configurations, evidence, read_paper(), provenance(seed=3))
+def second(table_of: Callable[..., Table], configurations: list[Configuration], evidence: Evidence) -> Table:
+    return table_of(configurations, evidence, read_paper(), seed=3)
 
 
 def row_of(table: Table, name: str) -> dict[str, str]:
@@ -100,7 +99,7 @@ def test_table2_fp32_row_shows_fp32_accuracies(second: Table) -> None:
 
 
 def test_paper_stands_beside_mobilenetv2_on_cifar10_alone(
-    configurations: list[Configuration], evidence: Evidence
+    table_of: Callable[..., Table], configurations: list[Configuration], evidence: Evidence
 ) -> None:
     for data, network, beside in (
         ("imagefolder cifar10-jpeg", "mobilenet_v2", True),
@@ -115,7 +114,7 @@ def test_paper_stands_beside_mobilenetv2_on_cifar10_alone(
 
 
 def test_simulated_accuracy_is_marked_and_explained(
-    second: Table, configurations: list[Configuration], evidence: Evidence
+    table_of: Callable[..., Table], second: Table, configurations: list[Configuration], evidence: Evidence
 ) -> None:
     assert {row[0]: row[4] for row in second.rows if "†" in row[4]} == {"mine": "† 50.00 %"}
     assert sum("† Simulated: fewer than 8 bits." in note for note in second.notes) == 1
@@ -138,16 +137,19 @@ def test_table2_notes(second: Table, words: str) -> None:
     assert sum(words in note for note in second.notes) == 1
 
 
-def test_rescaling_is_noted_where_there_was_one(configurations: list[Configuration], evidence: Evidence) -> None:
+def test_rescaling_is_noted_where_there_was_one(
+    table_of: Callable[..., Table], configurations: list[Configuration], evidence: Evidence
+) -> None:
     notes = {
-        skew: " ".join(table_of(configurations, evidence, read_paper(), provenance(range_skew=skew)).notes)
-        for skew in (0.0, 1.5)
+        skew: " ".join(table_of(configurations, evidence, read_paper(), range_skew=skew).notes) for skew in (0.0, 1.5)
     }
     assert "range_skew 1.5" in notes[1.5]
     assert "range_skew" not in notes[0.0]
 
 
-def test_notes_name_only_configurations_that_are_there(configurations: list[Configuration], evidence: Evidence) -> None:
+def test_notes_name_only_configurations_that_are_there(
+    table_of: Callable[..., Table], configurations: list[Configuration], evidence: Evidence
+) -> None:
     mine = [configuration for configuration in configurations if configuration.name == "mine"]
     notes = " ".join(table_of(mine, evidence, read_paper()).notes)
     assert "dwpw" not in notes and "tensor's" not in notes and "it prints" not in notes
@@ -177,7 +179,7 @@ def test_parity_has_a_row_for_each_configuration_and_a_column_for_each_form(
     configurations: list[Configuration], evidence: Evidence
 ) -> None:
     table = parity_table(configurations, evidence, 1000)
-    assert headings(table) == ["Config", "Worst flip", "Layer steps", *FORMS]
+    assert headings(table) == ["Config", "Worst flip", "Layer steps", *FORM_MEANINGS]
     assert [row[0] for row in table.rows] == [configuration.name for configuration in configurations]
     assert table.rows[3] == ("dwpw", "0.12 %", "1", *["88.00 %"] * 5, "87.96 %")
 
@@ -199,14 +201,14 @@ def test_form_that_one_configuration_lacks_is_a_dash(configurations: list[Config
 def test_each_form_has_its_own_worst_flip() -> None:
     pairs = made_up.pairs("full")
     pairs.loc[(pairs["one"] == "reference") & (pairs["other"] == "onnx"), "flipped_pct"] = 0.5
-    assert worst_flips(pairs) == dict.fromkeys(FORMS, 0.12) | {"reference": 0.5, "onnx": 0.5}
-    assert list(worst_flips(pairs)) == list(form_accuracies(pairs)) == list(FORMS)
+    assert worst_flips(pairs) == dict.fromkeys(FORM_MEANINGS, 0.12) | {"reference": 0.5, "onnx": 0.5}
+    assert list(worst_flips(pairs)) == list(form_accuracies(pairs)) == list(FORM_MEANINGS)
 
 
 def test_format_from_outside_has_its_column(
     configurations: list[Configuration], evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "registered", ["npz"])
+    monkeypatch.setitem(FORMATS._made, "npz", None)
     pairs = {name: found.replace("executorch", "npz") for name, found in evidence.pairs.items()}
     table = parity_table(configurations, dataclasses.replace(evidence, pairs=pairs), 1000)
     assert headings(table)[-2:] == ["onnx", "npz"] and table.rows[3][-1] == "87.96 %"
@@ -214,7 +216,7 @@ def test_format_from_outside_has_its_column(
 
 
 def test_every_form_is_explained() -> None:
-    assert tuple(FORM_MEANINGS) == FORMS == made_up.FORMS
+    assert tuple(FORM_MEANINGS) == made_up.FORMS
 
 
 def test_parts_and_other_formats(configurations: list[Configuration], evidence: Evidence) -> None:

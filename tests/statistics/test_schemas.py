@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selectq import search
 from selectq.analysis import drift, error_decomposition
 from selectq.errors import UserError
 from selectq.files import write_csv
@@ -69,9 +68,8 @@ def test_files_of_several_configurations_are_one_table(tmp_path: Path) -> None:
         (schemas.CAUSES, ["config", *error_decomposition.CAUSE_COLUMNS]),
         (schemas.OSCILLATION, ["config", *OSCILLATION_COLUMNS]),
         (schemas.CONFUSION, CONFUSION_COLUMNS),
-        (schemas.VALIDATION, list(search.COLUMNS)),
     ],
-    ids=["drift", "causes", "oscillation", "confusion", "search"],
+    ids=["drift", "causes", "oscillation", "confusion"],
 )
 def test_stages_write_the_columns_that_are_read(schema: Schema, written: list[str]) -> None:
     assert list(schema.columns) == written

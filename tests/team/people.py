@@ -38,7 +38,7 @@ class Remote:
 def verified(repository: Repository, mend: bool = False) -> str:
     """What `selectq verify` prints, in this process."""
     with contextlib.chdir(repository.root), contextlib.redirect_stdout(io.StringIO()) as said:
-        verify(Path(), mend)
+        verify(Path(), mend=mend)
     return said.getvalue()
 
 
@@ -46,7 +46,7 @@ def damage_found(repository: Repository, mend: bool = False) -> str:
     """What `selectq verify` prints before it refuses, and the refusal."""
     said = io.StringIO()
     with contextlib.chdir(repository.root), contextlib.redirect_stdout(said), pytest.raises(UserError) as refused:
-        verify(Path(), mend)
+        verify(Path(), mend=mend)
     return f"{said.getvalue()}{refused.value}"
 
 

@@ -1,13 +1,17 @@
 """Jobs on this machine end with the command that started them."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from people import wait_for
 from processes import wait_until_gone
 from small_checkout import write_checkout
 from trivial_pipeline import SELECTQ, Repository
+
+from selectq.team.processes import ENDED, ended_together
 
 STAGES = """
 stages:
@@ -25,6 +29,14 @@ from pathlib import Path
 Path(os.environ["STARTED"], sys.argv[1]).write_text(str(os.getpid()))
 time.sleep(300)
 """
+
+
+def test_behind_an_exception_nothing_begins(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), ended_together() as run:
+        assert run(["touch", "before"], tmp_path, os.environ) == 0
+        raise RuntimeError
+    assert run(["touch", "after"], tmp_path, os.environ) == ENDED
+    assert [path.name for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_ending_the_command_ends_its_jobs_and_begins_no_other(tmp_path: Path) -> None:

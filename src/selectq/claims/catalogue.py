@@ -10,14 +10,7 @@ from selectq.config.load import read_yaml
 
 @dataclass(frozen=True)
 class Setting:
-    """A study on CIFAR-10, or some of its configurations.
-
-    Attributes:
-        folder: in `results/`.
-        name: as readers know it.
-        short: the same as the heading of a column.
-        prefix: of its configurations' names.
-    """
+    """A study on CIFAR-10, in `results/<folder>`, or those of its configurations whose names begin with `prefix`."""
 
     folder: str
     name: str
@@ -30,7 +23,6 @@ class Claim:
     """One claim in a line.
 
     Attributes:
-        text: of it.
         test: the name of a function of `hypotheses`, and its arguments.
         settings: the folders of those in which it is asked.
         paper: its figure there, or else its place; empty for what the paper does not test and a reader would ask.

@@ -17,13 +17,9 @@ from selectq.statistics.verdicts import Gap, Relation, Verdict, judge, judge_all
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured, and what follows.
+    """What was measured, in a line or several and as one figure, and what follows.
 
-    Attributes:
-        ours: what was measured, in a line or several.
-        brief: its main figure.
-        verdict: of this run, unless chance would do: see `corrected`.
-        p: the p value of the verdict, 0 where nothing is by chance.
+    `verdict` is of this run, unless chance would do: see `corrected`; `p` is its p value, 0 where nothing is by chance.
     """
 
     ours: tuple[str, ...]

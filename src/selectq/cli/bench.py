@@ -3,18 +3,16 @@
 import importlib.metadata
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from selectq.cli.text import WIDTH, aligned, printable, wrapped
+from selectq.cli.text import WIDTH, aligned, printable, show, wrapped
 from selectq.errors import UserError
 from selectq.files import require_writable, write_json
 from selectq.latency.measure import Measured, Program, Setting, measure, read_programs, slowest_nodes
 from selectq.latency.operators import NodeTimes
-from selectq.latency.turns import spread
 from selectq.parity.environment import describe_environment
 
 SHOWN_NODES = 10
@@ -24,66 +22,57 @@ NAME_WIDTH, NODE_WIDTH = 38, 26
 FED = {"uint8": "random codes from 0 to 255", "float32": "random numbers from 0 to 1"}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is measured: every batch size with every number of threads.
-
-    Attributes:
-        batches, threads: one or more of each.
-        seconds: on the clock, for each program in each runtime and setting.
-        layers: whether ONNX files are profiled too.
-    """
-
-    batches: Sequence[int]
-    threads: Sequence[int]
-    seconds: float
-    layers: bool
-
-    def settings(self) -> list[Setting]:
-        """Each once."""
-        return list(dict.fromkeys(Setting(batch, threads) for threads, batch in product(self.threads, self.batches)))
-
-
-def run_bench(files: Sequence[Path], plan: Plan, json_file: Path | None) -> None:
+def run_bench(
+    files: Sequence[Path],
+    *,
+    batch: Sequence[int] = (1,),
+    threads: Sequence[int] = (1,),
+    layers: bool = False,
+    seconds: float = 2.0,
+    json: Path | None = None,
+) -> None:
     """Time programs in turns, print tables, and write the figures.
 
     Args:
-        files: programs of selectq's, or ONNX files of one input of images.
-        plan: how they are timed.
-        json_file: where the figures go too; nowhere if None.
+        files (FILE): an INT8 program (.onnx, .pt2 or .pte), or any ONNX file with one input of uint8 or float32 images
+        batch (N): images at once (default 1)
+        threads (N): of each program (default 1)
+        layers: profile ONNX files node by node, too
+        seconds (S): on the clock, for each row of the tables (default 2)
+        json (FILE): write the figures as JSON too
 
     Raises:
-        UserError: a file or a setting that is not as it should be, or `json_file` cannot be a file.
+        UserError: a file or a setting that is not as it should be, or `json` cannot be a file.
     """
-    _check(plan, json_file)
+    _check(batch, threads, seconds)
+    if json:
+        require_writable("--json", json)
     programs = read_programs(files)
-    for program, batch in product(programs, plan.batches):
-        program.check(batch)
+    for program, size in product(programs, batch):
+        program.check(size)
     machine = _machine(programs)
-    _show([*_machine_lines(machine), *(line for program in programs for line in _program_lines(program))])
+    show([*_machine_lines(machine), *(line for program in programs for line in _program_lines(program))])
     rows: dict[str, list[dict[str, Any]]] = {"measured": [], "comparisons": [], "nodes": []}
-    for setting in plan.settings():
-        measured, left_out = measure(programs, setting, plan.seconds)
-        _show(["", *_table(measured), *(line for text in left_out for line in wrapped("left out: ", printable(text)))])
+    for setting in dict.fromkeys(Setting(size, number) for number, size in product(threads, batch)):
+        measured, left_out = measure(programs, setting, seconds)
+        show(["", *_table(measured), *(line for text in left_out for line in wrapped("left out: ", printable(text)))])
         rows["measured"] += map(_row, measured)
         rows["comparisons"] += _comparisons(measured)
-        for entry in measured if plan.layers else []:
+        for entry in measured if layers else []:
             if entry.runtime.name == "ONNX Runtime":
-                nodes = slowest_nodes(entry, plan.seconds)
-                _show(["", *_node_table(entry, nodes)])
+                nodes = slowest_nodes(entry, seconds)
+                show(["", *_node_table(entry, nodes)])
                 rows["nodes"] += _node_rows(entry, nodes)
-    if json_file:
-        write_json(json_file, {"machine": machine, **rows})
+    if json:
+        write_json(json, {"machine": machine, **rows})
 
 
-def _check(plan: Plan, json_file: Path | None) -> None:
-    for key, values in (("--batch", plan.batches), ("--threads", plan.threads)):
+def _check(batches: Sequence[int], threads: Sequence[int], seconds: float) -> None:
+    for key, values in (("--batch", batches), ("--threads", threads)):
         if min(values) < 1:
             raise UserError(f"{key}: {min(values)} is out of range; allowed: 1 or more")
-    if not 0 < plan.seconds < math.inf:
-        raise UserError(f"--seconds: {plan.seconds:g} is out of range; allowed: more than 0")
-    if json_file:
-        require_writable("--json", json_file)
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--seconds: {seconds:g} is out of range; allowed: more than 0")
 
 
 def _machine(programs: Sequence[Program]) -> dict[str, Any]:
@@ -109,7 +98,7 @@ def _table(measured: Sequence[Measured]) -> list[str]:
     rows = [(str(measured[0].setting), "ms", "10 % to 90 %", "images/s", "ratio")]
     for entry in measured:
         low, middle, high = map(_digits, entry.milliseconds)
-        speed = f"{spread(entry.speeds).median:,.0f}"
+        speed = f"{median(entry.speeds):,.0f}"
         rows.append((_name(entry), middle, f"{low} to {high}", speed, f"{entry.ratio(measured[0]):.2f}"))
     return aligned(rows, left=1)
 
@@ -148,7 +137,7 @@ def _row(entry: Measured) -> dict[str, Any]:
         "ms_p10": low,
         "ms_median": middle,
         "ms_p90": high,
-        "images_per_second": spread(entry.speeds).median,
+        "images_per_second": median(entry.speeds),
     }
 
 
@@ -166,9 +155,9 @@ def _comparisons(measured: Sequence[Measured]) -> Iterator[dict[str, Any]]:
             "case": first.program.path.stem,
             "batch": first.setting.batch,
             "threads": first.setting.threads,
-            "ours": spread(first.speeds).median,
+            "ours": median(first.speeds),
             "peer_name": f"{entry.program.path.name}, {entry.runtime.name}",
-            "peer": spread(entry.speeds).median,
+            "peer": median(entry.speeds),
             "ratio": first.ratio(entry),
         }
 
@@ -186,7 +175,3 @@ def _node_rows(entry: Measured, nodes: Sequence[NodeTimes]) -> list[dict[str, An
         }
         for node, time in zip(nodes, times, strict=True)
     ]
-
-
-def _show(lines: Sequence[str]) -> None:
-    print("\n".join(lines), flush=True)

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from selectq.config.load import PARAMS_FILE, choose, read_yaml, validate
+from selectq.command import Positive
+from selectq.config.load import PARAMS_FILE, choose, read_yaml, validate, write_yaml
 from selectq.networks.build import build_network
 from selectq.quantization.controls import random_scopes
 
@@ -16,20 +15,21 @@ CLASSES = 10
 """Of the network whose convolutions are counted: they do not depend on it."""
 
 
-def run_controls(checkout: Path, names: Sequence[str], count: int, seed: int) -> None:
+def run_controls(checkout: Path, names: Sequence[str], *, count: Positive = 3, seed: int = 0) -> None:
     """Print the entries that add controls to a profile.
 
     Args:
         checkout: whose `params.yaml` holds the configurations.
-        names: of configurations under `qat`.
-        count: how many controls of each.
-        seed: of the first name's controls; every name starts from it anew.
+        names (NAME): a configuration under qat in params.yaml
+        count (N): controls of each (default 3)
+        seed (N): of the random choice, for every name anew (default 0)
 
     Raises:
         UserError: bad parameters, no such configuration, or no sets of its size.
     """
     path = checkout / PARAMS_FILE
-    print(as_yaml(control_entries(read_yaml(path), str(path), names, count, seed)), end="")
+    entries = control_entries(read_yaml(path), str(path), names, count, seed)
+    print(write_yaml(entries, default_flow_style=None, width=WIDTH), end="")
 
 
 def control_entries(
@@ -46,16 +46,3 @@ def control_entries(
         for number, scope in enumerate(random_scopes(model, original.scope, count, seed), start=1):
             entries[f"{name}_random{number}"] = {**document["qat"][name], "scope": list(scope)}
     return {"qat": entries, "convert": [*params.convert, *entries]}
-
-
-def as_yaml(entries: Mapping[str, Any], width: int = WIDTH) -> str:
-    """Entries as they stand in a profile: short lists and mappings on one line."""
-    text: str = yaml.dump(dict(entries), Dumper=_Plain, sort_keys=False, default_flow_style=None, width=width)
-    return text
-
-
-class _Plain(yaml.SafeDumper):
-    """Writes out what stands in several places: the parameters may hold no aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

@@ -1,21 +1,18 @@
 """`selectq evaluate`: a program's accuracy on labelled images, as a whole, by class, and what it takes for what."""
 
-import csv
-import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from selectq.cli.batches import in_batches
-from selectq.cli.text import aligned, printable
+from selectq.cli.text import aligned, csv_bytes, printable
 from selectq.confusion import Confusion, count_confusion
 from selectq.deploy.labelled_images import LabelledImages, open_images
 from selectq.errors import UserError
 from selectq.files import write_bytes
-from selectq.intervals import wilson_interval
+from selectq.intervals import wilson_interval, write_interval
 from selectq.programs.format import Program
-from selectq.programs.images import ToPixels
+from selectq.programs.images import to_pixels
 from selectq.programs.program import open_program
 
 LISTED_CLASSES = 12
@@ -24,22 +21,26 @@ LISTED_CLASSES = 12
 DEFAULT_FOLDER = Path("evaluation")
 
 
-def run_evaluate(model: Path, data: Path, output: Path | None, to_pixels: ToPixels, skip_bad: bool) -> None:
+def run_evaluate(
+    model: Path, data: Path, *, output: Path | None = None, resize: bool = False, skip_bad: bool = False
+) -> None:
     """Evaluate a program, write its confusion matrix and accuracy by class, and print the latter.
 
     Args:
-        model: a program of any format.
-        data: a packed data set, or a folder or archive of labelled image files; its test images are used.
-        output: the folder to write to; `evaluation/<model's file name>` if None.
-        to_pixels: how an image file becomes pixels.
-        skip_bad: leave out images that cannot be read, and name them on standard error.
+        model (MODEL): an INT8 program: .onnx, .pt2 or .pte
+        data (DATA): data/images.safetensors (its test images), or a folder, zip or tar of <class>/<image> or
+            test/<class>/<image>
+        output (FOLDER): where confusion.csv, per_class.csv and confusion.png go (default: evaluation/<model's file
+            name>/)
+        resize: bring the shorter side of an image of another size to the model's, and cut out the centre
+        skip_bad: leave out images that cannot be read, and name them
 
     Raises:
         UserError: a model, data or a folder that is not as it should be, or a class that the model does not know.
     """
     program = open_program(model)
     manifest = program.manifest
-    images = open_images(data, manifest.image_size, to_pixels, skip_bad)
+    images = open_images(data, manifest.image_size, to_pixels(resize), skip_bad)
     _check_classes(data, images.classes, manifest.classes)
     folder = _make_folder(output or DEFAULT_FOLDER / model.name)
     confusion = measure(program, images)
@@ -81,25 +82,18 @@ def _make_folder(folder: Path) -> Path:
 
 def _summary(confusion: Confusion) -> str:
     correct, images = int(confusion.correct.sum()), int(confusion.images.sum())
-    low, high = wilson_interval(correct, images)
-    return (
-        f"top-1 {100 * correct / images:.2f} % of {images:,} images (95 % interval {100 * low:.2f} to {100 * high:.2f})"
-    )
+    interval = write_interval(correct, images)
+    return f"top-1 {100 * correct / images:.2f} % of {images:,} images (95 % interval {interval})"
 
 
 def _write(folder: Path, confusion: Confusion, title: str) -> None:
-    from selectq.cli.confusion_picture import confusion_png  # noqa: PLC0415  # loads matplotlib: slow to start
+    from selectq.cli.confusion_picture import confusion_png  # noqa: PLC0415  # half a second
 
     counts = [[name, *row] for name, row in zip(confusion.classes, confusion.counts.tolist(), strict=True)]
-    _write_csv(folder / "confusion.csv", [["true class", *confusion.classes], *counts])
-    _write_csv(folder / "per_class.csv", [["class", "images", "correct", "top1", "low", "high"], *_rows(confusion)])
+    by_class = [["class", "images", "correct", "top1", "low", "high"], *_rows(confusion)]
+    write_bytes(folder / "confusion.csv", csv_bytes([["true class", *confusion.classes], *counts]))
+    write_bytes(folder / "per_class.csv", csv_bytes(by_class))
     write_bytes(folder / "confusion.png", confusion_png(confusion, title))
-
-
-def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _rows(confusion: Confusion) -> list[tuple[str, int, int, str, str, str]]:

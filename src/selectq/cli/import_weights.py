@@ -17,14 +17,14 @@ STATISTICS_IMAGES = 512
 SUFFIX = ".safetensors"
 
 
-def run_import_weights(checkout: Path, profile: str | None, source: Path, out: Path) -> None:
+def run_import_weights(checkout: Path, source: Path, *, out: Path, profile: str | None = None) -> None:
     """Write the weights of a TFLite file for the network of the parameters, and print the lines that use them.
 
     Args:
         checkout: of whose parameters the network is, and of whose training images the statistics are.
-        profile: or of this profile's, whose images are fetched.
-        source: TensorFlow's 8-bit MobileNetV2 of width 1.0.
-        out: a .safetensors file.
+        source (FILE): TensorFlow's 8-bit MobileNetV2, a .tflite
+        out (FILE): a .safetensors file to write
+        profile (NAME): for the network and the images of a profile
 
     Raises:
         UserError: bad parameters, a file that is not that network, no images yet, or the extra is not installed.

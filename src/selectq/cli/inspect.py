@@ -1,14 +1,11 @@
 """`selectq inspect`: what a program is, layer by layer and byte by byte."""
 
-import csv
-import io
-from collections.abc import Iterator
+from dataclasses import astuple, fields
 from pathlib import Path
 
-from selectq.cli.text import NO_BREAK, aligned, printable, wrapped
+from selectq.cli.text import NO_BREAK, aligned, csv_bytes, printable, wrapped
 from selectq.config.configs import ActivationScheme, write_bits
-from selectq.errors import UserError
-from selectq.files import write_bytes
+from selectq.files import require_writable, write_bytes
 from selectq.programs.format import Format
 from selectq.programs.manifest import INPUT_NAME, OUTPUT, LayerEntry, Manifest
 from selectq.programs.program import format_of
@@ -22,24 +19,14 @@ BYTES_OF = {
 }
 
 COLUMNS = ("layer", "kind", "weight", "fused", "bits", "scales", "scale", "zero")
-CSV_COLUMNS = (
-    "layer",
-    "kind",
-    "weight_shape",
-    "weight_bits",
-    "weight_scales",
-    "activation",
-    "output_scale",
-    "output_zero_point",
-)
 
 
-def run_inspect(model: Path, layers_csv: Path | None) -> None:
+def run_inspect(model: Path, *, layers_csv: Path | None = None) -> None:
     """Print what a program is, its layers, where its bytes go and, where that is known, how the runtime computes it.
 
     Args:
-        model: a program of any format.
-        layers_csv: where to write the table of the layers too; nowhere if None.
+        model (MODEL): an INT8 program: .onnx, .pt2 or .pte
+        layers_csv (FILE): write the table of the layers as CSV too
 
     Raises:
         UserError: a model that is not as it should be, or `layers_csv` cannot be a file.
@@ -47,7 +34,8 @@ def run_inspect(model: Path, layers_csv: Path | None) -> None:
     form = format_of(model)
     manifest = form.open(model).manifest
     if layers_csv:
-        _write_layers(layers_csv, manifest)
+        require_writable("--layers-csv", layers_csv)
+        write_bytes(layers_csv, _layers_csv(manifest))
     print("\n".join([*_description(model, form, manifest), "", *_layer_table(manifest), "", *_size_table(model, form)]))
     if operators := form.operators(model):
         print("\n".join(["", *operator_lines(form.runtime, *operators)]))
@@ -111,29 +99,10 @@ def _size_table(model: Path, form: Format) -> list[str]:
     return [*table, *(wrapped("  ", form.size_note) if form.size_note else ())]
 
 
-def _write_layers(path: Path, manifest: Manifest) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_csv_rows(manifest))
-    try:
-        write_bytes(path, text.getvalue().encode())
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise UserError(f"--layers-csv: {path} cannot be written: it is a folder, or inside of a file") from None
-
-
-def _csv_rows(manifest: Manifest) -> Iterator[tuple[object, ...]]:
-    for layer in manifest.layers:
-        yield (
-            layer.name,
-            layer.kind,
-            _shape(layer),
-            layer.weight_bits,
-            layer.weight_scales,
-            layer.activation,
-            layer.output_scale,
-            layer.output_zero_point,
-        )
+def _layers_csv(manifest: Manifest) -> bytes:
+    _, *others = (field.name for field in fields(LayerEntry))
+    rows = [[layer.name, layer.kind, _shape(layer), *astuple(layer)[3:]] for layer in manifest.layers]
+    return csv_bytes([["layer", *others], *rows])
 
 
 def _shape(layer: LayerEntry) -> str:

@@ -1,9 +1,9 @@
 """`selectq predict`: the class of each image."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from json import dumps
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from selectq.cli.batches import in_batches
 from selectq.cli.text import aligned, printable
 from selectq.errors import UserError
 from selectq.programs.format import Program
-from selectq.programs.images import ToPixels, decoded, find_files, read_file
+from selectq.programs.images import decoded, find_files, read_file, to_pixels
 from selectq.programs.program import open_program
 
 
@@ -25,21 +25,24 @@ class Prediction:
     ranked: tuple[tuple[str, float], ...]
 
 
-ToLines = Callable[[Sequence[Prediction]], list[str]]
-
-
 def run_predict(
-    model: Path, images: Sequence[Path], top: int, to_pixels: ToPixels, *, skip_bad: bool, to_lines: ToLines
+    model: Path,
+    images: Sequence[Path],
+    *,
+    top: int = 1,
+    resize: bool = False,
+    skip_bad: bool = False,
+    json: bool = False,
 ) -> None:
     """Print one line for each image; none where an image is refused.
 
     Args:
-        model: a program of any format.
-        images: files, and folders of files.
-        top: how many classes of each image to name.
-        to_pixels: how an image file becomes pixels.
-        skip_bad: leave out images that cannot be read, and name them on standard error.
-        to_lines: how predictions are written.
+        model (MODEL): an INT8 program: .onnx, .pt2 or .pte
+        images (IMAGE): image files, or folders of them
+        top (K): name the K most probable classes (default 1)
+        resize: bring the shorter side of an image of another size to the model's, and cut out the centre
+        skip_bad: leave out images that cannot be read, and name them
+        json: print one JSON object for each image, on its own line
 
     Raises:
         UserError: a model or an image that is not as it should be, or more classes asked for than there are.
@@ -50,13 +53,13 @@ def run_predict(
         raise UserError(f"--top: {top} is out of range; allowed: 1 to {len(classes)}, the model's classes")
     files = find_files(images)
     contents = ((path, str(path), partial(read_file, path)) for path in files)
-    pixels = decoded(contents, program.manifest.image_size, to_pixels, skip_bad)
+    pixels = decoded(contents, program.manifest.image_size, to_pixels(resize), skip_bad)
     predictions = [
         each for batch in in_batches(pixels, len(files), "predict") for each in _predict(program, batch, top)
     ]
     if not predictions:
         raise UserError(f"{files[0]}: no image is left to predict")
-    for line in to_lines(predictions):
+    for line in (json_lines if json else text_lines)(predictions):
         print(line)
 
 
@@ -72,7 +75,7 @@ def text_lines(predictions: Sequence[Prediction]) -> list[str]:
 def json_lines(predictions: Sequence[Prediction]) -> list[str]:
     """One JSON object for each image: `path`, `class`, `probability`, and `top` with all classes named."""
     return [
-        json.dumps(
+        dumps(
             {
                 "path": str(each.path),
                 "class": each.ranked[0][0],

@@ -1,15 +1,21 @@
 """`selectq quantize`: a trained network to an INT8 program, with as little training as is enough, and its loss."""
 
+import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from selectq.cli.controls import as_yaml
-from selectq.cli.text import aligned, printable, wrapped
+import yaml
+
+from selectq.cli.text import aligned, printable, show, wrapped
+from selectq.command import Positive
 from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.config.configs import ExportConfig, ModelConfig
 from selectq.config.formats import FORMATS
+from selectq.config.load import write_yaml
 from selectq.data.device import choose_device
 from selectq.data.evaluate import predict_logits
 from selectq.data.normalization import Normalization
@@ -23,13 +29,14 @@ from selectq.deploy.candidates import (
     fp32_forward,
     has_replaceable_relu6,
     relu6_cost,
+    scheme_of,
 )
 from selectq.deploy.card import Card, comparison, float_parts, gap_text, render_card
 from selectq.deploy.ladder import Goal, Rung, climb
-from selectq.deploy.lots import CALIBRATION, Lots, open_lots
+from selectq.deploy.lots import CALIBRATION, LARGEST, Lots, open_lots
 from selectq.deploy.outcome import MARGIN, Accuracy, measure_costs, processor_notes, program_logits, right_of
 from selectq.deploy.plan import Plan, write_plan
-from selectq.deploy.trained import TrainedNetwork, named_by_options, read_trained
+from selectq.deploy.trained import named_by_options, read_trained, trained_config
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
@@ -52,28 +59,11 @@ GOAL_MISSED = 3
 
 @dataclass(frozen=True)
 class Choices:
-    """What else the command line says.
+    """How the network is quantized; without a `goal` nothing is retrained."""
 
-    Attributes:
-        size: height and width of the images in pixels; None: what a packed file has, or 224.
-        out: the program's file; None: the weights' name with `.int8.onnx`, in the working folder.
-        seed: of the division of the images, and of their order in calibration.
-        keep_relu6: ReLU does not stand in for ReLU6.
-        skip_bad: leave out images that cannot be read.
-        export: what the program takes.
-        scheme: the widths.
-        largest: images that calibration and retraining (`train`), and the choice (`validation`), take at most.
-        goal: for which layers may be retrained; None: nothing is.
-    """
-
-    size: int | None
-    out: Path | None
     seed: int
     keep_relu6: bool
-    skip_bad: bool
-    export: ExportConfig
     scheme: Scheme
-    largest: Mapping[str, int]
     goal: Goal | None
 
     @property
@@ -82,21 +72,100 @@ class Choices:
         return self.goal.max_loss if self.goal else MARGIN
 
 
+RETRAINING: dict[str, Any] = {
+    "max_loss": 0.5,
+    "budgets": [2.0, 5.0, 10.0, 25.0, 46.51, 100.0],
+    "epochs": 4,
+    "train_images": 10_000,
+    "validation_images": 5_000,
+}
+"""What goes with `--retrain`, and its default. 46.51 % is what the paper's depthwise and projection layers hold."""
+
+
+def _argument(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as width_mult=0.5")
+    return name, yaml.safe_load(value)
+
+
+def _three(text: str) -> tuple[float, ...]:
+    try:
+        red, green, blue = map(float, text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not three numbers, such as 0.485,0.456,0.406") from None
+    return red, green, blue
+
+
+def _bits(text: str) -> tuple[int, int]:
+    found = re.fullmatch("W([2-8])A([2-8])", text)
+    if not found:
+        raise ArgumentTypeError(f"{text!r} names no widths, such as W4A8; allowed: 2 to 8")
+    return int(found[1]), int(found[2])
+
+
+Argument = Annotated[tuple[str, object], _argument]
+Three = Annotated[tuple[float, ...], _three]
+
+
 @named_by_options()
-def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> None:
+def run_quantize(
+    weights: Path,
+    images: Path,
+    *,
+    network: str,
+    arguments: Sequence[Argument] = (),
+    size: int | None = None,
+    mean: Three = (0.485, 0.456, 0.406),
+    std: Three = (0.229, 0.224, 0.225),
+    out: Path | None = None,
+    input_: Literal["uint8", "float32"] = "uint8",
+    layout: Literal["nchw", "nhwc"] = "nchw",
+    seed: int = 0,
+    keep_relu6: bool = False,
+    bits: Annotated[tuple[int, int], _bits] = (8, 8),
+    skip_bad: bool = False,
+    retrain: bool = False,
+    max_loss: float | None = None,
+    budgets: Sequence[float] | None = None,
+    epochs: Positive | None = None,
+    train_images: Positive | None = None,
+    validation_images: Positive | None = None,
+) -> None:
     """Quantize, write the program and its card, and print what was lost; exit status 3 where a goal is not reached.
 
     Args:
-        trained: the network.
-        images: a packed data set, or a folder or archive of labelled image files.
-        choices: what else there is to say.
+        weights (WEIGHTS): the state dict, alone or in a checkpoint
+        images (IMAGES): a folder, zip or tar of <class>/<image>, or of train/, val/, test/ of such, or
+            data/images.safetensors
+        network (NAME): torchvision's, timm:NAME or FILE.py:FUNCTION
+        arguments (NAME=VALUE): the network's own
+        size (PX): height and width of the images (default 224)
+        mean (R,G,B): of the normalization (default 0.485,0.456,0.406)
+        std (R,G,B): of the normalization (default 0.229,0.224,0.225)
+        out (FILE): ends in .onnx, .pt2 or .pte (default: WEIGHTS' name.int8.onnx, here)
+        input_: what the program takes: pixels as decoded (default), or normalised as the network takes them
+        layout: channels first (default), or last
+        seed (N): of the division of the images (default 0)
+        keep_relu6: do not try ReLU in place of ReLU6
+        bits (W8A8): of weights and activations, 2 to 8 (default W8A8)
+        skip_bad: leave out images that cannot be read, and name them
+        retrain: retrain the fewest layers that are enough, and none where that will do
+        max_loss (POINTS): with --retrain: of top-1 below FP32 (default 0.5)
+        budgets (PCT): with --retrain: of the parameters, retrained (default 2 5 10 25 46.51 100)
+        epochs (N): with --retrain: of a retraining (default 4)
+        train_images (N): with --retrain: used at most (default 10000)
+        validation_images (N): with --retrain: that decide, at most (default 5000)
 
     Raises:
         UserError: weights, network, images or a file to write that are not as they should be.
     """
-    out = _checked(choices.out or Path(f"{trained.weights.stem}.int8.onnx"))
-    config = trained.config()
-    lots = open_lots(images, choices.size, choices.seed, choices.skip_bad, choices.largest)
+    given = max_loss, budgets, epochs, train_images, validation_images
+    largest, goal = _retraining(retrain, dict(zip(RETRAINING, given, strict=True)))
+    choices = Choices(seed, keep_relu6, scheme_of(*bits), goal)
+    out = _checked(out or Path(f"{weights.stem}.int8.onnx"))
+    config = trained_config(weights, network, dict(arguments), mean, std)
+    lots = open_lots(images, size, seed, skip_bad, largest)
     fp32 = read_trained(config, lots.classes, lots.size)
     find(out.suffix[1:]).refuse(fp32.graph)  # rather than when all is done
     if choices.goal:
@@ -104,13 +173,13 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
     dataset = lots.read().to(choose_device()).normalised(Normalization.of(config.normalization))
     if choices.goal:
         choices.goal.require_images(dataset)
-    _show(_inputs(config, images, dataset, lots, "calibrate or retrain" if choices.goal else "calibrate"))
+    show(_inputs(config, images, dataset, lots, "calibrate or retrain" if choices.goal else "calibrate"))
     forward = fp32_forward(fp32.model, dataset.test.device)
     trial = Trial(fp32, dataset, predict_logits(forward, dataset.validation, "FP32"), choices.seed)
     plan = _climb(trial, choices, choices.goal) if choices.goal else None
     chosen = plan.climbed.chosen.tried if plan else _choose(trial, choices)
     retraining = chosen.candidate.retraining
-    manifest = _write(out, chosen, fp32, lots.size, choices.export)
+    manifest = _write(out, chosen, fp32, lots.size, ExportConfig(input_, layout))
 
     logits, labels = program_logits(open_program(out), dataset.test), dataset.test.labels
     simulated = predict_logits(quantized_forward(chosen.network, dataset.test.device), dataset.test, "simulation")
@@ -132,12 +201,28 @@ def run_quantize(trained: TrainedNetwork, images: Path, choices: Choices) -> Non
     )
     page = out.with_name(f"{out.name}.md")
     write_bytes(page, render_card(card).encode())
-    _show([*_summary(card), ""])
+    show([*_summary(card), ""])
     if plan:
-        _show([f"plan:  {path}" for path in write_plan(out, plan, _configuration(plan))])
-    _show([f"card:  {page}", f"model: {out}"])
+        show([f"plan:  {path}" for path in write_plan(out, plan, _configuration(plan))])
+    show([f"card:  {page}", f"model: {out}"])
     if plan and not plan.climbed.met:
         sys.exit(GOAL_MISSED)
+
+
+def _retraining(asked: bool, given: Mapping[str, Any]) -> tuple[Mapping[str, int], Goal | None]:
+    """How many images are used at most, and the goal for which layers may be retrained.
+
+    Raises:
+        UserError: an option of `--retrain` without it, or out of its range.
+    """
+    if not asked:
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(f"--{name.replace('_', '-')}: goes with --retrain alone; add that")
+        return LARGEST, None
+    chosen = {name: default if given[name] is None else given[name] for name, default in RETRAINING.items()}
+    training, validation = chosen.pop("train_images"), chosen.pop("validation_images")
+    return {"train": training, "validation": validation}, Goal.from_mapping(chosen, "goal")
 
 
 def _checked(out: Path) -> Path:
@@ -160,11 +245,11 @@ def _choose(trial: Trial, choices: Choices) -> Tried:
     for each in tried:
         mark = " (chosen)" if each is chosen else ""
         rows.append((each.candidate.name + mark, f"{100 * each.right.mean():.2f} %", f"{each.distance:.3g}"))
-    _show([*aligned(rows, left=1)])
+    show([*aligned(rows, left=1)])
     if any(RELU6_AS_RELU in each.config.algorithm_names for each in offered):
         cost = relu6_cost(trial.fp32, trial.dataset, trial.fp32_logits)
         used = "is used" if RELU6_AS_RELU in chosen.candidate.config.algorithm_names else "is not used"
-        _show(wrapped("", f"ReLU for ReLU6 costs the FP32 network {cost:.2f} points, and {used}"))
+        show(wrapped("", f"ReLU for ReLU6 costs the FP32 network {cost:.2f} points, and {used}"))
     return chosen
 
 
@@ -173,17 +258,17 @@ def _climb(trial: Trial, choices: Choices, goal: Goal) -> Plan:
     asked = (
         f"at most {goal.max_loss:g} points below FP32, shown at {100 * CONFIDENCE:g} % confidence on validation images"
     )
-    _show(wrapped("goal:     ", asked))
-    _show([_line("tried", "share", "top-1", "gap [interval]", "s")])
-    _show([_line("FP32", "", f"{100 * trial.fp32_right.mean():.2f}", "", "")])
+    show(wrapped("goal:     ", asked))
+    show([_line("tried", "share", "top-1", "gap [interval]", "s")])
+    show([_line("FP32", "", f"{100 * trial.fp32_right.mean():.2f}", "", "")])
 
-    def show(rung: Rung) -> None:
+    def tell(rung: Rung) -> None:
         seconds = f"{rung.seconds:.0f}"
-        _show([_line(rung.name, f"{rung.share:.2f}", f"{rung.top1:.2f}", rung.gap_text, seconds)])
+        show([_line(rung.name, f"{rung.share:.2f}", f"{rung.top1:.2f}", rung.gap_text, seconds)])
 
-    plan = Plan(trial, goal, climb(trial, _offered(trial, choices), goal, show))
-    _show(["", *wrapped("stopped:  ", plan.reason)])
-    _show(["", "for params.yaml, and its name under `convert`:", "", *_configuration(plan)])
+    plan = Plan(trial, goal, climb(trial, _offered(trial, choices), goal, tell))
+    show(["", *wrapped("stopped:  ", plan.reason)])
+    show(["", "for params.yaml, and its name under `convert`:", "", *_configuration(plan)])
     return plan
 
 
@@ -192,7 +277,7 @@ def _line(name: str, share: str, top1: str, gap: str, seconds: str) -> str:
 
 
 def _configuration(plan: Plan) -> list[str]:
-    return as_yaml(plan.entries(), CONFIGURATION_WIDTH).splitlines()
+    return write_yaml(plan.entries(), default_flow_style=None, width=CONFIGURATION_WIDTH).splitlines()
 
 
 def _recipe(candidate: Candidate) -> str:
@@ -252,7 +337,3 @@ def _summary(card: Card) -> list[str]:
         "",
         *wrapped("verdict: ", card.accuracy.verdict_text()),
     ]
-
-
-def _show(lines: Sequence[str]) -> None:
-    print("\n".join(lines), flush=True)

@@ -1,8 +1,10 @@
 """Text for a terminal."""
 
+import csv
+import io
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 WIDTH = 80
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -26,6 +28,18 @@ def _columns(text: str) -> int:
     """How many columns of a terminal a text takes: a Chinese letter two, an accent that is a letter of its own none."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines at once, also where the output is a file."""
+    print("\n".join(lines), flush=True)
+
+
+def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
+    """A CSV file; names that are no UTF-8 keep their bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode(errors="surrogateescape")
 
 
 def printable(text: str) -> str:

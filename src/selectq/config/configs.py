@@ -312,22 +312,34 @@ class CalibrationConfig(Config):
     averaging: Share
 
 
-def _check_algorithms(algorithms: tuple[Entry, ...], calibration: CalibrationConfig) -> None:
-    settings, names = algorithm_settings(algorithms), algorithm_names(algorithms)
-    for index, name in enumerate(names):
-        if name not in ALGORITHMS.names():
-            allowed = ", ".join(ALGORITHMS.names())
-            raise UserError(f"algorithms[{index}]: {name!r} is not allowed; allowed: {allowed}")
-    if len(set(names)) != len(names):
-        raise UserError(f"algorithms: {list(names)} names one twice")
-    for name, each in settings.items():
-        if calibration.images < each.batch_images:
-            needed = f"{name} needs {each.batch_images} or more, a mini-batch"
-            raise UserError(f"calibration.images: {calibration.images} are too few; {needed}")
+class _WithAlgorithms(Config):
+    """What applies PTQ algorithms, behind a calibration."""
+
+    calibration: CalibrationConfig
+    algorithms: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings, names = algorithm_settings(self.algorithms), self.algorithm_names
+        for index, name in enumerate(names):
+            if name not in ALGORITHMS.names():
+                allowed = ", ".join(ALGORITHMS.names())
+                raise UserError(f"algorithms[{index}]: {name!r} is not allowed; allowed: {allowed}")
+        if len(set(names)) != len(names):
+            raise UserError(f"algorithms: {list(names)} names one twice")
+        for name, each in settings.items():
+            if self.calibration.images < each.batch_images:
+                needed = f"{name} needs {each.batch_images} or more, a mini-batch"
+                raise UserError(f"calibration.images: {self.calibration.images} are too few; {needed}")
+
+    @property
+    def algorithm_names(self) -> tuple[str, ...]:
+        """The algorithms without their settings."""
+        return algorithm_names(self.algorithms)
 
 
 @dataclass(frozen=True)
-class PtqConfig(Config):
+class PtqConfig(_WithAlgorithms):
     """One post-training quantization (PTQ): scheme, calibration and algorithms.
 
     Algorithms always act in their own order, whatever the order here; see `selectq.ptq`.
@@ -337,15 +349,6 @@ class PtqConfig(Config):
     activations: ActivationScheme
     calibration: CalibrationConfig
     algorithms: tuple[Entry, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_algorithms(self.algorithms, self.calibration)
-
-    @property
-    def algorithm_names(self) -> tuple[str, ...]:
-        """The algorithms without their settings."""
-        return algorithm_names(self.algorithms)
 
 
 @dataclass(frozen=True)
@@ -362,7 +365,7 @@ class CalibrationSweepConfig(Config):
 
 
 @dataclass(frozen=True)
-class QatTrainingConfig(Config):
+class QatTrainingConfig(_WithAlgorithms):
     """What all QAT configurations share, so that they differ in scope, scheme, epochs and rate alone.
 
     In-scope activation ranges follow the data, by moving average, for the first `range_epochs`. Where only the
@@ -381,15 +384,6 @@ class QatTrainingConfig(Config):
     calibration: CalibrationConfig
     algorithms: tuple[Entry, ...]
     augment: AugmentConfig
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_algorithms(self.algorithms, self.calibration)
-
-    @property
-    def algorithm_names(self) -> tuple[str, ...]:
-        """The algorithms without their settings."""
-        return algorithm_names(self.algorithms)
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,7 @@ class Experiment:
 class Configuration:
     """One configuration of the parameters.
 
-    Attributes:
-        name: of it.
-        method: post-training quantization or retraining.
-        experiment: what its tables say of it.
-        epochs: 0 without training.
-        scope: what is retrained, as the parameters have it; empty without training.
-        algorithms: the post-training (PTQ) algorithms, without training or before it.
+    `epochs` are 0 and `scope` is empty without training; `algorithms` (PTQ) act without training or before it.
     """
 
     name: str

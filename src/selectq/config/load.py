@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Hashable, Mapping
-from decimal import Decimal
 from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,56 +18,35 @@ LARGEST = 2**63 - 1
 """Of the whole numbers in a YAML file: Python refuses to print one of thousands of digits, as a message would."""
 
 
-DIFFERENT = {
-    kind: re.compile(pattern)
-    for kind, pattern in {
-        "word": "yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF",
-        "text": r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"
-        r"|[-+]_[0-9_]*|[-+]?\._[0-9_]*([eE][-+]?[0-9]+)?|[-+]?0o_+",
-        "octal": "[-+]?0o_*[0-7][0-7_]*",
-        "padded": "[-+]?0[0-9_]*[0-9]_*",
-        "number": r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|([-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)[eE][0-9]+"
-        r"|[-+]\.[0-9][0-9_]*([eE][-+]?[0-9]+)?",
-    }.items()
+TAG = "tag:yaml.org,2002:"
+PLAIN = {
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "float": r"[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+([eE][-+][0-9]+)?"
+    r"|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+    "int": "[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9_]+)",
 }
-"""What PyYAML (YAML 1.1) and DVC's reader (1.2) read differently, or one of them as text: `010` is 8 or 10."""
+"""What is no text in YAML 1.2, as DVC reads it; PyYAML alone reads 1.1, where `010` is 8, and `no` is false."""
 
-
-def _instead(text: str) -> str | None:
-    """What to write for a value without quotes that DVC and the stages read differently; None if they agree."""
-    kind = next((kind for kind, pattern in DIFFERENT.items() if pattern.fullmatch(text)), None)
-    digits = text.replace("_", "")
-    if kind == "word":
-        return f'true or false, or "{text}" in quotes if it is text'
-    if kind == "octal":
-        return str(int(digits, 8))
-    if kind == "padded":
-        return str(int(digits))
-    if kind == "number" and abs(Decimal(digits).adjusted()) < 20:
-        return f"{Decimal(digits):f}"
-    return f'one plain number, or "{text}" in quotes if it is text' if kind else None
+BASES = {"0b": 2, "0o": 8, "0x": 16}
 
 
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader (no tags that build objects) that refuses what is written twice, and what a few lines blow up.
 
-    Refused are a key written twice, numbers beyond LARGEST, aliases (ten lines of them stand for gigabytes), and what
-    DVC reads otherwise: it would not see that it changes.
+    Refused are a key written twice, numbers beyond LARGEST, and aliases (ten lines of them stand for gigabytes). What
+    is no text is what DVC takes for none: it would not see what it reads otherwise change.
     """
+
+    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]
+        first: [(tag, pattern) for tag, pattern in found if tag.removeprefix(TAG) not in PLAIN]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()
             raise _refusal(f"alias *{alias.anchor} is not allowed; write the value out", alias.start_mark)
         return super().compose_node(parent, index)
-
-    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        node = super().compose_scalar_node(anchor)
-        if node.style is None and (instead := _instead(node.value)):
-            raise _refusal(
-                f"{node.value} means one thing to DVC and another to the stages; write {instead}", node.start_mark
-            )
-        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -81,13 +59,14 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        value = super().construct_yaml_int(node)
+        digits = node.value.replace("_", "")
+        value = int(digits, BASES.get(digits.lstrip("+-")[:2], 10))
         if abs(value) > LARGEST:
             raise _refusal(f"a number beyond {LARGEST}", node.start_mark)
         return value
 
 
-_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+_StrictLoader.add_constructor(f"{TAG}int", _StrictLoader.construct_yaml_int)
 
 
 def _refusal(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
@@ -121,16 +100,15 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, _data: Any) -> bool:
         return True
 
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _instead(text) else None)
+
+for kind, pattern in PLAIN.items():
+    for class_ in (_StrictLoader, _Dumper):
+        class_.add_implicit_resolver(TAG + kind, re.compile(f"({pattern})$"), [*"-+.0123456789tTfF"])
 
 
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-def write_yaml(document: Mapping[str, Any]) -> str:
-    """The text of a YAML file that DVC and `read_yaml` read alike."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
+def write_yaml(document: Mapping[str, Any], **layout: Any) -> str:
+    """The text of a YAML file that DVC and `read_yaml` read alike; `layout` is as PyYAML takes it."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, **layout)
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

@@ -70,10 +70,7 @@ class File:
 def read_folder(folder: Path, limits: Limits, left_out: LeftOut) -> Iterator[File]:
     """Yield the plain files below `folder`, but for the operating system's; links are not followed.
 
-    Args:
-        folder: of files.
-        limits: what is larger than a file may be is not read.
-        left_out: gets such files, links and devices.
+    `left_out` gets links, devices, and files that are larger than they may be.
 
     Raises:
         UserError: a limit is passed.
@@ -98,11 +95,7 @@ def read_folder(folder: Path, limits: Limits, left_out: LeftOut) -> Iterator[Fil
 def read_archive(archive: IO[bytes], name: str, limits: Limits, left_out: LeftOut) -> Iterator[File]:
     """Yield the plain files of a zip, or of a tar (plain, gz, bz2 or xz), but for the operating system's.
 
-    Args:
-        archive: open and seekable.
-        name: what messages call it.
-        limits: what is larger than a file may be is not read.
-        left_out: gets such files, links and devices.
+    `archive` is seekable; messages call it `name`. `left_out` gets links, devices, and files that are too large.
 
     Raises:
         UserError: not such an archive, damaged, an unsafe path, or a limit is passed.

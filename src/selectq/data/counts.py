@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from selectq.config.configs import CalibrationConfig, Params
+from selectq.config.configs import Params
 from selectq.config.load import load_params
 from selectq.data.packed import IMAGES, SPLITS
 from selectq.errors import UserError
@@ -15,12 +14,8 @@ CALIBRATION_BATCH = 250
 """Images at a time in the audit, whose `statistics_batches` counts batches."""
 
 
-class Count(NamedTuple):
-    """A number of images that a parameter asks for, and the split that they come from."""
-
-    key: str
-    images: int
-    split: str
+Count = tuple[str, int, str]
+"""A parameter, how many images it asks for, and the split that they come from."""
 
 
 def load_checked_params(images: Path = IMAGES) -> Params:
@@ -54,9 +49,9 @@ def check_counts(params: Params, sizes: Mapping[str, int]) -> None:
         UserError: all keys that ask for too many, each with its value and the number of images there.
     """
     asked: dict[str, list[str]] = {}
-    for count in dict.fromkeys(counted(params)):
-        if count.images > sizes[count.split]:
-            asked.setdefault(count.split, []).append(f"{count.key}: {count.images}")
+    for key, images, split in dict.fromkeys(counted(params)):
+        if images > sizes[split]:
+            asked.setdefault(split, []).append(f"{key}: {images}")
     if asked:
         listed = [f"of {sizes[split]:,} {_NAMES[split]} images {', '.join(keys)}" for split, keys in asked.items()]
         raise UserError(f"more images are asked for than there are: {'; '.join(listed)}")
@@ -67,40 +62,33 @@ _NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 def counted(params: Params) -> Iterator[Count]:
     """Every parameter that counts images of a split."""
-    yield Count("finetune.batch_size", params.finetune.batch_size, "train")
-    yield Count("qat_training.batch_size", params.qat_training.batch_size, "train")
-    for key, calibration in _calibrations(params).items():
-        yield Count(f"{key}.calibration.images", calibration.images, calibration.split)
-    yield from _of_the_sweep(params)
-    yield from _of_the_audit(params)
-    for key in ("images", "histogram_images", "cause_images"):
-        yield Count(f"drift.{key}", getattr(params.drift, key), "test")
-    for key in ("images", "layer_images"):
-        yield Count(f"parity.{key}", getattr(params.parity, key), "test")
-
-
-def _calibrations(params: Params) -> dict[str, CalibrationConfig]:
-    return {
+    calibrations = {
         **{f"ptq.{name}": config.calibration for name, config in params.ptq.items()},
         "qat_training": params.qat_training.calibration,
         "audit": params.audit.calibration,
     }
-
-
-def _of_the_sweep(params: Params) -> Iterator[Count]:
+    yield "finetune.batch_size", params.finetune.batch_size, "train"
+    yield "qat_training.batch_size", params.qat_training.batch_size, "train"
+    for key, calibration in calibrations.items():
+        yield f"{key}.calibration.images", calibration.images, calibration.split
     sweep = params.calibration_sweep
     for name in sweep.names:
         for number, images in enumerate(sweep.images):
-            yield Count(f"calibration_sweep.images[{number}]", images, params.ptq[name].calibration.split)
+            yield f"calibration_sweep.images[{number}]", images, params.ptq[name].calibration.split
         for split in ("validation", "test"):
-            yield Count("calibration_sweep.evaluation_images", sweep.evaluation_images, split)
+            yield "calibration_sweep.evaluation_images", sweep.evaluation_images, split
+    yield from _of_the_audit(params)
+    for key in ("images", "histogram_images", "cause_images"):
+        yield f"drift.{key}", getattr(params.drift, key), "test"
+    for key in ("images", "layer_images"):
+        yield f"parity.{key}", getattr(params.parity, key), "test"
 
 
 def _of_the_audit(params: Params) -> Iterator[Count]:
     audit, of_batches = params.audit, f", of {CALIBRATION_BATCH} images"
-    yield Count("audit.images", audit.images, "test")
+    yield "audit.images", audit.images, "test"
     for flaw, unit, size in (("calibration_images", "", 1), ("statistics_batches", of_batches, CALIBRATION_BATCH)):
         for number, setting in enumerate(getattr(audit.flaws, flaw)):
-            yield Count(f"audit.flaws.{flaw}[{number}]{unit}", setting * size, "train")
+            yield f"audit.flaws.{flaw}[{number}]{unit}", setting * size, "train"
         for number, flaws in enumerate(audit.combined):
-            yield Count(f"audit.combined[{number}].{flaw}{unit}", flaws.get(flaw, 0) * size, "train")
+            yield f"audit.combined[{number}].{flaw}{unit}", flaws.get(flaw, 0) * size, "train"

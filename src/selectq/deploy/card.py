@@ -1,6 +1,6 @@
 """The card beside a program: what an engineer must know to run it, on half a page of Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from selectq.files import METADATA_KEY, sha256
 from selectq.latency.measure import Measured
 from selectq.programs.manifest import OUTPUT, Manifest
 from selectq.programs.program import find
-from selectq.report.card import MOST_CLASSES
+from selectq.report.card import classes_bullet
 from selectq.report.formatting import megabytes, number_columns, text_columns
 from selectq.report.markdown import bullet, code, markdown_table, prose
 
@@ -19,13 +19,9 @@ class Card:
     """All that a card says.
 
     Attributes:
-        path: of the program.
-        manifest: the program's own description.
         network: the FP32 network's name, with arguments.
-        weights_sha256: of the file of its weights.
         normalization: mean and standard deviation, in words.
         recipe: widths, and how the network came to them, in words.
-        accuracy, costs: measured.
         flipped: predictions of the program that are not those of the simulation.
         notes: what the accuracy does not show.
     """
@@ -54,6 +50,7 @@ def float_parts(path: Path) -> str:
 def render_card(card: Card) -> str:
     """The card as Markdown."""
     size, manifest = card.manifest.image_size, card.manifest
+    runs = find(card.path.suffix[1:]).lines(card.path.name, manifest)
     inputs = manifest.input_line(f"normalization ({card.normalization})")
     lines = [
         f"# {card.path.name}",
@@ -62,29 +59,18 @@ def render_card(card: Card) -> str:
         "",
         *bullet(f"{inputs} Images of another size: the shorter side brought to {size}, the centre cut out."),
         *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(manifest.classes)}), before softmax."),
-        *_classes(manifest.classes),
+        *classes_bullet(manifest.classes, f"`classes` of the file's metadata `{METADATA_KEY}`"),
         *bullet(f"In floating point: {float_parts(card.path)}."),
         *bullet(f"Needs {manifest.runtime}."),
         *bullet(f"sha256 `{sha256(card.path)}`, made of weights with sha256 `{card.weights_sha256}`."),
         "",
-        *_table(card),
+        *markdown_table((*text_columns(""), *number_columns("FP32", "INT8")), comparison(card.accuracy, card.costs)),
         "",
         *prose(_evidence(card)),
         "",
-        *(line for language, lines in _lines(card).items() for line in (*code(language, lines), "")),
+        *(line for language, lines in runs.items() for line in (*code(language, lines), "")),
     ]
     return "\n".join(lines)
-
-
-def _classes(classes: Sequence[str]) -> list[str]:
-    if len(classes) > MOST_CLASSES:
-        return bullet(f"Classes, in the order of the logits: `classes` of the file's metadata `{METADATA_KEY}`.")
-    listed = ", ".join(f"{number}={name}" for number, name in enumerate(classes))
-    return bullet(f"Classes, in the order of the logits: `{listed}`.")
-
-
-def _table(card: Card) -> list[str]:
-    return markdown_table((*text_columns(""), *number_columns("FP32", "INT8")), comparison(card.accuracy, card.costs))
 
 
 def comparison(accuracy: Accuracy, costs: Costs) -> list[tuple[str, str, str]]:
@@ -119,7 +105,3 @@ def _evidence(card: Card) -> str:
         f" between simulation and program: {card.flipped:,} of these. Latency: in {card.costs.int8.runtime.name}, where"
         f" this card was made.{notes}"
     )
-
-
-def _lines(card: Card) -> Mapping[str, Sequence[str]]:
-    return find(card.path.suffix[1:]).lines(card.path.name, card.manifest)

@@ -1,5 +1,6 @@
 """Labelled images to evaluate a program on: the pipeline's packed file, or a folder or archive of image files."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,17 +20,17 @@ from selectq.files import METADATA_KEY
 from selectq.programs.images import ToPixels, decoded
 
 PACKED_ENDING = ".safetensors"
+ONE_POOL = ""
+"""The part of images that lie in none."""
+
 LAYOUT = "<class>/<image>, or test/<class>/<image> and perhaps train/<class>/<image>"
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Test images, which are read as they are asked for.
+    """One or more test images, which are read as they are asked for.
 
-    Attributes:
-        count: of the images, at least 1.
-        classes: the names of the classes that occur, sorted.
-        read: yields each image's class name and its pixels, uint8 (3, H, W).
+    `classes` are the names of those that occur, sorted; `read` yields each image's class and pixels, uint8 (3, H, W).
     """
 
     count: int
@@ -37,16 +38,20 @@ class LabelledImages:
     read: Callable[[], Iterator[tuple[str, NDArray[np.uint8]]]]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An image file, before it is decoded; `digest` is of its bytes."""
+
+    path: PurePosixPath
+    part: str
+    label: str
+    digest: bytes
+
+
 def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> LabelledImages:
-    """The test images of a packed data set, or of a folder, zip or tar of image files.
+    """The test images of a packed data set, or of a folder, zip or tar of image files, as uint8 (3, `size`, `size`).
 
     What is no image, or lies in no class's folder, is told on standard error.
-
-    Args:
-        path: of the file or folder.
-        size: height and width of the program's images in pixels.
-        to_pixels: how an image file becomes pixels.
-        skip_bad: leave out images that cannot be read, and name them on standard error.
 
     Raises:
         UserError: nothing there, no test images, or something else than such a file or folder. Reading raises it for
@@ -56,9 +61,9 @@ def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> L
         raise UserError(f"{path}: no such file or folder")
     if path.suffix == PACKED_ENDING:
         return _open_packed(path, size)
-    left_out = LeftOut(str(path))
-    label_of = _test_labels(str(path), _image_paths(path, left_out), left_out)
-    left_out.tell()
+    label_of = {image.path: image.label for image in list_images(path) if image.part in (ONE_POOL, "test")}
+    if not label_of:
+        raise UserError(f"{path}: no test images; expected {LAYOUT}")
 
     def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         used = (file for file in files_of(path) if file.path in label_of)
@@ -83,40 +88,37 @@ def files_of(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
             yield from read_archive(archive, str(path), GENEROUS, left_out)
 
 
-def _image_paths(path: Path, left_out: LeftOut) -> list[PurePosixPath]:
-    found = []
-    for file in files_of(path, left_out):
-        if is_meant_as_image(file.path, file.content):
-            found.append(file.path)
-        else:
-            left_out.add("not images", file.path)
-    return found
-
-
-def _test_labels(origin: str, paths: list[PurePosixPath], left_out: LeftOut) -> dict[PurePosixPath, str]:
-    """The class of each test image.
+def list_images(path: Path) -> list[Listed]:
+    """Every image that lies in a class's folder; what does not, or is no image, is told on standard error.
 
     Raises:
         UserError: there is none, or there are data sets side by side.
     """
-    places = {path: find_place(path, origin) for path in paths}
-    in_parts = {path: place for path, place in places.items() if place}
-    if in_parts:
-        check_one_top({place.top for place in in_parts.values()}, origin)
-        labels = {path: place.label for path, place in in_parts.items() if place.part == "test"}
-        elsewhere = [path for path in paths if path not in in_parts]
-    else:
-        labels = labels_without_parts(origin, paths)
-        elsewhere = [path for path in paths if path not in labels]
-    for path in elsewhere:
-        left_out.add(ELSEWHERE, path)
-    if not labels:
-        left_out.tell()
-        raise UserError(f"{origin}: no {'test ' if in_parts else ''}images; expected {LAYOUT}")
-    return labels
+    left_out, digests = LeftOut(str(path)), {}
+    for file in files_of(path, left_out):
+        if is_meant_as_image(file.path, file.content):
+            digests[file.path] = hashlib.sha256(file.content).digest()
+        else:
+            left_out.add("not images", file.path)
+    placed = _places(str(path), list(digests))
+    for each in digests.keys() - placed.keys():
+        left_out.add(ELSEWHERE, each)
+    left_out.tell()
+    if not placed:
+        raise UserError(f"{path}: no images; expected {LAYOUT}")
+    return [Listed(each, *placed[each], digest) for each, digest in digests.items() if each in placed]
 
 
-def labels_without_parts(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
+def _places(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, tuple[str, str]]:
+    """The part and the class of each image that has them."""
+    places = {path: place for path in paths if (place := find_place(path, origin))}
+    if places:
+        check_one_top({place.top for place in places.values()}, origin)
+        return {path: (place.part, place.label) for path, place in places.items()}
+    return {path: (ONE_POOL, label) for path, label in _labels_without_parts(origin, paths).items()}
+
+
+def _labels_without_parts(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, str]:
     """The first folder of each path is its class; the second, where all share a first one and none lies in that."""
     tops = {path.parts[0] for path in paths if len(path.parts) > 1}
     depth = 1 if len(tops) == 1 and all(len(path.parts) != 2 for path in paths) else 0

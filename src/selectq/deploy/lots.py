@@ -4,25 +4,20 @@ Which image goes where depends on the seed and the files' content, not on how or
 """
 
 import dataclasses
-import hashlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selectq.data.archives import File
-from selectq.data.decoding import is_meant_as_image
 from selectq.data.duplicates import Placed, describe_duplicates
-from selectq.data.layout import ELSEWHERE, check_one_top, find_place
-from selectq.data.left_out import LeftOut
 from selectq.data.packed import SPLITS, Dataset, Split, read_dataset
 from selectq.data.split import class_quotas, rank
-from selectq.deploy.labelled_images import LAYOUT, PACKED_ENDING, content_of, files_of, labels_without_parts
+from selectq.deploy.labelled_images import ONE_POOL, PACKED_ENDING, Listed, content_of, files_of, list_images
 from selectq.errors import UserError
 from selectq.programs.images import decoded, resized_pixels
 from selectq.progress import progress
@@ -43,19 +38,12 @@ SERVED_BY = {
 }
 """Lot, called as the split of a data set -> the parts that it may come from; the first that is there is taken."""
 
-ONE_POOL = ""
-"""The part of images that lie in none."""
-
 
 @dataclass(frozen=True)
 class Lots:
-    """The lots before they are decoded.
+    """The lots before they are decoded; `notes` tell what an accuracy on them does not show.
 
-    Attributes:
-        classes: their names, in the order of the labels.
-        size: height and width of the images in pixels.
-        notes: what an accuracy on them does not show.
-        read: gives the lots as a data set's splits: `train` calibrates, `validation` chooses, `test` is reported on.
+    `read` gives them as a data set's splits: `train` calibrates, `validation` chooses, `test` is reported on.
     """
 
     classes: tuple[str, ...]
@@ -64,25 +52,10 @@ class Lots:
     read: Callable[[], Dataset]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """An image file, before it is decoded."""
-
-    path: PurePosixPath
-    part: str
-    label: str
-    digest: bytes
-
-
 def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool, largest: Mapping[str, int] = LARGEST) -> Lots:
     """The lots of a packed data set, or of a folder, zip or tar of image files.
 
-    Args:
-        path: of the file or folder.
-        size: height and width in pixels that image files are brought to; None: what the packed file has, or 224.
-        seed: of the division.
-        skip_bad: leave out images that cannot be read, and name them on standard error.
-        largest: lot -> the images that it takes at most.
+    Image files are brought to `size` pixels; None: what the packed file has, or 224. A lot takes at most `largest`.
 
     Raises:
         UserError: nothing there, no images to divide, or another size. Reading raises it for an image that cannot be
@@ -94,7 +67,7 @@ def open_lots(path: Path, size: int | None, seed: int, skip_bad: bool, largest: 
         raise UserError(f"{path}: no such file or folder")
     if path.suffix == PACKED_ENDING:
         return _packed(path, size, seed, largest)
-    listed = _list(path)
+    listed = list_images(path)
     classes = tuple(sorted({image.label for image in listed}))
     for line in describe_duplicates(
         Placed(image.digest, image.part, classes.index(image.label), str(image.path)) for image in listed
@@ -127,32 +100,6 @@ def _packed(path: Path, size: int | None, seed: int, largest: Mapping[str, int])
 
 def _sampled(split: Split, most: int, seed: int) -> Split:
     return split.sample(min(most, len(split)), seed)
-
-
-def _list(path: Path) -> list[Listed]:
-    """Every image that lies in a class's folder; what does not, or is no image, is told on standard error."""
-    left_out, digests = LeftOut(str(path)), {}
-    for file in files_of(path, left_out):
-        if is_meant_as_image(file.path, file.content):
-            digests[file.path] = hashlib.sha256(file.content).digest()
-        else:
-            left_out.add("not images", file.path)
-    placed = _places(str(path), list(digests))
-    for each in digests.keys() - placed.keys():
-        left_out.add(ELSEWHERE, each)
-    left_out.tell()
-    if not placed:
-        raise UserError(f"{path}: no images; expected {LAYOUT}")
-    return [Listed(each, *placed[each], digest) for each, digest in digests.items() if each in placed]
-
-
-def _places(origin: str, paths: list[PurePosixPath]) -> dict[PurePosixPath, tuple[str, str]]:
-    """The part and the class of each image that has them."""
-    places = {path: place for path in paths if (place := find_place(path, origin))}
-    if places:
-        check_one_top({place.top for place in places.values()}, origin)
-        return {path: (place.part, place.label) for path, place in places.items()}
-    return {path: (ONE_POOL, label) for path, label in labels_without_parts(origin, paths).items()}
 
 
 def divide(
@@ -213,7 +160,8 @@ def _decode(
 ) -> dict[str, Split]:
     place_of = {image.path: (lot, number) for lot, images in chosen.items() for number, image in enumerate(images)}
     pixels: dict[str, dict[int, NDArray[np.uint8]]] = {lot: {} for lot in chosen}
-    named = ((place_of[file.path], str(path / file.path), partial(content_of, file)) for file in _used(path, place_of))
+    used = (file for file in files_of(path) if file.path in place_of)
+    named = ((place_of[file.path], str(path / file.path), partial(content_of, file)) for file in used)
     for (lot, number), planes in progress(
         decoded(named, size, resized_pixels, skip_bad), len(place_of), "images", unit="image"
     ):
@@ -227,10 +175,6 @@ def _decode(
         labels = torch.tensor([label_of[images[number].label] for number in kept])
         splits[lot] = Split(torch.from_numpy(np.stack([pixels[lot].pop(number) for number in kept])), labels)
     return splits
-
-
-def _used(path: Path, wanted: Collection[PurePosixPath]) -> Iterable[File]:
-    return (file for file in files_of(path) if file.path in wanted)
 
 
 def _notes(parts: Collection[str]) -> tuple[str, ...]:

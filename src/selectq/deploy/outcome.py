@@ -11,7 +11,7 @@ from torch import Tensor
 
 from selectq.data.packed import Split
 from selectq.export.float_program import write_float_onnx
-from selectq.intervals import CONFIDENCE, wilson_interval
+from selectq.intervals import CONFIDENCE, write_interval
 from selectq.latency.measure import Measured, Setting, measure, read_programs
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.parity.environment import describe_environment
@@ -74,8 +74,7 @@ class Accuracy:
 
 def accuracy_text(right: Right) -> tuple[str, str]:
     """Top-1 in percent, and its 95 % interval."""
-    low, high = wilson_interval(int(right.sum()), len(right))
-    return f"{100 * right.mean():.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"
+    return f"{100 * right.mean():.2f} %", write_interval(int(right.sum()), len(right))
 
 
 def right_of(logits: NDArray[np.float32], labels: Tensor) -> Right:

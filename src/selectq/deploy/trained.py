@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,57 +26,37 @@ OPTIONS = {
 OTHER_CLASSES = "images of its own classes, one folder for each"
 
 
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """What the command line says of a network.
+def trained_config(
+    weights: Path, network: str, arguments: Mapping[str, Any], mean: tuple[float, ...], std: tuple[float, ...]
+) -> ModelConfig:
+    """What the command line says of a network, as a section of the parameters: the network as it is, trained.
 
-    Attributes:
-        weights: the file of its weights.
-        network: as `model.network` of the parameters names it.
-        arguments: the network's own.
-        mean, std: its normalization, of pixels from 0 to 1.
+    A file that the command line names is trusted, whatever its hash. `mean` and `std` are of pixels from 0 to 1.
+
+    Raises:
+        UserError: no such file, or something of it is not allowed.
     """
-
-    weights: Path
-    network: str
-    arguments: Mapping[str, Any]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def config(self) -> ModelConfig:
-        """As a section of the parameters: the network as it is, trained.
-
-        A file that the command line names is trusted, whatever its hash.
-
-        Raises:
-            UserError: no such file, or something of it is not allowed.
-        """
-        if not self.weights.is_file():
-            raise UserError(f"{self.weights}: no such file")
-        own_code = Path(self.network.rpartition(":")[0]) if ".py:" in self.network else None
-        described = {
-            "network": self.network,
-            "network_sha256": sha256(own_code) if own_code and own_code.is_file() else None,
-            "arguments": dict(self.arguments),
-            "strides_removed": 0,
-            "activation": "as_is",
-            "normalization": {"mean": list(self.mean), "std": list(self.std)},
-            "weights": "none",
-            "weights_sha256": None,
-            "trained": str(self.weights),
-            "trained_sha256": sha256(self.weights),
-            "new_classifier": False,
-        }
-        return ModelConfig.from_mapping(described, "model")
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file")
+    own_code = Path(network.rpartition(":")[0]) if ".py:" in network else None
+    described = {
+        "network": network,
+        "network_sha256": sha256(own_code) if own_code and own_code.is_file() else None,
+        "arguments": dict(arguments),
+        "strides_removed": 0,
+        "activation": "as_is",
+        "normalization": {"mean": list(mean), "std": list(std)},
+        "weights": "none",
+        "weights_sha256": None,
+        "trained": str(weights),
+        "trained_sha256": sha256(weights),
+        "new_classifier": False,
+    }
+    return ModelConfig.from_mapping(described, "model")
 
 
 def read_trained(config: ModelConfig, classes: tuple[str, ...], size: int) -> Fp32Checkpoint:
-    """The trained network in evaluation mode, on the CPU.
-
-    Args:
-        config: of a trained network.
-        classes: of the images, in the order of the logits.
-        size: height and width of the images in pixels.
+    """The trained network in evaluation mode, on the CPU, for these classes and images of `size` pixels.
 
     Raises:
         UserError: no such network, or the file holds another or none.

@@ -101,13 +101,9 @@ def measure(programs: Sequence[Program], setting: Setting, seconds: float) -> tu
     ONNX Runtime and OpenVINO have threads of their own for each session. PyTorch's number and ExecuTorch's pool are the
     process's: sides of one number of threads are made ready and timed together.
 
-    Args:
-        programs: as `read_programs` gives them.
-        setting: of all.
-        seconds: on the clock, for each program in each runtime.
-
     Returns:
-        What was measured, and which runtimes are left out because they cannot run a program that another one runs.
+        What was measured, in `seconds` on the clock for each program in each runtime, and which runtimes are left out
+        because they cannot run a program that another one runs.
 
     Raises:
         UserError: no runtime can run a program.

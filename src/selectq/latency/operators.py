@@ -24,14 +24,7 @@ SUFFIX = "_kernel_time"
 
 @dataclass(frozen=True)
 class NodeTimes:
-    """A node of the graph as the runtime optimises it.
-
-    Attributes:
-        name: of the node; without one, its operator and a number.
-        operator: its kind, as `operator_kind` gives it.
-        reads: the type of its first input, such as `uint8` or `float`.
-        microseconds: run by run.
-    """
+    """A node of the graph as the runtime optimises it: name, kind, type of its first input, and its time run by run."""
 
     name: str
     operator: str

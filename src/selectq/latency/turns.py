@@ -67,13 +67,7 @@ class Timing:
 
 
 def take_turns(sides: Mapping[Key, Callable[[], T]], repeats: int, label: str) -> dict[Key, list[T]]:
-    """What the turns of each side return, round by round; before the first, each has one that does not count.
-
-    Args:
-        sides: name -> its turn.
-        repeats: rounds.
-        label: of the progress bar.
-    """
+    """What the turns of each side return, round by round; before the first, each has one that does not count."""
     for turn in sides.values():
         turn()
     found: dict[Key, list[T]] = {name: [] for name in sides}

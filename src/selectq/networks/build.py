@@ -4,6 +4,8 @@ import copy
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,7 @@ def build_network(config: ModelConfig, classes: int) -> nn.Module:
 
 
 def check_logits(network: nn.Module, config: ModelConfig, size: int, classes: int) -> None:
-    """See that a network takes images of `size` pixels to logits, before hours go into it; nothing of it changes.
-
-    Args:
-        network: on the CPU.
-        config: that it was built from.
-        size: height and width of the images.
-        classes: logits of an image.
+    """See that a network on the CPU takes images of `size` pixels to logits, before hours go into it.
 
     Raises:
         UserError: it fails on them, or puts out something else.
@@ -69,10 +65,8 @@ def _of_torchvision(name: str, arguments: dict[str, Any], classes: int) -> nn.Mo
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise UserError(f"model.network: torchvision has no {name!r}{with_closest(name, known)}")
-    try:
+    with _refused_arguments(name, arguments):
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **arguments)
-    except (TypeError, ValueError) as error:
-        raise _refused_arguments(name, arguments, error) from None
     return network
 
 
@@ -83,15 +77,17 @@ def _of_timm(name: str, arguments: dict[str, Any], classes: int) -> nn.Module:
         raise UserError(f"model.network: {TIMM}{name} needs the package timm; install selectq[timm]") from None
     if not timm.is_model(name):
         raise UserError(f"model.network: timm has no {name!r}{with_closest(name, timm.list_models(), TIMM)}")
-    try:
+    with _refused_arguments(f"{TIMM}{name}", arguments):
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **arguments)
-    except (TypeError, ValueError) as error:
-        raise _refused_arguments(f"{TIMM}{name}", arguments, error) from None
     return network
 
 
-def _refused_arguments(name: str, arguments: dict[str, Any], error: Exception) -> UserError:
-    return UserError(f"model.arguments: {arguments} do not suit {name} ({first_line(error)})")
+@contextmanager
+def _refused_arguments(name: str, arguments: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.arguments: {arguments} do not suit {name} ({first_line(error)})") from None
 
 
 def _of_the_user(config: ModelConfig, classes: int) -> nn.Module:

@@ -9,15 +9,9 @@ from selectq.files import sha256
 
 
 def own_file(key: str, name: str, digest: str | None, folders: Sequence[Path]) -> Path:
-    """The path of the file that the parameter `key` names.
+    """The path of the file that the parameter `key` names, looked for in the current folder, then in `folders`.
 
     The hash stands beside it in `params.yaml`: it is how DVC sees that the file is another one.
-
-    Args:
-        key: such as `model.weights`; the parameter `model.weights_sha256` holds the hash.
-        name: a path, or a name that is looked up in `folders`.
-        digest: its sha256, or None.
-        folders: looked in behind the current one.
 
     Raises:
         UserError: no such file, or not of this hash; where that is None, the message says which to write.

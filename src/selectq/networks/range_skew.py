@@ -31,13 +31,7 @@ def read_skewed(path: Path, range_skew: float, seed: int) -> Fp32Checkpoint:
 def skew_ranges(model: nn.Module, graph: Graph, sigma: float, seed: int) -> None:
     """Multiply every channel whose scale is free by exp(sigma * normal), in place.
 
-    The function is unchanged in evaluation mode up to rounding.
-
-    Args:
-        model: the FP32 network, whose batch norms are not folded.
-        graph: of the model.
-        sigma: standard deviation of the logarithm of the factors.
-        seed: of the random factors.
+    The function is unchanged in evaluation mode up to rounding. The batch norms are not folded.
 
     Raises:
         UserError: the network has no such channels.

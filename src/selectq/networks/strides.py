@@ -13,14 +13,10 @@ SIZES = (64, 299)
 
 
 def remove_strides(network: nn.Module, count: int) -> None:
-    """Give the first `count` strided layers, convolutions or pools, stride 1, in place.
+    """Give the first `count` strided layers, convolutions or pools, stride 1, in place, on the CPU.
 
     Layers that lead to the same resolution, as those of a residual branch and its shortcut, count as one. No parameter
     changes its name or shape.
-
-    Args:
-        network: on the CPU.
-        count: 0 leaves it as it is.
 
     Raises:
         UserError: there are fewer, or the network takes no image of SIZES.

@@ -50,11 +50,7 @@ class Origin:
 def load_weights(model: nn.Module, config: ModelConfig, classes: int, folders: Sequence[Path]) -> None:
     """Fill `model` with the weights that the parameters name, if they name any; what is unwrapped is printed.
 
-    Args:
-        model: built from `config` for `classes`, on the CPU.
-        config: `trained`, or else `weights`, is a file; with `new_classifier` the classifier stays as it is.
-        classes: logits of an image.
-        folders: looked in for the file, before the network.
+    The file is looked for in `folders` before the network. With `new_classifier` the classifier stays as it is.
 
     Raises:
         UserError: no such file, no hash or another, no state dict, another network's, or not all of it finite and
@@ -130,10 +126,7 @@ def _read(origin: Origin) -> Any:
 def unwrapped(content: Any, own: Collection[str], origin: Origin) -> dict[str, Any]:
     """The state dict in what a training loop saved; each thing around it that is taken off is printed.
 
-    Args:
-        content: what the file holds.
-        own: the network's names: nothing is taken off any more as soon as one of them is there.
-        origin: for messages.
+    Nothing is taken off any more as soon as one of the network's names, `own`, is there.
 
     Raises:
         UserError: it is no mapping of names.

@@ -49,6 +49,11 @@ def resized_pixels(content: bytes, name: str, size: int) -> NDArray[np.uint8]:
     return planes(resize(decode(content, name), size))
 
 
+def to_pixels(resize: bool) -> ToPixels:
+    """How images become pixels: of any size, or of the program's alone."""
+    return resized_pixels if resize else exact_pixels
+
+
 def decoded(
     images: Iterable[tuple[T, str, Callable[[], bytes]]], size: int, to_pixels: ToPixels, skip_bad: bool
 ) -> Iterator[tuple[T, NDArray[np.uint8]]]:

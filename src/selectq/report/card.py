@@ -7,7 +7,7 @@ import pandas as pd
 
 from selectq.config.configs import PtqConfig
 from selectq.files import METADATA_KEY
-from selectq.intervals import wilson_interval
+from selectq.intervals import write_interval
 from selectq.programs.manifest import EXACT_PRODUCTS, OUTPUT, Manifest
 from selectq.programs.program import find
 from selectq.programs.snippets import onnx_lines
@@ -30,15 +30,9 @@ KNOWN_DATA = {
 
 @dataclass(frozen=True)
 class Card:
-    """All that a model card says.
+    """All that a model card says of a program.
 
-    Attributes:
-        manifest: the program's own description.
-        files: the model's.
-        recipe: how it was made.
-        evidence: what was measured of it.
-        parity_images: on so many test images its backends were compared.
-        latencies: of programs like it.
+    Its backends were compared on `parity_images` test images; `latencies` are of programs like it.
     """
 
     manifest: Manifest
@@ -79,6 +73,7 @@ def _files(card: Card) -> list[str]:
 
 def _interface(card: Card) -> list[str]:
     size, classes = card.manifest.image_size, card.manifest.classes
+    where = f'json.loads(session.get_modelmeta().custom_metadata_map["{METADATA_KEY}"])["classes"]'
     return [
         *bullet(card.manifest.input_line("scaling")),
         *bullet(
@@ -86,16 +81,16 @@ def _interface(card: Card) -> list[str]:
             " the lines above do."
         ),
         *bullet(f"Output `{OUTPUT['name']}`: {OUTPUT['dtype']}, (batch, {len(classes)}), before softmax."),
-        *_classes(classes),
+        *classes_bullet(classes, f"{len(classes):,}, in the ONNX file: `{where}`"),
     ]
 
 
-def _classes(classes: Sequence[str]) -> list[str]:
-    if len(classes) > MOST_CLASSES:
-        where = f'json.loads(session.get_modelmeta().custom_metadata_map["{METADATA_KEY}"])["classes"]'
-        return bullet(f"Classes, in the order of the logits: {len(classes):,}, in the ONNX file: `{where}`.")
+def classes_bullet(classes: Sequence[str], otherwise: str) -> list[str]:
+    """The classes with their numbers, or where they are found if they are many."""
     listed = ", ".join(f"{number}={name}" for number, name in enumerate(classes))
-    return bullet(f"Classes, in the order of the logits: `{listed}`.")
+    return bullet(
+        f"Classes, in the order of the logits: {otherwise if len(classes) > MOST_CLASSES else f'`{listed}`'}."
+    )
 
 
 def _accuracy(card: Card) -> list[str]:
@@ -103,7 +98,7 @@ def _accuracy(card: Card) -> list[str]:
     columns = (*text_columns("Network"), *number_columns("Top-1", "95 % interval", "Right"))
     fp32_correct = round(fp32.test_top1 * fp32.test_images / 100)
     rows = [
-        (network, percent(top1, 2), interval(correct, images), f"{correct:,} of {images:,}")
+        (network, percent(top1, 2), f"{write_interval(correct, images)} %", f"{correct:,} of {images:,}")
         for network, top1, correct, images in (
             ("this program", int8.test_top1, int8.correct, int8.test_images),
             ("FP32 model", fp32.test_top1, fp32_correct, fp32.test_images),
@@ -133,12 +128,6 @@ def _class_accuracies(confusion: pd.DataFrame) -> list[str]:
         for right in [of_class[of_class["predicted_class"] == true]]
     ]
     return markdown_table((*text_columns("Class"), *number_columns("Top-1", "Right")), rows)
-
-
-def interval(correct: int, images: int) -> str:
-    """Wilson's 95 % interval of an accuracy, in percent."""
-    low, high = wilson_interval(correct, images)
-    return f"{100 * low:.2f} to {100 * high:.2f} %"
 
 
 def _parity(card: Card) -> list[str]:

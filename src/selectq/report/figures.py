@@ -89,18 +89,17 @@ def accuracy_figure(points: pd.DataFrame) -> Figure:
 
 def learning_figures(learning: pd.DataFrame) -> list[Figure]:
     """Accuracy by epoch: of the FP32 training, and of retraining."""
-    return [_learning_figure(learning)] if len(learning) else []
-
-
-def _learning_figure(learning: pd.DataFrame) -> Figure:
+    if not len(learning):
+        return []
     last = learning[learning["split"] == "validation"].groupby("config", sort=False).tail(1)
     found = ", ".join(f"{row.config} {row.top1:.2f} %" for row in rows_of(last))
-    return Figure(
+    figure = Figure(
         "learning",
         with_looks(learning, "config"),
         f"On the validation images after the last epoch: {found}.",
         "Faint: on the training images, as augmented. After a single epoch the configurations stand beside each other.",
     )
+    return [figure]
 
 
 def calibration_figures(calibration: pd.DataFrame, fp32_top1: float, images: int) -> list[Figure]:
@@ -144,8 +143,13 @@ SMALLEST_CAUSE = 1e-3
 def causes_by_kind(causes: pd.DataFrame) -> pd.DataFrame:
     """The root mean square of what starts in the layers of a kind, by configuration, kind and cause."""
     single = causes[~causes["cause"].isin(["total", "inherited"])]
-    squares = single.assign(drift=single["drift"] ** 2)
-    means = squares.groupby(["config", "cause", "layer_kind"], sort=False, as_index=False)["drift"].mean()
+    return _root_mean_square(single, ["config", "cause", "layer_kind"])
+
+
+def _root_mean_square(drift: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Of the drift of each group that the columns make."""
+    squares = drift.assign(drift=drift["drift"] ** 2)
+    means = squares.groupby(columns, sort=False, as_index=False)["drift"].mean()
     return means.assign(drift=means["drift"] ** 0.5)
 
 
@@ -220,12 +224,10 @@ def drift_map_figures(drift: pd.DataFrame, configs: Sequence[str]) -> list[Figur
         layers = with_places(drift[drift["config"] == config])
         worst = layers.loc[layers.groupby("kind", sort=False)["drift"].idxmax()]
         words = "{kind}: {layer_kind} in block {place}, {drift:.3f} ({layer})"
-        squares = layers.assign(drift=layers["drift"] ** 2)
-        cells = squares.groupby(["config", "kind", "layer_kind", "place"], sort=False, as_index=False)["drift"].mean()
         figures.append(
             Figure(
                 "drift_map",
-                cells.assign(drift=cells["drift"] ** 0.5),
+                _root_mean_square(layers, ["config", "kind", "layer_kind", "place"]),
                 f"Largest, {'; '.join(_write(words, row) for _, row in worst.iterrows())}.",
                 f"{DRIFT_KINDS} Root mean square over the layers of a kind in a block, logarithmic: lightest up to"
                 " 0.001; numbers are percent.",

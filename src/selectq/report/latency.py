@@ -16,15 +16,7 @@ from selectq.statistics.schemas import BENCHMARK, LATENCY
 
 @dataclass(frozen=True)
 class Workload:
-    """What a program's speed depends on: not on its weights.
-
-    Attributes:
-        network: with its arguments.
-        strides_removed: how many of its first strides are 1.
-        activation: the network's.
-        image_size: height and width of the images in pixels.
-        scheme: of the activations, `asymmetric` or `symmetric`.
-    """
+    """What a program's speed depends on, which is not its weights; `scheme` is of the activations."""
 
     network: str
     strides_removed: int
@@ -59,11 +51,7 @@ class Latency:
 
 
 def read_latencies(folder: Path, workload: Workload) -> list[Latency]:
-    """What was measured for a workload, from the newest file of each machine.
-
-    Args:
-        folder: holds `int8_<hardware>_<versions>.csv` files, or none.
-        workload: the program's.
+    """What was measured for a workload, from the newest `int8_<hardware>_<versions>.csv` of each machine in a folder.
 
     Raises:
         UserError: a file is damaged.
@@ -76,10 +64,7 @@ OURS = "INT8 program, ONNX Runtime"
 
 
 def latency_points(folder: Path) -> pd.DataFrame:
-    """Every case that was measured, on one thread, from the newest file of each machine, as rows to plot.
-
-    Args:
-        folder: holds `int8_<hardware>_<versions>.csv` files, or none.
+    """Every case that was measured, on one thread, from the files that `read_latencies` reads, as rows to plot.
 
     Returns:
         Columns as LATENCY: `case` of `MEASURED`, `batch` images at once, `ms_per_image` the time for a batch in

@@ -35,12 +35,7 @@ class ModelFile:
 
 
 def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[ModelFile, ...]:
-    """The files of a model.
-
-    Args:
-        folder: holds `<name>.<format>` for each format.
-        name: the configuration's.
-        measured: format -> size in bytes of the file that was measured.
+    """The files `<name>.<format>` in a folder; `measured` is format -> size in bytes of the file that was measured.
 
     Raises:
         UserError: a file is missing, or is not the one that was measured.
@@ -56,13 +51,7 @@ def find_files(folder: Path, name: str, measured: Mapping[str, int]) -> tuple[Mo
 
 
 def write_files(files: Sequence[ModelFile], manifest: Manifest, versions: Mapping[str, str]) -> list[str]:
-    """The files as Markdown: a table, their hashes, and how to run them.
-
-    Args:
-        files: of one model.
-        manifest: of its programs.
-        versions: of the packages that it was measured with.
-    """
+    """The files as Markdown: a table, their hashes, and how to run them; `versions` are those of the measurements."""
     columns = (
         Column("File", cell=lambda file: f"`{file.path}`"),
         Column("Size", "number", lambda file: megabytes(file.size_bytes)),

@@ -32,16 +32,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page says.
-
-    Attributes:
-        lead: what was run, in a line.
-        verdict: stands first.
-        found: whether it recommends a configuration.
-        configs: in the order in which they are to be looked up.
-        sections: the rest.
-        commit: the code's, or empty.
-    """
+    """All that the page says; `lead` is what was run, `found` whether the verdict recommends a configuration."""
 
     lead: str
     verdict: Verdict

@@ -36,13 +36,7 @@ OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parameters that a model is made with.
-
-    Attributes:
-        seed: the model's.
-        further_seeds: from which its configuration was trained again; those networks are not this model.
-        range_skew: the sigma of the FP32 network's rescaling, 0 without.
-    """
+    """The parameters that a model is made with; from `further_seeds` its configuration was trained again."""
 
     seed: int
     further_seeds: tuple[int, ...]

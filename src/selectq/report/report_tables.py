@@ -1,16 +1,15 @@
 """The tables for readers: cells with their units, and notes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from selectq.config.configs import LAYER_KINDS, StatisticsConfig
+from selectq.config.configs import LAYER_KINDS, Params, StatisticsConfig
 from selectq.config.configurations import Configuration
 from selectq.config.formats import FORMATS
-from selectq.report.evidence import CpuMetrics, Evidence, Int8Metrics, ParityMetrics, known_forms
+from selectq.report.evidence import CpuMetrics, Evidence, Int8Metrics, ParityMetrics
 from selectq.report.formatting import NOTHING, Column, Table, kilobytes, percent, points, points_within
 from selectq.report.paper import AUTHORS, TABLE_2
 from selectq.report.tables import ALL
@@ -20,16 +19,6 @@ from selectq.statistics.gaps import ENOUGH_SEEDS
 from selectq.statistics.schemas import rows_of
 
 SIMULATED = "†"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a reader must know of a run beside its numbers; `range_skew` is the sigma of the rescaling, 0 without."""
-
-    seed: int
-    setting: str
-    range_skew: float
-    statistics: StatisticsConfig
 
 
 def configurations_table(table1: pd.DataFrame) -> Table:
@@ -53,7 +42,7 @@ def configurations_table(table1: pd.DataFrame) -> Table:
     return Table.of("Table 1: configurations", columns, rows_of(table1), notes)
 
 
-def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, provenance: Provenance) -> Table:
+def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, params: Params) -> Table:
     """Table 2: what each configuration achieves; the FP32 network, then the configurations in the ranking's order."""
     by_name = {one.name: one for one in ranking.configurations}
     mean = evidence.methods.set_index("config")["top1"]
@@ -103,8 +92,8 @@ def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, p
     rows = rows_of(table2.set_index("config", drop=False).loc[["fp32", *by_name]])
     notes = (
         *_measurement_notes(table2, evidence),
-        *_statistics_notes(ranking, provenance.statistics),
-        *_provenance_notes(provenance),
+        *_statistics_notes(params.statistics),
+        *_provenance_notes(params),
         *_paper_notes(table2),
     )
     marked = list(by_name).index(ranking.recommended.name) + 1 if ranking.recommended else None
@@ -134,7 +123,7 @@ def _measurement_notes(table2: pd.DataFrame, evidence: Evidence) -> tuple[str, .
     )
 
 
-def _statistics_notes(ranking: Ranking, settings: StatisticsConfig) -> tuple[str, ...]:
+def _statistics_notes(settings: StatisticsConfig) -> tuple[str, ...]:
     margin = f"{settings.margin_points:g}"
     return (
         f"Gap: INT8 minus FP32 on the same images, with its {100 * settings.confidence:g} % interval: of one seed, over"
@@ -144,12 +133,12 @@ def _statistics_notes(ranking: Ranking, settings: StatisticsConfig) -> tuple[str
     )
 
 
-def _provenance_notes(provenance: Provenance) -> tuple[str, ...]:
-    skew = provenance.range_skew
+def _provenance_notes(params: Params) -> tuple[str, ...]:
+    skew = params.range_skew
     rescaled = (
         f" The FP32 network's channels were rescaled, its function unchanged (range_skew {skew:g})." if skew else ""
     )
-    return (f"Seed {provenance.seed}, setting {provenance.setting}.{rescaled}",)
+    return (f"Seed {params.seed}, setting {params.setting}.{rescaled}",)
 
 
 def _paper_notes(table2: pd.DataFrame) -> tuple[str, ...]:
@@ -172,6 +161,12 @@ FORM_MEANINGS = {
     "onnx": "the .onnx file in ONNX Runtime, optimised",
     "executorch": "the .pte file in ExecuTorch",
 }
+"""In which forms a program is compared with itself; a format that is not made leaves its forms out."""
+
+
+def known_forms() -> tuple[str, ...]:
+    """Those of FORM_MEANINGS, and those of other packages' formats, by their endings."""
+    return *FORM_MEANINGS, *FORMATS.others()
 
 
 def form_meaning(form: str) -> str:

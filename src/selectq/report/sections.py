@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from selectq.config.configs import Params
 from selectq.report import figures
 from selectq.report.audit import audit_points, audit_table
 from selectq.report.evidence import Evidence
@@ -25,24 +26,24 @@ LATENCY = (
 
 @dataclass(frozen=True)
 class Beside:
-    """What is shown beside the evidence: tables with the columns of these schemas, and how many test images the
-    backends are compared on and the calibration sweep is measured on."""
+    """What is shown beside the evidence: tables with the columns of these schemas."""
 
     table2: pd.DataFrame
     oscillation_by_kind: pd.DataFrame
     audit: pd.DataFrame
     audit_losses: pd.DataFrame
     latency: pd.DataFrame
-    parity_images: int
-    sweep_images: int
 
 
-def report_sections(evidence: Evidence, ranking: Ranking, beside: Beside, accuracies: Table) -> list[Section]:
+def report_sections(
+    evidence: Evidence, ranking: Ranking, beside: Beside, accuracies: Table, params: Params
+) -> list[Section]:
     """The sections of a run's report, in their order; `accuracies` is `beside.table2` for readers."""
     ranked, images = ranking.configurations, evidence.fp32.test_images
+    swept = params.calibration_sweep.evaluation_images
     flaws = audit_points(beside.audit_losses, beside.audit, read_paper())
     audit = audit_table(beside.audit_losses, read_paper())
-    parity = parity_table(ranked, evidence, min(beside.parity_images, images))
+    parity = parity_table(ranked, evidence, min(params.parity.images, images))
     sizes, environment = bytes_table(ranked, evidence), environment_table(ranked, evidence)
     outcomes: Content = (
         accuracies,
@@ -51,7 +52,7 @@ def report_sections(evidence: Evidence, ranking: Ranking, beside: Beside, accura
     )
     training: Content = (
         *figures.learning_figures(evidence.learning),
-        *figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1, min(beside.sweep_images, images)),
+        *figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1, min(swept, images)),
         oscillation_table(beside.oscillation_by_kind),
     )
     maps = figures.drift_map_figures(evidence.drift, figures.worst_and_best(ranking))

@@ -64,6 +64,12 @@ def read_template(name: str) -> str:
     return (TEMPLATES / f"{name}.json").read_text(encoding="utf-8")
 
 
+def filled_template(name: str, rows: str) -> dict[str, Any]:
+    """A template with these rows, a JSON array of objects."""
+    spec: dict[str, Any] = json.loads(read_template(name).replace(DATA, rows))
+    return spec
+
+
 def title_of(name: str) -> str:
     """The title that a template gives its chart."""
     return str(json.loads(read_template(name))["title"]["text"])
@@ -74,7 +80,7 @@ def draw(name: str, rows: "pd.DataFrame") -> str:
     import vl_convert  # noqa: PLC0415  # half a second that the model cards do without
 
     table = rows.assign(rev="workspace").to_json(orient="records", double_precision=12)
-    spec = _for_report(json.loads(read_template(name).replace(DATA, table)))
+    spec = _for_report(filled_template(name, table))
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE.removeprefix("v"))
     return _with_titles(svg)
 

@@ -38,12 +38,8 @@ def paired_table(
 def contrast_table(predictions: Predictions, trained: Collection[str], settings: StatisticsConfig) -> pd.DataFrame:
     """The differences that the study asks for, over the test images and, where there are several, over the seeds.
 
-    Over the seeds, two trainings from the same one are a pair; what is not trained is the same for every seed.
-
-    Args:
-        predictions: of all configurations.
-        trained: the names of those that are.
-        settings: the contrasts, the intervals, and the margin.
+    Over the seeds, two trainings from the same one are a pair; what is not among the `trained` is the same for every
+    seed.
 
     Returns:
         Columns as CONTRASTS; `holm_p` is over all rows.
@@ -94,14 +90,10 @@ def find_full(configuration: Configuration, configurations: Sequence[Configurati
 
     Of several, the one whose scheme has most in common with the configuration's; of equals, the first.
     """
-    if not configuration.scope or _retrains_all(configuration):
+    if not configuration.scope or "all" in configuration.scope:
         return None
-    candidates = [one for one in configurations if _retrains_all(one) and _bits(one) == _bits(configuration)]
+    candidates = [one for one in configurations if "all" in one.scope and _bits(one) == _bits(configuration)]
     return max(candidates, key=lambda one: _in_common(one, configuration), default=None)
-
-
-def _retrains_all(configuration: Configuration) -> bool:
-    return "all" in configuration.scope
 
 
 def _bits(configuration: Configuration) -> tuple[str, str]:

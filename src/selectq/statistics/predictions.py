@@ -29,7 +29,7 @@ class Predictions:
 def read_predictions(
     folder: Path, names: Iterable[str], repeats: Iterable[tuple[str, int]], labels: NDArray[np.int64]
 ) -> Predictions:
-    """Read the logits of the test images.
+    """Read the logits of the test images, whose labels are (N,).
 
     Args:
         folder: holds NAME.safetensors of every network, and repeats/NAME-SEED.safetensors of further trainings.

@@ -30,11 +30,7 @@ class Schema:
         return table.astype({name: float if kind is Number else kind for name, kind in self.columns.items()})
 
     def read(self, path: Path, configs: Collection[str] | None = None) -> pd.DataFrame:
-        """The columns of a file; others that it has are left out.
-
-        Args:
-            path: of the file.
-            configs: what the column `config` may hold; None: anything.
+        """The columns of a file; others that it has are left out. `configs` are what its column `config` may hold.
 
         Raises:
             UserError: the file or a column is missing, a value is not of its column's type, or a name is unknown.

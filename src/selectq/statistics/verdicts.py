@@ -65,14 +65,8 @@ def judge_all(verdicts: Collection[Verdict]) -> Verdict:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration that might be recommended.
-
-    Attributes:
-        name: of the configuration.
-        gap: to the FP32 network.
-        algorithms: how many post-training (PTQ) algorithms are applied.
-        retrained_pct: the share of the parameters that is retrained, 0 without training.
-        epochs: of the retraining.
+    """A configuration that might be recommended: its gap to FP32, how many PTQ algorithms, what share is retrained (0
+    without training) and for how many epochs.
     """
 
     name: str

@@ -2,8 +2,6 @@
 
 import importlib.util
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selectq.errors import UserError
+from selectq.team.processes import ended_together
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -98,12 +97,5 @@ def settings(sections: Mapping[str, Mapping[str, str]]) -> str:
 
 def run_dvc(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> int:
     """Run a DVC command in `folder`, its output passed through; its exit status."""
-    # A process group of its own: ending DVC alone would leave the stage that it runs behind.
-    with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, process_group=0
-    ) as process:
-        try:
-            return process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+    with ended_together() as run:  # ending DVC alone would leave the stage that it runs behind
+        return run([*COMMAND, *arguments], folder, environment)

@@ -26,11 +26,7 @@ COMMITTED = ("params.yaml", "dvc.yaml", "stages", "src")
 def fan_out(checkout: Path, engine: Engine, jobs: int, template: Job) -> None:
     """Run every stage that takes long, `jobs` at a time, then bring the checkout to the result.
 
-    Args:
-        checkout: a git repository whose code and parameters are committed.
-        engine: does the jobs.
-        jobs: how many at a time.
-        template: the job of every stage but for the stage's name and inputs.
+    The checkout's code and parameters are committed; `template` is every stage's job, but for its name and inputs.
 
     Raises:
         UserError: no remote to push to, or stages failed (the others have run; the ends of their logs are printed).
@@ -113,12 +109,4 @@ def job_template(checkout: Path, repository: str, folder: str, threads: int) -> 
         default_remote(dvc)
         if lock.exists():
             files[LOCK_FILE] = servable_lock(lock, had_from_remote(dvc))
-    return Job(
-        stage="",
-        inputs=(),
-        repository=repository,
-        commit=commit,
-        folder=folder,
-        files=files,
-        threads=threads,
-    )
+    return Job("", (), repository, commit, folder, files, threads)

@@ -13,6 +13,11 @@ Lock = dict[str, Any]
 def merge_files(base: Path, ours: Path, theirs: Path) -> None:
     """Merge three locks into `ours`, and say which stages have to run, or be restored, again.
 
+    Args:
+        base (BASE): the common ancestor's
+        ours (OURS): the checked-out branch's, which is written
+        theirs (THEIRS): the other branch's
+
     Raises:
         UserError: a file is no YAML mapping.
     """

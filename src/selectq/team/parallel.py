@@ -39,15 +39,10 @@ def fan_out_here(checkout: Path, jobs: int, threads: int | None) -> None:
 
 
 def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], threads: int | None = None) -> None:
-    """Run the pipeline's independent stages, `jobs` configurations at a time.
+    """Run the independent stages of a checkout or workspace, `jobs` configurations at a time.
 
-    First comes what all configurations need; what needs several of them is left to a `dvc repro` afterwards.
-
-    Args:
-        folder: a checkout or a study's workspace.
-        jobs: how many configurations are worked on at a time.
-        environment: of DVC and the stages.
-        threads: how many each configuration's stages may use; if None, their share of the cores.
+    First comes what all configurations need; what needs several of them is left to a `dvc repro` afterwards. `threads`
+    are those of each configuration's stages; None: their share of the cores.
 
     Raises:
         UserError: stages failed (the others have run).
@@ -72,8 +67,7 @@ def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], t
 def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """Run these stages alone: DVC otherwise checks what they depend on, and fails where another process reads that.
 
-    Returns:
-        What went wrong, if anything.
+    Returns what went wrong, if anything.
     """
     status = run([*COMMAND, "--wait-for-lock", "repro", "--single-item", *stages], folder, environment)
     return f"dvc repro {' '.join(stages)} failed (exit status {status}), see above" if status else None
@@ -82,8 +76,7 @@ def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[s
 def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
     """What all configurations need, and the stages that belong to one of them, or to none and need none; each in order.
 
-    Args:
-        upstream: stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`.
+    `upstream` is stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`.
     """
     order = list(TopologicalSorter(upstream).static_order())
     own = {stage: stage.partition("@")[2] for stage in order if "@" in stage}

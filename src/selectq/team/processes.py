@@ -18,38 +18,27 @@ ENDED = 128 + signal.SIGTERM
 @contextlib.contextmanager
 def ended_together() -> Iterator[Run]:
     """Runs commands, from many threads. Where an exception leaves the block, all under way end and no other begins."""
-    processes = _Processes()
-    try:
-        yield processes.run
-    except BaseException:
-        processes.end()
-        raise
+    under_way: set[subprocess.Popen[bytes]] = set()
+    lock, ended = threading.Lock(), threading.Event()
 
-
-class _Processes:
-    """Those under way, each in a group of its own with all that it starts."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._under_way: set[subprocess.Popen[bytes]] = set()
-        self._ended = False
-
-    def run(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> int:
-        """As `Run`."""
-        with self._lock:
-            if self._ended:
+    def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> int:
+        with lock:
+            if ended.is_set():
                 return ENDED
+            # A group of its own, with all that it starts.
             process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, process_group=0)
-            self._under_way.add(process)
+            under_way.add(process)
         status = process.wait()
-        with self._lock:
-            self._under_way.discard(process)
+        with lock:
+            under_way.discard(process)
         return status
 
-    def end(self) -> None:
-        """End all that is under way; nothing can be started any more."""
-        with self._lock:
-            self._ended = True
-            for process in self._under_way:
+    try:
+        yield run
+    except BaseException:
+        with lock:
+            ended.set()
+            for process in under_way:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
+        raise

@@ -42,11 +42,15 @@ class Findings:
     checked: int
 
 
-def verify(checkout: Path, mend: bool) -> None:
+def verify(checkout: Path, *, mend: bool = False) -> None:
     """Hash every object of the cache and every output in the workspace; name what is damaged, and what is missing.
 
-    With `mend`, what is damaged is removed, or replaced by a healthy copy if there is one; nothing else is touched, not
-    even outputs that somebody wrote since. What a killed DVC left unreadable is put away too, see `mend_leftovers`.
+    Nothing else is mended, not even outputs that somebody wrote since; but what a killed DVC left unreadable is put
+    away too, see `mend_leftovers`.
+
+    Args:
+        checkout: a folder with a DVC repository.
+        mend: remove it, or replace it where a healthy copy is at hand
 
     Raises:
         UserError: something is damaged or missing; says how to restore it. Or DVC is at work here.
