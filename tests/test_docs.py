@@ -135,7 +135,7 @@ def test_picture_shows_every_stage() -> None:
         assert re.search(rf"\b{stage}\b", picture), stage
 
 
-NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"−?\d[\d,]*(?:\.\d+)?")
 
 
 def labelled_figures() -> Iterator[tuple[list[str], list[str]]]:
@@ -151,7 +151,7 @@ def labelled_figures() -> Iterator[tuple[list[str], list[str]]]:
 def rounded_from(figure: str, value: str) -> bool:
     """Whether a figure is a CSV's value, rounded to the digits shown."""
     try:
-        error = abs(float(figure.replace(",", "")) - float(value))
+        error = abs(float(figure.replace(",", "").replace("−", "-")) - float(value))
     except ValueError:
         return False
     return error <= 0.5 * 10 ** -len(figure.partition(".")[2]) + 1e-9
