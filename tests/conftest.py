@@ -39,12 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: the garbage collector need not look through it again and again."""
-    gc.collect()
+    gc.enable()
     gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for `made_once`, which the processes that this one starts find in their environment."""
+    gc.disable()  # while tests are collected
     if FOLDER in os.environ:
         return
     os.environ[FOLDER] = tempfile.mkdtemp()

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from exported_networks import Exported, export, exported, images, program_of
+from exported_networks import Exported, export, exported, images
 from known_networks import build
-from small_networks import CLASSES, blends, mixed_scheme, scheme
+from small_networks import CLASSES, mixed_scheme, scheme
 
 from selectq.errors import UserError
 from selectq.parity.backends import program_backends
@@ -22,8 +21,8 @@ SCHEMES = [
 """A scale per channel and per tensor, both kinds of range, 8 bits (see also ExecuTorch's test) and fewer."""
 
 
-def assert_all_the_same(program: Exported, pixels: np.ndarray, formats: tuple[str, ...], expected: list[str]) -> None:
-    backends = program.backends(*formats)
+def assert_all_the_same(program: Exported, formats: tuple[str, ...], expected: list[str]) -> None:
+    backends, pixels = program.backends(*formats), images(200).numpy()
     assert [backend.name for backend in backends] == expected
     logits = {backend.name: all_logits(backend, pixels, "some") for backend in backends}
     pairs = compare_pairs("some", logits, logits["reference"].argmax(1))
@@ -37,14 +36,14 @@ def assert_all_the_same(program: Exported, pixels: np.ndarray, formats: tuple[st
 @pytest.mark.parametrize("chosen", SCHEMES)
 def test_all_backends_compute_the_same(chosen: Scheme) -> None:
     names = ["simulation", "reference", "onnx_plain", "onnx", "torch_export"]
-    assert_all_the_same(program_of(chosen), blends(200).numpy(), ("onnx", "pt2"), names)
+    assert_all_the_same(exported("plain", chosen), ("onnx", "pt2"), names)
 
 
 @slow
 def test_executorch_computes_the_same() -> None:
     chosen = scheme(8, "tensor", 8, symmetric=True)  # scales per channel: test_formats
     names = ["simulation", "reference", "onnx_plain", "onnx", "torch_export", "executorch"]
-    assert_all_the_same(exported("plain", chosen), images(200).numpy(), ("onnx", "pt2", "pte"), names)
+    assert_all_the_same(exported("plain", chosen), ("onnx", "pt2", "pte"), names)
 
 
 @slow
@@ -60,4 +59,4 @@ def test_layer_that_puts_out_nothing_is_loaded_everywhere() -> None:
 
 def test_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"some\.pt2: no such file"):
-        program_backends(tmp_path, "some", ("pt2",), program_of(scheme()).reference)
+        program_backends(tmp_path, "some", ("pt2",), exported("plain").reference)
