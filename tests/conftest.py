@@ -1,14 +1,17 @@
 """What all tests share."""
 
+import gc
 import importlib
 import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made_once import FOLDER
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +35,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     With `--no-loadscope-reorder` alone: otherwise the files with the most tests go first, and they are short ones.
     """
     items.sort(key=lambda item: [not item.nodeid.startswith(files) for files in LONGEST])
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not look through it again and again."""
+    gc.enable()
+    gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for `made_once`, which the processes that this one starts find in their environment."""
+    gc.disable()  # while tests are collected
+    if FOLDER in os.environ:
+        return
+    os.environ[FOLDER] = tempfile.mkdtemp()
+    config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER)))
 
 
 @pytest.fixture(scope="session")

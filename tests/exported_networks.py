@@ -23,6 +23,8 @@ from selectq.quantization.range_estimation import estimate_ranges
 
 SIZE = 48
 NAMES = [*NETWORKS, *OTHERS]
+BESIDE_WEIGHTS = 190_000
+"""Bytes that the nodes, scales and biases of a narrow MobileNetV2 may take."""
 _folder = tempfile.TemporaryDirectory(prefix="programs")
 atexit.register(_folder.cleanup)
 

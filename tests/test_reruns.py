@@ -1,14 +1,17 @@
 """What an edit reruns: by what dvc.yaml declares, and by DVC itself on the same pipeline with trivial commands."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.exceptions import DvcException
 from pipeline_deps import Stage, expand_stages
-from trivial_pipeline import CHECKOUT, FEW, set_parameter, write_repository
+from trivial_pipeline import CHECKOUT, set_parameter, with_configurations, write_repository
 
+FEW = with_configurations("tensor", "channel", "clf", "dw")
 STAGES = expand_stages(CHECKOUT, FEW)
 
 
@@ -26,12 +29,12 @@ TRAINED = {"finetune_fp32"} | AUDIT | QUANTIZED
 EVERYTHING = {"download"} | TRAINED
 
 
-def reruns(is_edited: Callable[[Stage], bool]) -> set[str]:
+def reruns(is_edited: Callable[[Stage], bool], stages: Mapping[str, Stage] = STAGES) -> set[str]:
     """The stages that read what is edited, and those behind them, which read what they write."""
-    found = {name for name, stage in STAGES.items() if is_edited(stage)}
+    found = {name for name, stage in stages.items() if is_edited(stage)}
     while True:
-        written = [output for name in found for output in STAGES[name].outputs]
-        behind = {name for name, stage in STAGES.items() if any(_read(stage, output) for output in written)}
+        written = [output for name in found for output in stages[name].outputs]
+        behind = {name for name, stage in stages.items() if any(_read(stage, output) for output in written)}
         if behind <= found:
             return found
         found |= behind
@@ -77,7 +80,7 @@ def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
         ("stages/table.py", {"table"}),
         ("src/selectq/data/split.py", EVERYTHING | {"check"}),
         ("src/selectq/config/configs.py", EVERYTHING | {"check"}),
-        ("src/selectq/analysis/flaws.py", AUDIT),
+        ("src/selectq/analysis/flaws.py", AUDIT | named("drift") | {"ranges"}),
         ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED | {"check"}),
         ("src/selectq/export/onnx.py", CONVERTED),
         ("src/selectq/parity/gate.py", CONVERTED),
@@ -97,22 +100,22 @@ def test_source_edit_reruns(path: str, rerun: set[str]) -> None:
 def _add_configuration(parameters: dict[str, Any]) -> None:
     parameters["qat"]["mine"] = {**parameters["qat"]["dw"], "scope": ["stem"]}
     parameters["convert"].append("mine")
-    parameters["repeat"] = {"names": ["dw"], "seeds": [1, 2]}
+    parameters["repeat"] = {"names": ["dw"], "seeds": [1]}
 
 
 def test_dvc_reruns_what_is_declared(tmp_path: Path) -> None:
     """And where the outputs are elsewhere, as on `.ci/run`, the lock answers for them, and an edit is seen."""
-    repository = write_repository(tmp_path / "work", ["src/selectq/export"])
-    assert repository.repro() == EVERYTHING
-    repository.write("src/selectq/export/module.py", "edited")
-    assert repository.repro() == CONVERTED
-    repeats = {"repeat@dw-1", "repeat@dw-2"}
+    source, parameters = "src/selectq/export", with_configurations("channel", "dw")
+    repository, stages = write_repository(tmp_path / "work", [source], parameters), expand_stages(CHECKOUT, parameters)
+    assert repository.repro() == stages.keys() - {"check"}
+    repository.write(f"{source}/module.py", "edited")
+    assert repository.repro() == reruns(lambda stage: source in stage.dependencies, stages)
     repository.edit_parameters(_add_configuration)
-    assert repository.repro() == repeats | {"qat@mine", "drift@mine", "convert@mine"} | TABLES | CARDS
+    assert repository.repro() == {"repeat@dw-1", "qat@mine", "drift@mine", "convert@mine"} | TABLES | CARDS
     (repository.root / "params.yaml").write_text("# a comment\n" + repository.read("params.yaml"))
     for path in ("models", "metrics", "data"):
         (repository.root / path).rename(tmp_path / path)
     assert repository.repro(dry=True, allow_missing=True) == set()
-    repository.write("src/selectq/export/module.py", "edited again")
-    stale = repository.dvc("repro", "--dry", "--allow-missing")
-    assert stale.returncode != 0 or "Running stage 'convert@dw'" in stale.stdout
+    repository.write(f"{source}/module.py", "edited again")
+    with contextlib.suppress(DvcException):  # it may also fail at the first stale stage
+        assert "convert@dw" in repository.repro(dry=True, allow_missing=True)

@@ -52,7 +52,7 @@ PIXELS = Pixels(1 / 128, 128)
 def random_levels(empty: int) -> list[Levels]:
     """MobileNetV2's convolutions and an ImageNet classifier behind them; the stem's channel `empty` holds zeros."""
     generator = np.random.default_rng(0)
-    model = build_network(model_config(), 1)
+    model = build_network(model_config(width_mult=1.0), 1)
     convolutions = [conv for conv, _ in normalised_convolutions(model, capture(model))]
     shapes = [(tuple(conv.weight.shape), conv.groups > 1) for conv in convolutions]
     made = []

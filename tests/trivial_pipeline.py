@@ -1,20 +1,24 @@
 """The checkout's pipeline in which no stage does real work: what DVC makes of it, in seconds."""
 
 import contextlib
-import copy
+import logging
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dvc.cli
+import dvc.logger
 import yaml
 from dvc.repo import Repo
 from pipeline_deps import output_paths, read_stages
+from stage_process import Ended, run_copied
 
+from selectq.cli.main import main
 from selectq.config.load import read_yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -30,16 +34,15 @@ ENVIRONMENT = {
 }
 
 
-def _with_few_configurations(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Two configurations each of PTQ and QAT: DVC's time goes with the square of the number of stages."""
-    ptq = {name: parameters["ptq"][name] for name in ("tensor", "channel")}
-    qat = {name: parameters["qat"][name] for name in ("clf", "dw")}
-    statistics = {**parameters["statistics"], "contrasts": ["dw - clf"]}
-    names = {"convert": [*ptq, *qat], "ship": ["dw"], "repeat": {"names": [], "seeds": []}}
-    return {**parameters, "ptq": ptq, "qat": qat, "statistics": statistics, **names}
+def with_configurations(*names: str) -> dict[str, Any]:
+    """The parameters with these configurations alone: DVC's time goes with the square of the number of stages."""
+    ptq, qat = ({name: body for name, body in PARAMETERS[each].items() if name in names} for each in ("ptq", "qat"))
+    statistics = {**PARAMETERS["statistics"], "contrasts": ["dw - channel"]}
+    others = {"convert": [*names], "ship": ["dw"], "repeat": {"names": [], "seeds": []}}
+    return {**PARAMETERS, "ptq": ptq, "qat": qat, "statistics": statistics, **others}
 
 
-FEW = _with_few_configurations(PARAMETERS)
+FEW = with_configurations("channel", "clf", "dw")
 
 
 STAGE = """
@@ -79,26 +82,42 @@ class Repository:
         with contextlib.chdir(self.root), warnings.catch_warnings(action="ignore"), Repo() as repo:
             yield repo
 
-    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-W", "ignore", "-m", "dvc", *arguments)
+    def dvc(self, *arguments: str) -> Ended:
+        return self._run("dvc", dvc.cli.main, arguments)
 
     def edit_parameters(self, edit: Callable[[dict[str, Any]], None]) -> None:
-        parameters = copy.deepcopy(FEW)
+        before, parameters = (yaml.safe_load(self.read("params.yaml")) for _ in range(2))
         edit(parameters)
-        assert parameters != FEW, "the edit changes nothing"
+        assert parameters != before, "the edit changes nothing"
         self.write("params.yaml", yaml.safe_dump(parameters, sort_keys=False))
 
     def git(self, *arguments: str) -> str:
         identity = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
-        result = self.run("git", *identity, *arguments)
+        result = subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == 0, f"git {arguments}: {result.stdout}{result.stderr}"
         return result.stdout
 
-    def selectq(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run(str(SELECTQ), *arguments)
+    def selectq(self, *arguments: str) -> Ended:
+        return self._run("selectq", main, arguments)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False)
+    def _run(self, name: str, command: Callable[[], int | None], arguments: tuple[str, ...]) -> Ended:
+        """A command in a copy of this process: it is told its streams anew, which DVC's messages go to."""
+
+        def work() -> None:
+            sys.argv = [name, *arguments]
+            for package in ("dvc", "dvc_objects", "dvc_data"):
+                logging.getLogger(package).handlers.clear()
+            dvc.logger.setup()
+            sys.exit(command())
+
+        return run_copied(work, self.root, self.environment)
 
     def read(self, path: str) -> str:
         return (self.root / path).read_text()
@@ -109,7 +128,7 @@ class Repository:
         target.write_text(content)
 
 
-def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
+def write_repository(root: Path, sources: Iterable[str] = (), parameters: Mapping[str, Any] = FEW) -> Repository:
     """The checkout's pipeline with nothing run yet.
 
     Of the sources that stages depend on, only those in `sources`, folders or files, are there: the others only cost DVC
@@ -127,7 +146,7 @@ def write_repository(root: Path, sources: Iterable[str] = ()) -> Repository:
     repository.write("pyproject.toml", "[project]\ndependencies = []\n")
     repository.write("trivial.py", STAGE)
     repository.write("dvc.yaml", yaml.safe_dump(document, sort_keys=False))
-    repository.write("params.yaml", yaml.safe_dump(FEW, sort_keys=False))
+    repository.write("params.yaml", yaml.safe_dump(parameters, sort_keys=False))
     repository.write("benchmarks/results/int8.csv", "case")
     repository.write("profiles/some.yaml", "seed: 1\n")
     for path in (".dvcignore", ".gitignore", ".gitattributes"):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -24,13 +25,12 @@ from selectq.analysis.setup import Setup, sound_setup
 from selectq.config.configs import AuditFlaws
 from selectq.errors import UserError
 from selectq.graph.capture import capture
+from selectq.graph.nodes import Graph
 
 AUDIT = committed_params().audit
 CONFIG = dataclasses.replace(AUDIT, calibration=dataclasses.replace(AUDIT.calibration, images=8))
 TRAINING = coloured_noise(1000, 0)
 IMAGES = coloured_noise(6, 3).images
-GRAPH = capture(trained().model)
-
 
 SETTINGS: dict[str, Any] = {
     "dead_channels": "kept",
@@ -50,8 +50,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def setup() -> Setup:
-    return sound_setup(trained().model, GRAPH, TRAINING, CONFIG, seed=0)
+@functools.cache
+def graph() -> Graph:
+    return capture(trained().model)
+
+
+def setup(model: nn.Module | None = None) -> Setup:
+    return sound_setup(model or trained().model, graph(), TRAINING, CONFIG, seed=0)
 
 
 def with_flaw(name: str, setting: Any) -> Setup:
@@ -71,7 +76,7 @@ def test_every_flaw_of_the_parameters_has_its_function() -> None:
 @pytest.mark.parametrize("name", FLAWS)
 def test_network_that_is_audited_stays_as_it_is(name: str) -> None:
     model = trained().model
-    FLAWS[name](sound_setup(model, GRAPH, TRAINING, CONFIG, seed=0), SETTINGS[name])
+    FLAWS[name](setup(model), SETTINGS[name])
     assert same_tensors(model, trained().model)
     assert str(model) == str(trained().model) and not any(module.training for module in model.modules())
 
@@ -103,7 +108,7 @@ def test_few_calibration_images_and_few_bits() -> None:
 
 def alive() -> Setup:
     """The sound experiment with a random network, of which every channel counts."""
-    return sound_setup(random_network(model_config(), 0), GRAPH, TRAINING, CONFIG, seed=0)
+    return setup(random_network(model_config(), 0))
 
 
 @pytest.mark.parametrize(("name", "setting"), [("range_skew", 1.0), ("outlier_channel", 100)])
@@ -130,7 +135,7 @@ def test_dead_channels_are_silenced_unless_they_are_kept() -> None:
     model = trained().model
     conv, norm, _ = model.features[1].conv[0]
     norm.running_var[0] = 0
-    sound = sound_setup(model, GRAPH, TRAINING, CONFIG, seed=0)
+    sound = setup(model)
     kept = FLAWS["dead_channels"](sound, "kept")
     assert (sound.model.features[1].conv[0][0].weight[0] == 0).all()
     assert torch.equal(kept.model.features[1].conv[0][0].weight, conv.weight)

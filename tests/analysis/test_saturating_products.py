@@ -5,10 +5,11 @@ import itertools
 import exported_networks
 import torch
 from known_networks import build
-from small_networks import float_images, quantized, scheme
+from small_networks import calibration, coloured_dataset, float_images, quantized, scheme, trained
 
 from selectq.analysis.saturation import lost_by_saturation, saturate_products
 from selectq.quantization.network import ConvNode
+from selectq.quantization.post_training import quantize
 from selectq.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from selectq.quantization.scale_assignment import ScaleAssignment
 
@@ -32,7 +33,7 @@ def test_seven_bits_never_saturate() -> None:
 
 
 def test_layer_loses_what_its_pairs_lose() -> None:
-    network = quantized(scheme())
+    network = quantize(trained(width_mult=1.0), coloured_dataset(), calibration(), scheme(), seed=0)
     layer, source = next((layer, source) for layer, source in network.inputs() if layer.name == "features.3.conv.0.0")
     assert isinstance(layer, ConvNode) and source is not None
     stored, output, parameters = source.activation, layer.activation, layer.weight_quantizer

@@ -78,7 +78,8 @@ def large(dataset: Dataset) -> Dataset:
 
 def loaded(described: dict[str, Any], file: Path, classes: int) -> nn.Module:
     config = dataclasses.replace(
-        model_config("as_is", 0, described["network"], **described.get("arguments", {})),
+        model_config("as_is", 0, described["network"]),
+        arguments=described.get("arguments", {}),
         normalization=normalization(described),
         trained=str(file),
         trained_sha256=sha256(file),

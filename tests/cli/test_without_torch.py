@@ -13,24 +13,27 @@ from brightest import encoded, picture
 SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 
 SCRIPT = """
-import sys
+import json, sys
 from selectq.cli.main import main
-sys.argv[0] = "selectq"
-main()
-sys.stdout.flush()
-print(sorted({"torch", "torchvision", "pandas", "sklearn"} & set(sys.modules)), file=sys.stderr)
+loaded = {}
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["selectq", *arguments]
+    main()
+    sys.stdout.flush()
+    loaded[arguments[0]] = sorted({"torch", "torchvision", "pandas", "sklearn"} & set(sys.modules))
+print(json.dumps(loaded), file=sys.stderr)
 """
 
 WITH_TORCH = "import torch\n" + SCRIPT
 
 
-def modules_after(script: str, *arguments: object) -> list[str]:
-    """The heavy modules that are loaded when a command is done."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
+def modules_after(script: str, *commands: tuple[object, ...]) -> dict[str, list[str]]:
+    """The heavy modules that are loaded when each of the commands is done, one after another in one process."""
+    command = [sys.executable, "-c", script, json.dumps(commands, default=str)]
     environment = {**os.environ, "PYTHONPATH": SOURCE}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stderr.splitlines()[-1].replace("'", '"'))
+    return json.loads(ended.stderr.splitlines()[-1])
 
 
 @pytest.fixture
@@ -42,10 +45,10 @@ def images(here: Path) -> Path:
     return Path("images")
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "bench"])
-def test_onnx_needs_no_torch(command: str, network_program: Path, images: Path) -> None:
-    data = [images] if command in ("predict", "evaluate") else []
-    assert modules_after(SCRIPT, command, network_program, *data) == []
+def test_onnx_needs_no_torch(network_program: Path, images: Path) -> None:
+    commands = [("predict", network_program, images), ("evaluate", network_program, images)]
+    commands += [("inspect", network_program), ("bench", network_program)]
+    assert modules_after(SCRIPT, *commands) == {"predict": [], "evaluate": [], "inspect": [], "bench": []}
 
 
 def test_packed_images_need_no_torch(model: Path) -> None:
@@ -53,9 +56,9 @@ def test_packed_images_need_no_torch(model: Path) -> None:
 
     tensors = {"test.images": np.zeros((2, 3, 16, 16), np.uint8), "test.labels": np.array([0, 1])}
     save_file(tensors, "images.safetensors", {"selectq": json.dumps({"classes": ["red", "green"], "origin": {}})})
-    assert modules_after(SCRIPT, "evaluate", model, "images.safetensors") == []
+    assert modules_after(SCRIPT, ("evaluate", model, "images.safetensors")) == {"evaluate": []}
 
 
 def test_torch_would_be_noticed(model: Path) -> None:
     """Negative control."""
-    assert "torch" in modules_after(WITH_TORCH, "inspect", model)
+    assert "torch" in modules_after(WITH_TORCH, ("inspect", model))["inspect"]

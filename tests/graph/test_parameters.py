@@ -16,7 +16,7 @@ from selectq.networks.build import build_network
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    return build_network(model_config(), 10)
+    return build_network(model_config(width_mult=1.0), 10)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "mobilenet_v3_small", "squeezenet1_1"])

@@ -23,7 +23,7 @@ Result = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 
 def network(activation: str, strides_removed: int) -> nn.Module:
     torch.manual_seed(3)
-    model = build_network(model_config(activation, strides_removed), 3)
+    model = build_network(model_config(activation, strides_removed, width_mult=1.0), 3)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):  # as after some training: no mean of 0, no weight of 1
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -254,7 +254,8 @@ def test_parameters_equal_the_quantizers_to_the_bit(bits: int, granularity: str)
             layer.weight.normal_(generator=generator)
             layer.weight[0], layer.weight[1] = 0.0, 1e-7
             layer.weight[2] = torch.randint(-254, 255, layer.weight[2].shape, generator=generator) / 2
-        ScaleAssignment(network).assign()
+    ScaleAssignment(network).assign()
+    for layer in network.layers():
         own = layer.weight_quantizer(layer.weight, layer.bias)
         assert all(map(torch.equal, fake_quantized_parameters(layer), own)), layer.name
 

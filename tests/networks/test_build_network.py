@@ -65,9 +65,10 @@ def refusal(config: ModelConfig) -> str:
 @torch.no_grad()
 def test_network_is_torchvisions(name: str) -> None:
     torch.manual_seed(0)
-    ours = build_network(model_config("as_is", strides_removed=0, network=name), 10)
+    config = model_config("as_is", strides_removed=0, network=name)
+    ours = build_network(config, 10)
     torch.manual_seed(0)
-    theirs = torchvision.models.get_model(name, num_classes=10)
+    theirs = torchvision.models.get_model(name, num_classes=10, **config.arguments)
     assert same_tensors(ours, theirs)
     x = torch.randn(2, 3, 64, 64)
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
@@ -178,7 +179,7 @@ def test_unknown_network_is_refused_with_those_called_alike(name: str, message: 
 
 @pytest.mark.parametrize("argument", ["with_mult", "num_classes", "weights"])
 def test_argument_that_the_network_does_not_take_is_refused(argument: str) -> None:
-    found = refusal(model_config(**{argument: 1}))
+    found = refusal(replace(model_config(), arguments={argument: 1}))
     assert found.startswith(f"model.arguments: {{'{argument}': 1}} do not suit mobilenet_v2 (") and argument in found
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from exported_networks import program_of
-from small_networks import scheme
+from exported_networks import exported
 
 from selectq.errors import UserError
 from selectq.export import pt2_archive
@@ -36,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def entries() -> Entries:
     """Those of a file of selectq's."""
-    with zipfile.ZipFile(program_of(scheme(8, "channel", 8, symmetric=False)).path(".pt2")) as archive:
+    with zipfile.ZipFile(exported("plain").path(".pt2")) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -113,7 +112,7 @@ def test_hostile_archive_is_refused(name: str, entries: Entries, here: Path) -> 
 
 
 def test_damaged_bytes_are_refused(here: Path) -> None:
-    content = bytearray(program_of(scheme(8, "channel", 8, symmetric=False)).path(".pt2").read_bytes())
+    content = bytearray(exported("plain").path(".pt2").read_bytes())
     middle = len(content) // 2
     content[middle : middle + 8] = bytes(8)
     (here / "m.pt2").write_bytes(content)

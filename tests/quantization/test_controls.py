@@ -16,7 +16,7 @@ QAT = committed_params().qat
 
 @pytest.fixture(scope="module")
 def model() -> MobileNetV2:
-    return build_network(model_config(), 10)
+    return build_network(model_config(width_mult=1.0), 10)
 
 
 def test_sizes_are_of_all_convolutions(model: MobileNetV2) -> None:

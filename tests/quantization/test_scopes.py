@@ -50,7 +50,7 @@ CONVOLUTIONS = "stem, expansion, depthwise, projection, head"
 
 @pytest.fixture(scope="module")
 def model() -> MobileNetV2:
-    return build_network(model_config(), 10)
+    return build_network(model_config(width_mult=1.0), 10)
 
 
 def count(model: MobileNetV2, *scope: str) -> int:

@@ -23,7 +23,7 @@ EMPTY = 3
 
 
 def network(classes: int = 1000) -> MobileNetV2:
-    return build_network(model_config(activation="as_is"), classes)
+    return build_network(model_config("as_is", width_mult=1.0), classes)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import made_up
 import pandas as pd
 import pytest
 import yaml
+from stage_process import run_stage
 
 from selectq.files import read_json
 
@@ -125,8 +126,8 @@ def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, st
 
 def test_fault_is_one_line_and_nothing_is_written(run_folder: Path) -> None:
     (run_folder / "metrics/int8/full.json").unlink()
-    ended = run_table(run_folder)
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    assert ended.stderr.startswith("error: metrics/int8/full.json: cannot be read")
+    ended = run_stage("table", folder=run_folder)
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1
+    assert ended.err.startswith("error: metrics/int8/full.json: cannot be read")
     assert not (run_folder / "results" / "table1.csv").exists()

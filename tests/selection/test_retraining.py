@@ -28,7 +28,7 @@ class Named(nn.Module):
 
 
 def networks() -> list[nn.Module]:
-    mobile = build_network(model_config(), 10)
+    mobile = build_network(model_config(width_mult=1.0), 10)
     return [Named().eval(), mobile.eval(), torchvision.models.mobilenet_v3_small(num_classes=10).eval()]
 
 

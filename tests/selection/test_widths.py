@@ -26,7 +26,7 @@ DATASET = coloured_dataset(validation=24, test=24)
 
 
 def float_network() -> Network:
-    return fold_fp32(trained(), torch.device("cpu"))
+    return fold_fp32(trained(width_mult=1.0), torch.device("cpu"))
 
 
 def measured(dataset: Dataset = DATASET, **changes: Any) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def test_written_bits_are_those_of_a_configuration(table: pd.DataFrame) -> None:
     for _, row in table[table.step > 0].iterrows():
         weights = WeightScheme(json.loads(row.bits), "channel")
         config = PtqConfig(weights, CURVE.activations, calibration(), ())
-        network = ptq_pipeline(trained(), DATASET, config, CURVE.seed)
+        network = ptq_pipeline(trained(width_mult=1.0), DATASET, config, CURVE.seed)
         assert evaluate(network, DATASET.validation, "again")["top1"] == pytest.approx(row.validation_top1)
         assert evaluate(network, DATASET.test, "again")["top1"] == pytest.approx(row.test_top1)
 

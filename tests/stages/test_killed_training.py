@@ -11,7 +11,7 @@ from workspaces import Workspace
 
 from selectq.files import only_writer
 
-EPOCHS = 5
+EPOCHS = 12
 LONGER = {
     "finetune": {"epochs": EPOCHS},
     "qat": {"clf": {"epochs": EPOCHS}},

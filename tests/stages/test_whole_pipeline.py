@@ -125,11 +125,8 @@ class Case:
 
 NO_CHAINS = ("range_skew", "outlier_channel")
 CASES = {
-    "mobilenet_v2": Case("mobilenet_v2", ("depthwise", "projection"), "features.14.conv.1.0"),
-    "mobilenet_v2_half": Case("mobilenet_v2", ("depthwise",), "depthwise", {"width_mult": 0.5}),
+    "mobilenet_v2": Case("mobilenet_v2", ("depthwise", "projection"), "features.14.conv.1.0", {"width_mult": 0.5}),
     "mobilenet_v3_small": Case("mobilenet_v3_small", ("depthwise", "squeeze_excite"), "depthwise"),
-    "mobilenet_v3_large": Case("mobilenet_v3_large", ("depthwise", "squeeze_excite"), "depthwise"),
-    "mnasnet0_5": Case("mnasnet0_5", ("depthwise", "projection"), "depthwise"),
     "efficientnet_lite0": Case("timm:efficientnet_lite0", ("depthwise", "projection"), "depthwise"),
     "resnet18": Case("resnet18", ("dense",), "dense"),
     "regnet_x_400mf": Case("regnet_x_400mf", ("dense", "projection"), "dense"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from small_networks import coloured_dataset
+from small_networks import NARROW, coloured_dataset
 from stage_process import CHECKOUT, run_stage, run_stages
 
 from selectq.config.load import overlay, read_yaml
@@ -60,7 +60,9 @@ class Workspace:
 
     def write(self, changes: Mapping[str, Any] | None = None) -> "Workspace":
         """Write the images, and the committed parameters cut short, with `changes` laid over them."""
-        parameters = overlay(overlay(read_yaml(CHECKOUT / "params.yaml"), SHORT), changes or {})
+        parameters = overlay(read_yaml(CHECKOUT / "params.yaml"), SHORT, changes or {})
+        model = parameters["model"]
+        model["arguments"] = {**NARROW.get(model["network"], {}), **model["arguments"]}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
         write_dataset(self.folder / "data/images.safetensors", packed_images())

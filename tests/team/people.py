@@ -59,15 +59,15 @@ def complaint(repository: Repository) -> str:
 
 def selectq(repository: Repository, *arguments: str) -> str:
     done = repository.selectq(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert done.status == 0, done.out + done.err
+    return done.out + done.err
 
 
 def message(repository: Repository, *arguments: str) -> str:
     """The one line with which a command refuses."""
     refused = repository.selectq(*arguments)
-    assert refused.returncode == 2 and "Traceback" not in refused.stderr, refused.stdout + refused.stderr
-    return refused.stderr.splitlines()[-1]
+    assert refused.status == 2 and "Traceback" not in refused.err, refused.out + refused.err
+    return refused.err.splitlines()[-1]
 
 
 def wait_for(value: Callable[[], Found], what: str) -> Found:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from trivial_pipeline import CHECKOUT, STAGE, Repository
+from trivial_pipeline import CHECKOUT, FEW, STAGE, Repository
 
 MODEL = "models/quantized/dw.safetensors"
 OTHER_MODEL = "models/quantized/clf.safetensors"
@@ -54,10 +54,7 @@ STAGES = {
     },
 }
 
-PARAMETERS = {
-    "data": {"split_seed": 1},
-    "qat": {name: {"lr": RATE, "epochs": 1, "scope": ["all"], "bits": 8, "seed": 0} for name in ("clf", "dw")},
-}
+PARAMETERS = {**FEW, "qat": {name: {**body, "lr": RATE} for name, body in FEW["qat"].items()}}
 
 
 def write_small_pipeline(root: Path) -> Repository:

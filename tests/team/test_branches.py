@@ -22,8 +22,8 @@ TIMEOUT_S = 300
 
 def ask(repository: Repository, *arguments: str) -> str:
     answer = repository.dvc(*arguments)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
+    assert answer.status == 0, answer.out + answer.err
+    return answer.out
 
 
 def experiments(repository: Repository) -> dict[str, dict[str, str]]:

@@ -50,20 +50,20 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_killed_worker_is_replaced_and_one_lock_is_written(
-    work: Repository, clone: Callable[[Repository, str], Repository], cluster: str
+    small: Repository, clone: Callable[[Repository, str], Repository], cluster: str
 ) -> None:
-    folder, attempts = work.root.parent / "remote", work.root.parent / "attempts"
+    folder, attempts = small.root.parent / "remote", small.root.parent / "attempts"
     for path in (folder, attempts):
         path.mkdir()
-    Remote(str(folder)).add_to(work)
-    work.write("trivial.py", STAGE.replace("run(main)", SLOW.replace("ATTEMPTS", str(attempts)) + "\nrun(main)"))
-    work.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
-    work.git("commit", "--quiet", "--all", "--message", "a new rate, and a remote")
-    before = work.read("models/quantized/dw.safetensors")
+    Remote(str(folder)).add_to(small)
+    small.write("trivial.py", STAGE.replace("run(main)", SLOW.replace("ATTEMPTS", str(attempts)) + "\nrun(main)"))
+    small.edit_parameters(set_parameter("qat.dw.lr", 0.00077))
+    small.git("commit", "--quiet", "--all", "--message", "a new rate, and a remote")
+    before = small.read("models/quantized/dw.safetensors")
 
-    options = ["--engine", "ray", "--address", cluster, "--jobs", str(NODES), "--repository", str(work.root)]
-    command = [str(SELECTQ), "fanout", *options, "--folder", str(work.root.parent / "workers")]
-    with subprocess.Popen(command, cwd=work.root, env=work.environment, stdout=subprocess.PIPE, text=True) as running:
+    options = ["--engine", "ray", "--address", cluster, "--jobs", str(NODES), "--repository", str(small.root)]
+    command = [str(SELECTQ), "fanout", *options, "--folder", str(small.root.parent / "workers")]
+    with subprocess.Popen(command, cwd=small.root, env=small.environment, stdout=subprocess.PIPE, text=True) as running:
         try:
             victim = wait_for(
                 lambda: next((int(path.read_text() or 0) for path in attempts.iterdir()), 0), "no stage has started"
@@ -76,12 +76,12 @@ def test_killed_worker_is_replaced_and_one_lock_is_written(
     assert running.returncode == 0, said
     assert len(list(attempts.iterdir())) == 2, "a second worker took over"
     assert "done: qat@dw" in said
-    assert work.read("models/quantized/dw.safetensors") != before
-    assert work.repro() == set()
-    work.git("commit", "--quiet", "--all", "--message", "the lock")
-    colleague = clone(work, "colleague")
-    assert colleague.selectq("fetch").returncode == 0
-    assert colleague.read("models/quantized/dw.safetensors") == work.read("models/quantized/dw.safetensors")
+    assert small.read("models/quantized/dw.safetensors") != before
+    assert small.repro() == set()
+    small.git("commit", "--quiet", "--all", "--message", "the lock")
+    colleague = clone(small, "colleague")
+    assert colleague.selectq("fetch").status == 0
+    assert colleague.read("models/quantized/dw.safetensors") == small.read("models/quantized/dw.safetensors")
 
 
 def ancestors(pid: int) -> list[int]:

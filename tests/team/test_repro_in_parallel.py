@@ -98,7 +98,7 @@ def test_failed_stage_is_named_and_the_others_have_run(checkout: Path, monkeypat
 
 @pytest.mark.slow
 def test_fanout_runs_what_is_affected_and_writes_one_lock(work: Repository) -> None:
-    models = {name: f"models/quantized/{name}.safetensors" for name in ("dw", "clf", "tensor")}
+    models = {name: f"models/quantized/{name}.safetensors" for name in ("dw", "clf", "channel")}
     before = {name: work.read(path) for name, path in models.items()}
     work.edit_parameters(lambda parameters: [parameters["qat"][name].update(lr=0.00077) for name in ("dw", "clf")])
     selectq(work, "fanout", "--jobs", "2")

@@ -26,7 +26,7 @@ def damage(path: Path) -> None:
 
 
 def test_healthy_cache(small: Repository) -> None:
-    count, *words = small.selectq("verify").stdout.split()
+    count, *words = small.selectq("verify").out.split()
     assert int(count) >= 2 * 6 and " ".join(words) == "files hold what their hashes say", "outputs, and their objects"
 
 
@@ -90,8 +90,8 @@ def test_fresh_clone_says_what_is_missing(small: Repository, tmp_path: Path) -> 
     small.git("clone", "--quiet", str(small.root), str(tmp_path / "clone"))
     clone = Repository(tmp_path / "clone")
     refused = clone.selectq("verify")
-    assert "neither here nor in the cache: outputs of download, qat@clf, " in refused.stdout
-    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].endswith(
+    assert "neither here nor in the cache: outputs of download, qat@clf, " in refused.out
+    assert refused.status == 2 and refused.err.splitlines()[-1].endswith(
         "outputs are missing; `selectq fetch` gets what was shared, `dvc repro` makes the rest"
     )
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from small_networks import coloured_noise, quantized, quantizers, scheme
+from exported_networks import quantized
+from known_networks import build
+from small_networks import coloured_noise, quantizers, scheme
 from torch import nn
 
 from selectq.data.normalization import INTEGER_GRID
@@ -55,7 +57,7 @@ def test_a_gpu_records_the_network_itself() -> None:
 @pytest.mark.slow
 def test_the_quantized_network_is_one_graph() -> None:
     """Compiled, as a peer of the benchmark, it has no break, watched ranges included; here without code generation."""
-    network = quantized(scheme()).train()
+    network = quantized(build("plain", 3), scheme()).train()
     watching = quantizers(network)
     for quantizer in watching:
         quantizer.observing = True
