@@ -210,21 +210,6 @@ def test_images_that_do_not_fit_into_memory_are_left_out(
     assert "adaptive_rounding: 16 of 24 calibration images are used, as many as memory holds" in capsys.readouterr().err
 
 
-def test_mini_batches_of_large_maps_have_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    used, read = list[int](), reconstruction._Part._read
-
-    def note(part: reconstruction._Part, chosen: torch.Tensor) -> dict[str, torch.Tensor]:
-        used.append(len(chosen))
-        return read(part, chosen)
-
-    monkeypatch.setattr(reconstruction._Part, "_read", note)
-    of_stem = 3 * IMAGE_SIZE**2 + 32 * IMAGE_SIZE**2
-    monkeypatch.setattr(reconstruction, "VALUES", 5 * of_stem)
-    monkeypatch.setattr(reconstruction, "FEWEST_IMAGES", 3)
-    made({"adaptive_rounding": {**QUICK, "iterations": 1}})
-    assert (used[0], min(used), max(used)) == (5, 3, QUICK["batch_images"])
-
-
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"^calibration.images: 24 are too few; adaptive_rounding needs 32 or more"):
         made("adaptive_rounding")

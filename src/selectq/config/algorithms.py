@@ -34,8 +34,8 @@ Entry = str | dict[str, dict[str, float]]
 class RoundingSettings(Config):
     """How rounding is learned, a layer at a time.
 
-    `iterations` of Adam at `lr`, of at most `batch_images` each. `rounding_weight` is what a weight between two
-    integer codes costs, beside the squared error of an output channel as a share of the outputs' mean square.
+    `iterations` of Adam at `lr`, of `batch_images` each. `rounding_weight` is what a weight between two integer codes
+    costs, beside the squared error of an output channel as a share of the outputs' mean square.
     """
 
     iterations: Annotated[int, Between(1, 10**6)] = 500

@@ -35,10 +35,6 @@ WARM_UP = 0.2
 
 FIRST_BETA, LAST_BETA = 20.0, 2.0
 
-VALUES, FEWEST_IMAGES = 2**18, 8
-"""Of a mini-batch: where its images have more values than this in a unit, it has fewer images, but not fewer than so
-many. Large maps show a filter many positions each; without this the first blocks take most of the time."""
-
 
 def reconstruct(
     float_network: Network,
@@ -117,9 +113,6 @@ class _Part:
         last = {origin for name in self._outputs for origin in network.graph.origins(name)}
         self._inside = [network[name] for name in unit.nodes if name not in last and isinstance(network[name], Site)]
         self._last = [network[name] for name in unit.nodes if name in last]
-        with torch.no_grad():
-            of_first = run_unit(network, unit, self._walk.read(unit.inputs, slice(0, 1)))
-        self._most_images = max(FEWEST_IMAGES, VALUES // sum(values.numel() for values in of_first.values()))
 
     def learn_rounding(self, settings: RoundingSettings) -> bool:
         """Put the weights on the integer codes that are learned, if that reduces the error; whether it does."""
@@ -143,11 +136,10 @@ class _Part:
 
     def _learn(self, roundings: Sequence[LearnedRounding], settings: RoundingSettings) -> None:
         optimizer = torch.optim.Adam([rounding.variable for rounding in roundings], lr=settings.lr, fused=True)
-        images = min(settings.batch_images, self._most_images)
         for step in range(settings.iterations):
             for rounding in roundings:
                 rounding.refresh()
-            chosen = torch.randperm(len(self._walk), generator=self._mix.generator)[:images]
+            chosen = torch.randperm(len(self._walk), generator=self._mix.generator)[: settings.batch_images]
             loss = self._difference(self._read(chosen), chosen)
             done = (step / settings.iterations - WARM_UP) / (1 - WARM_UP)
             if done >= 0:
