@@ -15,7 +15,7 @@ from selectq.report.looks import with_looks
 from selectq.report.markdown import to_markdown
 from selectq.report.page import Report, commit_of, render_report
 from selectq.report.paper import figures_beside, read_paper
-from selectq.report.report_tables import accuracy_table, configurations_table
+from selectq.report.report_tables import accuracy_table, configurations_table, provenance_note
 from selectq.report.sections import Beside, report_sections
 from selectq.report.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
 from selectq.report.verdict import find_verdict, rank, ranking_json, verdict_markdown
@@ -44,7 +44,8 @@ def main(params: Params) -> None:
         paper = figures_beside(evidence.fp32.data, params.model.network)
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.setting)
-        accuracies = accuracy_table(rows2, ranking, evidence, params)
+        provenance = provenance_note(params.seed, params.setting, params.range_skew)
+        accuracies = accuracy_table(rows2, ranking, evidence, statistics, provenance)
         audit = AUDIT.read(METRICS / "audit.csv")
         beside = Beside(
             table2=rows2,
@@ -58,7 +59,14 @@ def main(params: Params) -> None:
             verdict=verdict,
             found=ranking.recommended is not None,
             configs=[one.name for one in ranking.configurations],
-            sections=report_sections(evidence, ranking, beside, accuracies, params),
+            sections=report_sections(
+                evidence,
+                ranking,
+                beside,
+                accuracies,
+                swept=params.calibration_sweep.evaluation_images,
+                compared=params.parity.images,
+            ),
             commit=commit_of(Path.cwd()),
         )
 

@@ -17,7 +17,7 @@ from selectq.report.evidence import Evidence
 from selectq.report.looks import assign_looks
 from selectq.report.page import Report, commit_of, render_report
 from selectq.report.paper import read_paper
-from selectq.report.report_tables import accuracy_table
+from selectq.report.report_tables import accuracy_table, provenance_note
 from selectq.report.sections import Beside, report_sections
 from selectq.report.tables import oscillation_by_kind, table2
 from selectq.report.verdict import find_verdict, rank
@@ -73,15 +73,12 @@ def render(
     audit: pd.DataFrame,
 ) -> str:
     paper, settings = read_paper(), dataclasses.replace(params.statistics, margin_points=0.5, confidence=0.95)
-    sweep = dataclasses.replace(params.calibration_sweep, evaluation_images=200)
-    parity = dataclasses.replace(params.parity, images=1000)
-    params = dataclasses.replace(params, statistics=settings, calibration_sweep=sweep, parity=parity)
     rows = table2(configurations, evidence, paper, "plain")
     ranking = rank(configurations, evidence, settings.margin_points, settings.confidence)
     oscillation = oscillation_by_kind(evidence.oscillation)
     beside = Beside(rows, oscillation, audit, compare_with_paper(audit, paper), latency)
-    accuracies = accuracy_table(rows, ranking, evidence, params)
-    sections = report_sections(evidence, ranking, beside, accuracies, params)
+    accuracies = accuracy_table(rows, ranking, evidence, settings, provenance_note(0, "plain", 0.0))
+    sections = report_sections(evidence, ranking, beside, accuracies, swept=200, compared=1000)
     names = [one.name for one in ranking.configurations]
     lead = f"some_net on {evidence.fp32.data}, setting plain"
     verdict = find_verdict(ranking, evidence, 0.0)

@@ -23,6 +23,7 @@ from selectq.report.report_tables import (
     form_accuracies,
     oscillation_table,
     parity_table,
+    provenance_note,
     worst_flips,
 )
 from selectq.report.tables import oscillation_by_kind, table1, table2
@@ -37,9 +38,10 @@ def first(configurations: list[Configuration], evidence: Evidence) -> Table:
 @pytest.fixture
 def table_of(params: Params) -> Callable[..., Table]:
     def write(configurations: list[Configuration], evidence: Evidence, paper: Paper, **changes: float) -> Table:
-        about = dataclasses.replace(params, statistics=StatisticsConfig(0.9, 0.25, ()), **changes)
+        about = dataclasses.replace(params, **changes)
+        provenance = provenance_note(about.seed, about.setting, about.range_skew)
         rows, ranking = table2(configurations, evidence, paper, "plain"), rank(configurations, evidence, 0.5, 0.9)
-        return accuracy_table(rows, ranking, evidence, about)
+        return accuracy_table(rows, ranking, evidence, StatisticsConfig(0.9, 0.25, ()), provenance)
 
     return write
 

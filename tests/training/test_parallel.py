@@ -14,11 +14,11 @@ from selectq.errors import UserError
 from selectq.files import read_tensors, write_tensors
 from selectq.training.parallel import ALONE, Workers, training_workers
 
-_fork = multiprocessing.get_context("fork")
+_fresh = multiprocessing.get_context("spawn")  # torch's gradients do not outlive a fork
 
 
 def take_part(rank: int, port: int, output: Path) -> None:
-    """Run in a copy of this process: what torchrun tells one of two, and the step."""
+    """Run in a process of its own: what torchrun tells one of two, and the step."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     with training_workers(CPU) as workers:
         found = step(workers)
@@ -32,7 +32,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], 
     output = tmp_path_factory.mktemp("steps") / "together"
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
-    processes = [_fork.Process(target=take_part, args=(rank, port, output)) for rank in range(2)]
+    processes = [_fresh.Process(target=take_part, args=(rank, port, output)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

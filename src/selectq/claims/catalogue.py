@@ -10,7 +10,7 @@ from selectq.config.load import read_yaml
 
 @dataclass(frozen=True)
 class Setting:
-    """A study on CIFAR-10, in `results/<folder>`, or those of its configurations whose names begin with `prefix`."""
+    """A study, in `results/<folder>`, or those of its configurations whose names begin with `prefix`."""
 
     folder: str
     name: str

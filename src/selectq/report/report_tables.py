@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from selectq.config.configs import LAYER_KINDS, Params, StatisticsConfig
+from selectq.config.configs import LAYER_KINDS, StatisticsConfig
 from selectq.config.configurations import Configuration
 from selectq.config.formats import FORMATS
 from selectq.report.evidence import CpuMetrics, Evidence, Int8Metrics, ParityMetrics
@@ -42,7 +42,9 @@ def configurations_table(table1: pd.DataFrame) -> Table:
     return Table.of("Table 1: configurations", columns, rows_of(table1), notes)
 
 
-def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, params: Params) -> Table:
+def accuracy_table(
+    table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, statistics: StatisticsConfig, provenance: str
+) -> Table:
     """Table 2: what each configuration achieves; the FP32 network, then the configurations in the ranking's order."""
     by_name = {one.name: one for one in ranking.configurations}
     mean = evidence.methods.set_index("config")["top1"]
@@ -92,8 +94,8 @@ def accuracy_table(table2: pd.DataFrame, ranking: Ranking, evidence: Evidence, p
     rows = rows_of(table2.set_index("config", drop=False).loc[["fp32", *by_name]])
     notes = (
         *_measurement_notes(table2, evidence),
-        *_statistics_notes(params.statistics),
-        *_provenance_notes(params),
+        *_statistics_notes(statistics),
+        provenance,
         *_paper_notes(table2),
     )
     marked = list(by_name).index(ranking.recommended.name) + 1 if ranking.recommended else None
@@ -133,12 +135,12 @@ def _statistics_notes(settings: StatisticsConfig) -> tuple[str, ...]:
     )
 
 
-def _provenance_notes(params: Params) -> tuple[str, ...]:
-    skew = params.range_skew
+def provenance_note(seed: int, setting: str, skew: float) -> str:
+    """From what the run started."""
     rescaled = (
         f" The FP32 network's channels were rescaled, its function unchanged (range_skew {skew:g})." if skew else ""
     )
-    return (f"Seed {params.seed}, setting {params.setting}.{rescaled}",)
+    return f"Seed {seed}, setting {setting}.{rescaled}"
 
 
 def _paper_notes(table2: pd.DataFrame) -> tuple[str, ...]:

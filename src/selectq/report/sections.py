@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from selectq.config.configs import Params
 from selectq.report import figures
 from selectq.report.audit import audit_points, audit_table
 from selectq.report.evidence import Evidence
@@ -36,14 +35,16 @@ class Beside:
 
 
 def report_sections(
-    evidence: Evidence, ranking: Ranking, beside: Beside, accuracies: Table, params: Params
+    evidence: Evidence, ranking: Ranking, beside: Beside, accuracies: Table, *, swept: int, compared: int
 ) -> list[Section]:
-    """The sections of a run's report, in their order; `accuracies` is `beside.table2` for readers."""
+    """The sections of a run's report, in their order.
+
+    `accuracies` is `beside.table2` for readers; `swept` and `compared` are the images of calibration and of parity.
+    """
     ranked, images = ranking.configurations, evidence.fp32.test_images
-    swept = params.calibration_sweep.evaluation_images
     flaws = audit_points(beside.audit_losses, beside.audit, read_paper())
     audit = audit_table(beside.audit_losses, read_paper())
-    parity = parity_table(ranked, evidence, min(params.parity.images, images))
+    parity = parity_table(ranked, evidence, min(compared, images))
     sizes, environment = bytes_table(ranked, evidence), environment_table(ranked, evidence)
     outcomes: Content = (
         accuracies,
