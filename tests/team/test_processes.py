@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from people import wait_for
@@ -37,6 +38,15 @@ def test_behind_an_exception_nothing_begins(tmp_path: Path) -> None:
         raise RuntimeError
     assert run(["touch", "after"], tmp_path, os.environ) == ENDED
     assert [path.name for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_behind_an_exception_nothing_goes_on(tmp_path: Path) -> None:
+    slow_to_end = "touch begun; trap 'sleep 1; touch ended; exit' TERM; while :; do sleep 0.1; done"
+    with pytest.raises(RuntimeError), ended_together() as run:
+        Thread(target=run, args=(["sh", "-c", slow_to_end], tmp_path, os.environ)).start()
+        wait_for((tmp_path / "begun").exists, "the command")
+        raise RuntimeError
+    assert (tmp_path / "ended").exists()
 
 
 def test_ending_the_command_ends_its_jobs_and_begins_no_other(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def ended_together() -> Iterator[Run]:
     except BaseException:
         with lock:
             ended.set()
-            for process in under_way:
+            ending = [*under_way]
+            for process in ending:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
+        for process in ending:  # DVC locks what its stages write until it has gone
+            process.wait()
         raise
