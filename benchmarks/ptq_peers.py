@@ -69,7 +69,7 @@ def brevitas(task: Task) -> Quantized:
     Ranges are percentiles: by their squared error, a batch takes it half a minute. Its quantizer knows ReLU, not
     ReLU6: what goes into that is clamped before.
     """
-    from brevitas.graph.quantize import preprocess_for_quantize  # noqa: PLC0415  # an extra
+    from brevitas.graph.quantize import preprocess_for_quantize  # noqa: PLC0415  # no dependency
     from brevitas_examples.imagenet_classification.ptq import ptq_common as example  # noqa: PLC0415
 
     clamps = {name for name, module in task.model.named_modules() if isinstance(module, nn.ReLU6)}

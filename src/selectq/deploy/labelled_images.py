@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from selectq.data.left_out import LeftOut
 from selectq.errors import UserError
 from selectq.files import METADATA_KEY
 from selectq.programs.images import ToPixels, decoded
+
+T = TypeVar("T")
 
 PACKED_ENDING = ".safetensors"
 ONE_POOL = ""
@@ -64,23 +67,26 @@ def open_images(path: Path, size: int, to_pixels: ToPixels, skip_bad: bool) -> L
     label_of = {image.path: image.label for image in list_images(path) if image.part in (ONE_POOL, "test")}
     if not label_of:
         raise UserError(f"{path}: no test images; expected {LAYOUT}")
-
-    def read() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        used = (file for file in files_of(path) if file.path in label_of)
-        named = ((label_of[file.path], str(path / file.path), partial(content_of, file)) for file in used)
-        return decoded(named, size, to_pixels, skip_bad)
-
+    read = partial(decode_images, path, label_of, size, to_pixels, skip_bad)
     return LabelledImages(len(label_of), tuple(sorted(set(label_of.values()))), read)
 
 
-def content_of(file: File) -> bytes:
+def decode_images(
+    path: Path, wanted: Mapping[PurePosixPath, T], size: int, to_pixels: ToPixels, skip_bad: bool
+) -> Iterator[tuple[T, NDArray[np.uint8]]]:
+    """What each wanted image of a folder, zip or tar stands for, with its pixels, as `decoded` gives them."""
+    used = (file for file in _files_of(path, LeftOut(str(path))) if file.path in wanted)
+    named = ((wanted[file.path], str(path / file.path), partial(_content_of, file)) for file in used)
+    return decoded(named, size, to_pixels, skip_bad)
+
+
+def _content_of(file: File) -> bytes:
     """What `decoded` asks for, when its turn comes."""
     return file.content
 
 
-def files_of(path: Path, left_out: LeftOut | None = None) -> Iterator[File]:
+def _files_of(path: Path, left_out: LeftOut) -> Iterator[File]:
     """The files of a folder, zip or tar; `left_out` gets what is not read."""
-    left_out = left_out or LeftOut(str(path))
     if path.is_dir():
         yield from read_folder(path, GENEROUS, left_out)
     else:
@@ -95,7 +101,7 @@ def list_images(path: Path) -> list[Listed]:
         UserError: there is none, or there are data sets side by side.
     """
     left_out, digests = LeftOut(str(path)), {}
-    for file in files_of(path, left_out):
+    for file in _files_of(path, left_out):
         if is_meant_as_image(file.path, file.content):
             digests[file.path] = hashlib.sha256(file.content).digest()
         else:

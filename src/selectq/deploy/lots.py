@@ -7,7 +7,6 @@ import dataclasses
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from selectq.data.duplicates import Placed, describe_duplicates
 from selectq.data.packed import SPLITS, Dataset, Split, read_dataset
 from selectq.data.split import class_quotas, rank
-from selectq.deploy.labelled_images import ONE_POOL, PACKED_ENDING, Listed, content_of, files_of, list_images
+from selectq.deploy.labelled_images import ONE_POOL, PACKED_ENDING, Listed, decode_images, list_images
 from selectq.errors import UserError
-from selectq.programs.images import decoded, resized_pixels
+from selectq.programs.images import resized_pixels
 from selectq.progress import progress
 
 DEFAULT_SIZE = 224
@@ -160,11 +159,8 @@ def _decode(
 ) -> dict[str, Split]:
     place_of = {image.path: (lot, number) for lot, images in chosen.items() for number, image in enumerate(images)}
     pixels: dict[str, dict[int, NDArray[np.uint8]]] = {lot: {} for lot in chosen}
-    used = (file for file in files_of(path) if file.path in place_of)
-    named = ((place_of[file.path], str(path / file.path), partial(content_of, file)) for file in used)
-    for (lot, number), planes in progress(
-        decoded(named, size, resized_pixels, skip_bad), len(place_of), "images", unit="image"
-    ):
+    found = decode_images(path, place_of, size, resized_pixels, skip_bad)
+    for (lot, number), planes in progress(found, len(place_of), "images", unit="image"):
         pixels[lot][number] = planes
     label_of = {name: label for label, name in enumerate(classes)}
     splits = {}
