@@ -1,5 +1,6 @@
 """The usual training loops that ours is compared with."""
 
+import importlib
 import warnings
 from dataclasses import replace
 
@@ -10,12 +11,6 @@ from timing import Batch, Trainer
 from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torch.utils.data import DataLoader, Dataset
-from torchao.quantization.pt2e import move_exported_model_to_train
-from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
-from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
-    X86InductorQuantizer,
-    get_default_x86_inductor_quantization_config,
-)
 from torchvision import transforms
 from torchvision.models import quantization as quantizable
 from workload import CLASSES, IMAGE_SIZE, Workload, endless, prepared_batches
@@ -174,9 +169,12 @@ def torchao_pt2e(workload: Workload) -> Trainer:
     batch = workload.params.qat_training.batch_size
     example = torch.zeros(batch, 3, IMAGE_SIZE, IMAGE_SIZE, device=workload.device)
     example = example.to(memory_format=torch.channels_last)
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(is_qat=True))
+    pt2e = importlib.import_module("torchao.quantization.pt2e")  # here: it loads torch's compiler
+    steps = importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+    x86 = importlib.import_module("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
+    quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config(is_qat=True))
     with quiet():
         exported = torch.export.export(model.train(), (example,)).module()
-        prepared: nn.Module = prepare_qat_pt2e(exported, quantizer)
-        move_exported_model_to_train(prepared)
+        prepared: nn.Module = steps.prepare_qat_pt2e(exported, quantizer)
+        pt2e.move_exported_model_to_train(prepared)
     return Trainer(prepared, adam(prepared, workload), prepared_batches(workload, torch.channels_last))

@@ -109,6 +109,7 @@ def test_signal_leaves_nothing_half_written(tmp_path: Path, number: signal.Signa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_stage_starts_without_torchs_compiler_and_has_it_when_asked() -> None:
     program = (
         "import _src, sys, torchvision.models; print('torch._dynamo' in sys.modules);"

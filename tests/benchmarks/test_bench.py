@@ -38,6 +38,7 @@ def test_repeats_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_chosen_sides_alone_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     chosen = ["evaluation", "float_pass", "qat_clf"]
     monkeypatch.setattr("sys.argv", ["bench.py", "--quick", "--output", str(tmp_path), "--sides", *chosen])

@@ -59,6 +59,7 @@ def test_packed_images_need_no_torch(model: Path) -> None:
     assert modules_after(SCRIPT, ("evaluate", model, "images.safetensors")) == {"evaluate": []}
 
 
+@pytest.mark.slow
 def test_torch_would_be_noticed(model: Path) -> None:
     """Negative control."""
     assert "torch" in modules_after(WITH_TORCH, ("inspect", model))["inspect"]

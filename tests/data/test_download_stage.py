@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from stage_process import run_stage
 from stand_ins import Server, image_files, pack_zip
@@ -49,6 +50,7 @@ def leftovers() -> list[str]:
     return [str(path) for path in Path().rglob("*") if path.is_file() and path.suffix not in (".yaml", ".lock", ".zip")]
 
 
+@pytest.mark.slow
 def test_output_is_the_same_from_any_process_and_survives_a_failed_run(checkout: Path, here: Path, closed: str) -> None:
     prepare(checkout, DIGITS)
     with start(checkout, closed, "") as process:

@@ -54,6 +54,7 @@ print(seen, own_memory() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+@pytest.mark.slow
 def test_images_stay_in_the_file_until_they_are_used(tmp_path: Path, checkout: Path) -> None:
     """Neither reading nor a batch takes memory that the system cannot take back."""
     images, small = torch.zeros(40_000, 3, 32, 32, dtype=torch.uint8), dataset()

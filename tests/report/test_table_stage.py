@@ -117,6 +117,7 @@ def test_plots_hold_what_was_measured(tabulated: tuple[Path, str]) -> None:
     assert read_json(folder / "metrics" / "summary.json")["int8"]["mine"]["top1"] == 50.0
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same_bytes(checkout: Path, tabulated: tuple[Path, str], run_folder: Path) -> None:
     folder, _ = tabulated
     assert run_table(run_folder, PYTHONHASHSEED="1").returncode == 0

@@ -167,9 +167,8 @@ def run_all(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if case.thorough else slow) for name, case in CASES.items()]
-)
+@slow
+@pytest.mark.parametrize("name", CASES)
 def test_whole_pipeline(name: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where a user's file is found when checkpoints are read below
     case, workspace = CASES[name], prepare(CASES[name], tmp_path, digits)

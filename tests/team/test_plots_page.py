@@ -52,6 +52,7 @@ def titles(page: str) -> set[str]:
     return set(re.findall(r"aria-label=\"Title text '([^']+)'", page))
 
 
+@pytest.mark.slow
 def test_every_chart_is_drawn_without_a_network_and_fits_into_a_narrow_window(charts: Repository) -> None:
     page = drawn(charts, NARROW)
     wanted = {title for plot in yaml.safe_load(charts.read("dvc.yaml"))["plots"] for title in plot}
