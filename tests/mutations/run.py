@@ -4,7 +4,7 @@
 
 Each mutant of `mutants.py` is planted in a private copy of the checkout, where the fast tests that should notice it run
 until one fails; what noticed it must pass without it. A mutant with a row in `results.csv` is left out, so that a
-stopped run goes on where it was; `--again` repeats it. All mutants took an hour and a quarter on two busy cores.
+stopped run goes on where it was; `--again` repeats it, and begins with the test that noticed it before.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -67,8 +67,8 @@ def main() -> None:
         copies = [copy_checkout(Path(folder) / str(number)) for number in range(options.jobs)]
         while waiting:
             tried, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
-            found = dict(plant(tried, copies))
-            for test in Trial.begin([by for by in found.values() if by.startswith("tests/")], copies[0], "0").wait():
+            found = dict(plant(tried, copies, known))
+            for test in Trial.begin([[by for by in found.values() if is_test(by)]], copies[0], "0").wait():
                 print(f"WRONG     {test} fails without a mutant")
                 found = {name: "" if by == test else by for name, by in found.items()}
             known |= found
@@ -87,8 +87,13 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
-def plant(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Each mutant's name, and the test that failed; nothing if none did."""
+def is_test(by: str) -> bool:
+    """Or else the process that ran tests ended otherwise."""
+    return by.startswith("tests/")
+
+
+def plant(mutants: Sequence[Mutant], copies: Sequence[Path], known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each mutant's name, and the test that failed, nothing if none did; first that which is known to have noticed."""
     waiting, running = deque(mutants), dict[Path, tuple[Mutant, str, Trial]]()
     while waiting or running:
         for copy in copies:
@@ -102,7 +107,8 @@ def plant(mutants: Sequence[Mutant], copies: Sequence[Path]) -> Iterator[tuple[s
                 mutant = waiting.popleft()
                 healthy = (copy / mutant.file).read_text(encoding="utf-8")
                 (copy / mutant.file).write_text(mutant.harmed(healthy), encoding="utf-8")
-                running[copy] = mutant, healthy, Trial.begin(mutant.tests, copy, "1")
+                first = [by for by in [known.get(mutant.name, "")] if is_test(by)]
+                running[copy] = mutant, healthy, Trial.begin([first, mutant.tests], copy, "1")
         time.sleep(0.05)
 
 
@@ -115,10 +121,10 @@ class Trial:
     deadline: float
 
     @classmethod
-    def begin(cls, tests: Sequence[str], copy: Path, most_failures: str) -> "Trial":
-        """Start the tests; they end after so many failures (0: go on)."""
+    def begin(cls, rounds: Sequence[Sequence[str]], copy: Path, most_failures: str) -> "Trial":
+        """Start the tests, round by round; they end after so many failures (0: go on)."""
         receiver, sender = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=run_tests, args=(tests, copy, most_failures, sender))
+        process = _fork.Process(target=run_tests, args=(rounds, copy, most_failures, sender))
         process.start()
         sender.close()
         return cls(process, receiver, time.monotonic() + TIMEOUT)
@@ -140,7 +146,7 @@ class Trial:
             return [f"the process ended with status {self.process.exitcode}"]
 
 
-def run_tests(tests: Sequence[str], copy: Path, most_failures: str, failed: Connection) -> None:
+def run_tests(rounds: Sequence[Sequence[str]], copy: Path, most_failures: str, failed: Connection) -> None:
     """Run in the process of a trial: send the names of the tests that fail."""
     os.setsid()
     os.chdir(copy)
@@ -154,8 +160,11 @@ def run_tests(tests: Sequence[str], copy: Path, most_failures: str, failed: Conn
         sys.modules.pop(name)
     failures = Failures()
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--maxfail", most_failures]
-    status = pytest.main([*options, *tests], plugins=[failures]) if tests else 0
-    failed.send(failures.names or ([] if status == 0 else [f"pytest's exit status {int(status)}"]))
+    for tests in rounds:
+        status = pytest.main([*options, *tests], plugins=[failures]) if tests and not failures.names else 0
+        if status and not failures.names and tests is rounds[-1]:  # before, a test may have gone
+            failures.names.append(f"pytest's exit status {int(status)}")
+    failed.send(failures.names)
     failed.close()
     os._exit(0)
 
