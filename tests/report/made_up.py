@@ -27,7 +27,7 @@ OPERATORS = {"QGemm": 1, "QLinearAdd": 10, "QLinearConv": 52}
 FLIPPED = 0.12
 P_VALUES = {"tensor": 0.0, "dwpw_asym": 0.5}
 SEED_COUNTS = {"dwpw": 3}
-FORMS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
+BACKENDS = ("simulation", "reference", "torch_export", "onnx_plain", "onnx", "executorch")
 ENVIRONMENT = {
     "versions": {"python": "3.11.9", "torch": "2.15.0", "onnxruntime": "1.32.0", "executorch": "1.5.1"},
     "architecture": "x86_64",
@@ -158,10 +158,10 @@ def parity(name: str) -> dict[str, Any]:
 
 def pairs(name: str) -> pd.DataFrame:
     """Every pair of forms; ExecuTorch's has another class for three of 2,500 images, and is right for one less."""
-    top1 = dict.fromkeys(FORMS, INT8_TOP1[name]) | {"executorch": INT8_TOP1[name] - 0.04}
+    top1 = dict.fromkeys(BACKENDS, INT8_TOP1[name]) | {"executorch": INT8_TOP1[name] - 0.04}
     rows = [
         (name, one, other, FLIPPED if other == "executorch" else 0.0, 0.4, 0.01, top1[one], top1[other])
-        for one, other in itertools.combinations(FORMS, 2)
+        for one, other in itertools.combinations(BACKENDS, 2)
     ]
     columns = ["config", "one", "other", "flipped_pct", "differing_pct", "logit_difference", "one_top1", "other_top1"]
     return pd.DataFrame(rows, columns=columns)

@@ -14,13 +14,13 @@ from selectq.report.formatting import Table, kilobytes
 from selectq.report.markdown import to_markdown
 from selectq.report.paper import Paper, figures_beside, read_paper
 from selectq.report.report_tables import (
-    FORM_MEANINGS,
+    BACKEND_MEANINGS,
     accuracy_table,
+    backend_accuracies,
     bytes_table,
     configurations_table,
     cpu_notes,
     environment_table,
-    form_accuracies,
     oscillation_table,
     parity_table,
     provenance_note,
@@ -181,7 +181,7 @@ def test_parity_has_a_row_for_each_configuration_and_a_column_for_each_form(
     configurations: list[Configuration], evidence: Evidence
 ) -> None:
     table = parity_table(configurations, evidence, 1000)
-    assert headings(table) == ["Config", "Worst flip", "Layer steps", *FORM_MEANINGS]
+    assert headings(table) == ["Config", "Worst flip", "Layer steps", *BACKEND_MEANINGS]
     assert [row[0] for row in table.rows] == [configuration.name for configuration in configurations]
     assert table.rows[3] == ("dwpw", "0.12 %", "1", *["88.00 %"] * 5, "87.96 %")
 
@@ -203,8 +203,8 @@ def test_form_that_one_configuration_lacks_is_a_dash(configurations: list[Config
 def test_each_form_has_its_own_worst_flip() -> None:
     pairs = made_up.pairs("full")
     pairs.loc[(pairs["one"] == "reference") & (pairs["other"] == "onnx"), "flipped_pct"] = 0.5
-    assert worst_flips(pairs) == dict.fromkeys(FORM_MEANINGS, 0.12) | {"reference": 0.5, "onnx": 0.5}
-    assert list(worst_flips(pairs)) == list(form_accuracies(pairs)) == list(FORM_MEANINGS)
+    assert worst_flips(pairs) == dict.fromkeys(BACKEND_MEANINGS, 0.12) | {"reference": 0.5, "onnx": 0.5}
+    assert list(worst_flips(pairs)) == list(backend_accuracies(pairs)) == list(BACKEND_MEANINGS)
 
 
 def test_format_from_outside_has_its_column(
@@ -218,7 +218,7 @@ def test_format_from_outside_has_its_column(
 
 
 def test_every_form_is_explained() -> None:
-    assert tuple(FORM_MEANINGS) == made_up.FORMS
+    assert tuple(BACKEND_MEANINGS) == made_up.BACKENDS
 
 
 def test_parts_and_other_formats(configurations: list[Configuration], evidence: Evidence) -> None:

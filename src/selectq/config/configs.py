@@ -477,10 +477,10 @@ class AuditConfig(Config):
 
 @dataclass(frozen=True)
 class ParityConfig(Config):
-    """By how much the forms of a model may differ.
+    """By how much the backends of a model may differ.
 
-    `flipped_pct` is in percent of `images` test images, for any two forms; `layer_steps` in integer steps at a layer's
-    output, given the same inputs, on `layer_images`. Both lots are evenly spread.
+    `flipped_pct` is in percent of `images` test images, for any two backends; `layer_steps` in integer steps at a
+    layer's output, given the same inputs, on `layer_images`. Both lots are evenly spread.
     """
 
     images: Count

@@ -17,7 +17,7 @@ from selectq.report.latency import Latency, write_latencies
 from selectq.report.markdown import bullet, code, markdown_table, prose
 from selectq.report.model_files import ModelFile, write_files
 from selectq.report.recipe import Recipe, write_recipe
-from selectq.report.report_tables import BYTE_COLUMNS, cpu_notes, form_accuracies, form_meaning, worst_flips
+from selectq.report.report_tables import BYTE_COLUMNS, backend_accuracies, backend_meaning, cpu_notes, worst_flips
 
 MOST_CLASSES = 100
 """That are listed: with more it would not stay one page."""
@@ -135,8 +135,8 @@ def _parity(card: Card) -> list[str]:
     columns = (*text_columns("Backend", "What runs"), *number_columns("Top-1", "Worst flip"))
     flips, differing, largest = worst_flips(pairs), pairs["differing_pct"].max(), pairs["logit_difference"].max()
     rows = [
-        (form, form_meaning(form), percent(top1, 2), percent(flips[form], 2))
-        for form, top1 in form_accuracies(pairs).items()
+        (backend, backend_meaning(backend), percent(top1, 2), percent(flips[backend], 2))
+        for backend, top1 in backend_accuracies(pairs).items()
     ]
     notes = [
         f"On {card.parity_images:,} of the {card.evidence.int8.test_images:,} test images, evenly spread. Worst flip:"

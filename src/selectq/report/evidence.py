@@ -103,10 +103,10 @@ class EnvironmentMetrics(Config):
 
 @dataclass(frozen=True)
 class ParityMetrics(Config):
-    """How far the forms of one program are apart.
+    """How far the backends of one program are apart.
 
-    `flipped_pct` are the predictions that differ in the worst pair of forms; `layer_steps` is the largest difference at
-    a layer's output, given the same inputs, in integer steps.
+    `flipped_pct` are the predictions that differ in the worst pair of backends; `layer_steps` is the largest
+    difference at a layer's output, given the same inputs, in integer steps.
     """
 
     flipped_pct: Percent

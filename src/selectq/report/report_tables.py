@@ -155,7 +155,7 @@ def _paper_notes(table2: pd.DataFrame) -> tuple[str, ...]:
     return (f"{accuracies}. Paper gap: the difference of these accuracies{prints}.",)
 
 
-FORM_MEANINGS = {
+BACKEND_MEANINGS = {
     "simulation": "the fake-quantized network in PyTorch",
     "reference": "quantize/dequantize operators in PyTorch",
     "torch_export": "the .pt2 file in PyTorch",
@@ -163,36 +163,36 @@ FORM_MEANINGS = {
     "onnx": "the .onnx file in ONNX Runtime, optimised",
     "executorch": "the .pte file in ExecuTorch",
 }
-"""In which forms a program is compared with itself; a format that is not made leaves its forms out."""
+"""The backends that are held to the same predictions; a format that is not made leaves its own out."""
 
 
-def known_forms() -> tuple[str, ...]:
-    """Those of FORM_MEANINGS, and those of other packages' formats, by their endings."""
-    return *FORM_MEANINGS, *FORMATS.others()
+def known_backends() -> tuple[str, ...]:
+    """Those of BACKEND_MEANINGS, and those of other packages' formats, by their endings."""
+    return *BACKEND_MEANINGS, *FORMATS.others()
 
 
-def form_meaning(form: str) -> str:
+def backend_meaning(backend: str) -> str:
     """What runs, in words."""
-    return FORM_MEANINGS.get(form, f"the .{form} file in its runtime")
+    return BACKEND_MEANINGS.get(backend, f"the .{backend} file in its runtime")
 
 
 def parity_table(configurations: Sequence[Configuration], evidence: Evidence, images: int) -> Table:
     """How far the backends of each program are apart, and the accuracy of each, on so many test images."""
-    accuracies = {each.name: form_accuracies(evidence.pairs[each.name]) for each in configurations}
-    forms = [form for form in known_forms() if any(form in found for found in accuracies.values())]
+    accuracies = {each.name: backend_accuracies(evidence.pairs[each.name]) for each in configurations}
+    backends = [backend for backend in known_backends() if any(backend in found for found in accuracies.values())]
 
-    def accuracy(form: str, name: str) -> str:
-        return percent(accuracies[name].get(form), 2)
+    def accuracy(backend: str, name: str) -> str:
+        return percent(accuracies[name].get(backend), 2)
 
     columns = (
         Column("Config"),
         Column("Worst flip", "number", lambda name: percent(evidence.parity[name].flipped_pct, 2)),
         Column("Layer steps", "number", lambda name: f"{evidence.parity[name].layer_steps:,}"),
-        *(Column(form, "number", partial(accuracy, form)) for form in forms),
+        *(Column(backend, "number", partial(accuracy, backend)) for backend in backends),
     )
     notes = (
         f"Top-1 of each backend on {images:,} of the {evidence.fp32.test_images:,} test images, evenly spread."
-        f" {'; '.join(f'{form}: {form_meaning(form)}' for form in forms)}.",
+        f" {'; '.join(f'{backend}: {backend_meaning(backend)}' for backend in backends)}.",
         "Worst flip: the images that the two backends which agree least put into different classes. Layer steps: the"
         " largest difference at a layer's output, given the same inputs, in integer steps.",
         *cpu_notes(parity.cpu for parity in evidence.parity.values()),
@@ -200,17 +200,17 @@ def parity_table(configurations: Sequence[Configuration], evidence: Evidence, im
     return Table.of("Parity: the same predictions in every backend", columns, accuracies, notes)
 
 
-def form_accuracies(pairs: pd.DataFrame) -> dict[str, float]:
-    """The accuracy in percent of each form that was compared, in order."""
+def backend_accuracies(pairs: pd.DataFrame) -> dict[str, float]:
+    """The accuracy in percent of each backend that was compared, in order."""
     ones, others = (dict(zip(pairs[side], pairs[f"{side}_top1"], strict=True)) for side in ("one", "other"))
     measured = ones | others
-    return {form: measured[form] for form in known_forms() if form in measured}
+    return {backend: measured[backend] for backend in known_backends() if backend in measured}
 
 
 def worst_flips(pairs: pd.DataFrame) -> dict[str, float]:
-    """The largest share, in percent, of predictions in which each form differs from another, in order."""
-    rows = {form: pairs[(pairs["one"] == form) | (pairs["other"] == form)] for form in known_forms()}
-    return {form: float(of_form["flipped_pct"].max()) for form, of_form in rows.items() if len(of_form)}
+    """The largest share, in percent, of predictions in which each backend differs from another, in order."""
+    rows = {backend: pairs[(pairs["one"] == backend) | (pairs["other"] == backend)] for backend in known_backends()}
+    return {backend: float(of_backend["flipped_pct"].max()) for backend, of_backend in rows.items() if len(of_backend)}
 
 
 def cpu_notes(cpus: Iterable[CpuMetrics]) -> list[str]:
