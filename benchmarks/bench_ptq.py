@@ -33,6 +33,7 @@ from selectq.config.algorithms import Entry
 from selectq.config.configs import ActivationScheme, CalibrationConfig, Estimator, PtqConfig, WeightScheme
 from selectq.config.load import overlay, read_yaml, write_yaml
 from selectq.data.augment import image_batches
+from selectq.data.device import choose_device
 from selectq.data.evaluate import evaluate
 from selectq.data.fetch import data_folders
 from selectq.data.normalization import INTEGER_GRID
@@ -134,13 +135,16 @@ METHODS: dict[str, tuple[Entry, ...]] = {
     "nearest": (),
     "equalize + correct_bias": ("zero_dead_channels", "equalize", "correct_bias"),
     "the same + clip_weights": ("zero_dead_channels", "equalize", "clip_weights", "correct_bias"),
-    **{name: ("zero_dead_channels", "equalize", "clip_weights", name, "correct_bias") for name in RECONSTRUCTIONS},
+    **{name: ("zero_dead_channels", "equalize", "clip_weights", name) for name in RECONSTRUCTIONS},
 }
 
 
 def main() -> None:
     """Measure what has no row yet."""
-    arguments = _arguments()
+    arguments, _ = (
+        _arguments(),
+        choose_device(),
+    )  # for its side effect: freed memory is kept, as in the pipeline's stages
     name = f"ptq_{machine_slug(torch.device('cpu'), ['torch', 'onnxruntime'])}"
     path = arguments.output / f"{name}.csv"
     for network in (each for each in NETWORKS if not arguments.only or each.name in arguments.only):

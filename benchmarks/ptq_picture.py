@@ -24,6 +24,7 @@ def draw(table: pd.DataFrame, hardware: str, path: Path) -> None:
     for network, row in zip(networks, all_axes, strict=True):
         for setting, axes in zip(settings, row, strict=True):
             chosen = (quantized["network"] == network) & (quantized["setting"] == setting)
+            axes.set_visible(bool(chosen.any()))
             axes.set_title(f"{network}, {setting}", fontsize=9, loc="left", fontweight="bold")
             _draw_panel(axes, quantized[chosen])
     figure.suptitle(
@@ -37,7 +38,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     for place, (_, row) in enumerate(rows.iterrows()):
         gap = row["gap_points"]
         axes.barh(place, max(gap, WORST), color=OURS_COLOUR if row["tool"] == "selectq" else PEER_COLOUR)
-        axes.annotate(f"{gap:+.2f}", (0, place), (4, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(f"{gap:+.2f}", (max(gap, 0), place), (4, 0), textcoords="offset points", va="center", fontsize=7)
     for goal in rows["goal"].dropna().unique():
         axes.axvline(goal, color=GOAL_COLOUR, linewidth=1.5)
     axes.axvline(0, color="black", linewidth=0.8)

@@ -1,7 +1,9 @@
 """The benchmark of PTQ methods: what it asks of the pipeline and of peers, what a row says, and what the docs show."""
 
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import bench_ptq
 import pandas as pd
@@ -84,6 +86,24 @@ def test_rows_are_written_as_they_are_measured_and_not_measured_again(
     assert math.isnan(table["goal"][1]) and list(table["met"][2:]) == ["no", "yes"]
     draw(table, "a machine", tmp_path / "ptq.png")
     assert (tmp_path / "ptq.png").read_bytes().startswith(b"\x89PNG")
+
+
+def docs_row(row: Any) -> str:
+    """A row of the table as docs/benchmarks.md shows it."""
+    missed = {"no": " (missed)"}.get(row.met, "")
+    gap, seconds = ("", "") if row.setting == "FP32" else (f"{row.gap_points:.2f}{missed}", f"{row.seconds:.0f}")
+    cells = (row.network, row.setting, row.tool, row.method, f"{row.top1:.2f}", gap.replace("-", "−"), seconds)
+    return f"| {' | '.join(cells)} |"
+
+
+def test_docs_show_what_was_measured() -> None:
+    (path,) = (bench_ptq.CHECKOUT / "benchmarks/results").glob("ptq_*.csv")
+    shown = (bench_ptq.CHECKOUT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    table = pd.read_csv(path)
+    names = "|".join(table["network"].unique())
+    expected = [docs_row(row) for row in table.itertuples()]
+    assert re.findall(rf"^\| (?:{names}) \| .*", shown[shown.index(path.name) :], re.MULTILINE) == expected
+    assert path.with_suffix(".png").is_file()
 
 
 def test_peers_get_the_bits_that_our_pipeline_has() -> None:

@@ -36,14 +36,14 @@ from selectq.parity.backends import program_backends, reference_backend, simulat
 from selectq.parity.compare import all_logits, compare_pairs
 from selectq.ptq import reconstruction
 from selectq.ptq.pipeline import ptq_pipeline
-from selectq.ptq.reconstruction import images_that_fit, reconstruct
+from selectq.ptq.reconstruction import Mix, images_that_fit, reconstruct
 from selectq.ptq.walk import single_nodes
 from selectq.quantization.folding import fold
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import QuantizedCheckpoint, insert_quantizers
 from selectq.quantization.quantizers import WeightQuantizer
 from selectq.quantization.range_estimation import estimate_ranges
-from selectq.quantization.scale_assignment import scales_of, weight_quantizer_of
+from selectq.quantization.scale_assignment import ScaleAssignment, scales_of, weight_quantizer_of
 
 W3 = scheme(3)
 QUICK = {"iterations": 20, "batch_images": 8, "lr": 0.1, "rounding_weight": 0.01}
@@ -111,6 +111,33 @@ def test_what_stands_in_while_learning_is_gone() -> None:
     assert all(parameter.grad is None for parameter in by_blocks().parameters())
 
 
+def test_mean_outputs_need_no_correction_of_biases() -> None:
+    """Behind learned rounding: biases are learned with it."""
+    x = float_images(60, seed=9)
+    wanted = trained().model(x).mean(0)
+    by_rounding, nearest_rounding = ((network(x).mean(0) - wanted).norm() for network in (by_layers(), nearest()))
+    assert by_rounding < 0.5 * nearest_rounding
+    moved = [
+        one
+        for one, other in zip(nearest().layers(), by_layers().layers(), strict=True)
+        if (one.bias != other.bias).any()
+    ]
+    assert len(moved) > len(list(nearest().layers())) / 2
+
+
+def test_values_are_quantized_with_the_probability_asked_for() -> None:
+    mix = Mix(0.25, torch.Generator().manual_seed(0))
+    shape = (8, 9, 11, 13)  # no multiple of the values to a draw
+    for layout in (torch.contiguous_format, torch.channels_last):
+        zeros = torch.zeros(shape).to(memory_format=layout)
+        mixed = mix(zeros + 1, zeros)
+        assert mixed.shape == shape and set(mixed.unique().tolist()) == {0.0, 1.0}
+        assert mixed.mean().item() == pytest.approx(0.25, abs=0.02)
+        assert mixed.mean((0, 2, 3)).std() < 0.03, "of every channel alike"
+    assert not torch.equal(mix(zeros + 1, zeros), mixed)
+    assert torch.equal(Mix(0.0, mix.generator)(zeros + 1, zeros), zeros)
+
+
 def test_repeats_its_tensors_from_the_same_seed_alone() -> None:
     quick: Entry = {"reconstruct_blocks": {**QUICK, "iterations": 2, "quantized_share": 0.5}}
     assert same_tensors(made(quick), made(quick))
@@ -153,25 +180,27 @@ def test_onnx_file_holds_the_learned_codes_and_runs_as_simulated(tmp_path: Path)
     assert compare_pairs("some", logits, logits["reference"].argmax(1))["differing_pct"].max() == 0
 
 
-def test_layer_for_which_nothing_better_is_found_keeps_nearest_rounding(capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights on the grid already: no rounding of them is better."""
-    network = made()
-    layer = network["features.3.conv.0.0"]
+def test_layer_for_which_nothing_better_is_found_keeps_nearest_rounding() -> None:
+    """Weights on the grid already: no rounding of them is better. Of the classifier a dead channel's bias is large."""
+    network, float_network = made(), fold(trained().model)
+    layer, classifier = network["features.3.conv.0.0"], network["classifier.1"]
     with torch.no_grad():
         layer.weight.zero_()
-    before, version = layer.weight.clone(), layer.weight._version
-    float_network = fold(trained().model)
-    with torch.no_grad():
-        float_network["features.3.conv.0.0"].weight.zero_()
-        float_network["features.3.conv.0.0"].bias.fill_(-1)
+        float_network[layer.name].weight.zero_()
+        float_network[layer.name].bias.fill_(-1)
+        classifier.weight[0], classifier.bias[0] = 0, 9
+    before, version = (layer.weight.clone(), layer.bias.clone()), layer.weight._version
     batches = list(image_batches(coloured_dataset().train.part(slice(0, 24))))
     settings = RoundingSettings(iterations=5, batch_images=8)
     kept = reconstruct(
         float_network, network, single_nodes(network.graph), batches, settings, quantized_share=1.0, seed=0
     )
-    assert layer.name in kept and torch.equal(layer.weight, before)
+    assert layer.name in kept and torch.equal(layer.weight, before[0]) and torch.equal(layer.bias, before[1])
     assert not weight_quantizer_of(layer).clip.any(), "its scale follows its weights still"
     assert layer.weight._version >= version + 2, "written and written back: what is kept of it is made again"
+    scale = weight_quantizer_of(classifier).scale.clone()
+    ScaleAssignment(network).assign()
+    assert torch.equal(weight_quantizer_of(classifier).scale, scale), "room for its bias"
 
 
 def test_line_names_the_layers_that_keep_nearest_rounding(

@@ -46,6 +46,16 @@ def test_activation_function_is_fused_exactly(bounds: str, low: float, high: flo
     assert torch.equal(quantizer(raw_values()), unfused)
 
 
+@pytest.mark.parametrize("bounds", [*BOUNDS.values(), Bounds(-3.0, math.inf)], ids=str)
+def test_activation_function_and_its_gradient_are_those_of_a_clamp(bounds: Bounds) -> None:
+    x, same = raw_values().requires_grad_(), raw_values().requires_grad_()
+    y, clamped = FloatActivation(bounds)(x), same.clamp(bounds.low, bounds.high)
+    assert torch.equal(y, clamped)
+    (y * raw_values()).sum().backward()
+    (clamped * raw_values()).sum().backward()
+    assert x.grad is not None and same.grad is not None and torch.equal(x.grad, same.grad)
+
+
 @pytest.mark.parametrize("bits", [2, 8])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_no_gradient_below_relu_or_above_the_range(symmetric: bool, bits: int) -> None:

@@ -21,13 +21,16 @@ def some_layer(network: Network) -> ConvNode:
     return layer
 
 
+UNIT = torch.tensor(0.125)
+
+
 def in_codes(layer: Layer, weight: Tensor) -> Tensor:
     return weight / per_output(weight_quantizer_of(layer).scale, weight)
 
 
 def test_begins_at_the_float_weights() -> None:
     layer = some_layer(quantized(FEW_BITS))
-    rounding = LearnedRounding(layer)
+    rounding = LearnedRounding(layer, UNIT)
     weight, bias = rounding(layer.weight, layer.bias)
     assert torch.allclose(weight, layer.weight, atol=1e-5)
     assert torch.equal(bias, layer.weight_quantizer(layer.weight, layer.bias)[1])
@@ -38,7 +41,7 @@ def test_begins_at_the_float_weights() -> None:
 
 def test_either_neighbour_can_be_reached_and_no_other() -> None:
     layer = some_layer(quantized(FEW_BITS))
-    rounding, codes = LearnedRounding(layer), in_codes(layer, layer.weight.detach())
+    rounding, codes = LearnedRounding(layer, UNIT), in_codes(layer, layer.weight.detach())
     for value, neighbours in ((-9.0, codes.floor()), (9.0, (codes.floor() + 1).clamp(-3, 3))):
         with torch.no_grad():
             rounding.variable.fill_(value)
@@ -51,7 +54,7 @@ def test_either_neighbour_can_be_reached_and_no_other() -> None:
 
 def test_gradients_lead_to_the_neighbour_that_is_wanted() -> None:
     layer = some_layer(quantized(FEW_BITS))
-    rounding, codes = LearnedRounding(layer), in_codes(layer, layer.weight.detach())
+    rounding, codes = LearnedRounding(layer, UNIT), in_codes(layer, layer.weight.detach())
     wanted = codes.floor() + (torch.rand(codes.shape, generator=torch.Generator().manual_seed(0)) < 0.5)
     optimizer = torch.optim.Adam(rounding.parameters(), lr=0.1)
     for _ in range(100):
@@ -63,14 +66,28 @@ def test_gradients_lead_to_the_neighbour_that_is_wanted() -> None:
     assert layer.weight.grad is None and layer.bias.grad is None
 
 
+def test_bias_that_is_learned_is_used_and_kept() -> None:
+    layer = some_layer(quantized(FEW_BITS))
+    rounding, before = LearnedRounding(layer, UNIT), layer.bias.detach().clone()
+    assert torch.equal(rounding.moved(layer.bias), before), "it begins where it is"
+    rounding(layer.weight, layer.bias)[1].sum().backward()
+    assert rounding.shift.grad is not None and (rounding.shift.grad == UNIT).all() and layer.bias.grad is None
+    with torch.no_grad():
+        rounding.shift.copy_(torch.arange(len(before)))
+    used = rounding(layer.weight, layer.bias)[1]
+    put_on_codes(layer, rounding)
+    assert torch.equal(layer.bias, before + torch.arange(len(before)) / 8)
+    assert torch.equal(used, layer.weight_quantizer(layer.weight, layer.bias)[1])
+
+
 def up_everywhere(network: Network) -> dict[str, Tensor]:
     """Every weight of a network on the code above it; layer name -> codes."""
     codes = {}
     for layer in network.layers():
-        rounding = LearnedRounding(layer)
+        rounding = LearnedRounding(layer, UNIT)
         with torch.no_grad():
             rounding.variable.fill_(9.0)
-        put_on_codes(layer, rounding.decided())
+        put_on_codes(layer, rounding)
         codes[layer.name] = in_codes(layer, rounding.decided()).round()
     return codes
 

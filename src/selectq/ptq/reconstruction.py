@@ -1,4 +1,4 @@
-"""Reconstruction: rounding learned without labels, so that a layer or a block puts out what it does in float.
+"""Reconstruction: rounding is learned without labels, so that a layer or a block puts out what it does in float.
 
 Layers: Nagel et al. 2020 ("Up or Down? Adaptive Rounding for Post-Training Quantization"). Blocks: Li et al. 2021
 ("BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction"), but by the plain squared error, with
@@ -22,7 +22,7 @@ from selectq.ptq.walk import Walk, outputs_of, read_behind, run_unit, single_nod
 from selectq.quantization.network import Block, FloatActivation, Layer, Network, Site
 from selectq.quantization.post_training import fold_model
 from selectq.quantization.rounding import LearnedRounding, put_on_codes
-from selectq.quantization.scale_assignment import weight_quantizer_of
+from selectq.quantization.scale_assignment import ScaleAssignment, weight_quantizer_of
 
 MEMORY = 2 * 2**30
 """Bytes for what is kept of the calibration images; as many are used as fit."""
@@ -35,6 +35,9 @@ WARM_UP = 0.2
 
 FIRST_BETA, LAST_BETA = 20.0, 2.0
 
+BIAS_STEP = 1 / 64
+"""The unit in which biases are learned, as a share of how far their layer's sums of products spread."""
+
 
 def reconstruct(
     float_network: Network,
@@ -46,7 +49,7 @@ def reconstruct(
     quantized_share: float,
     seed: int,
 ) -> list[str]:
-    """Learn the rounding of every weight of a fake-quantized network, in place, unit by unit.
+    """Learn the rounding of every weight of a fake-quantized network, and its biases, in place, unit by unit.
 
     What a unit reads comes from the quantized network, in which the units before it are rounded already; what it should
     put out is what the float network does, behind the activation function and before it is stored: equation 25 of Nagel
@@ -67,11 +70,13 @@ def reconstruct(
     images, sizes = torch.cat(list(batches)), [len(batch) for batch in batches]
     walks = Walks(Walk(float_network, images, sizes), Walk(quantized, images, sizes))
     mix, kept = Mix(quantized_share, torch.Generator().manual_seed(seed)), list[str]()
+    assignment = ScaleAssignment(quantized)
     for unit in units:
         walks.in_float.compute(unit)
         part = _Part(quantized, unit, walks, mix)
         if part.layers and not part.learn_rounding(settings):
             kept += [layer.name for layer in part.layers]
+        assignment.assign()  # where a bias would leave its integers, the scale gives way
         walks.quantized.compute(unit)
         for walk in (walks.in_float, walks.quantized):
             walk.release(unit)
@@ -97,8 +102,16 @@ class Mix:
         """Two of a shape to the same shape."""
         if self.share == 1:
             return quantized
-        chosen = torch.rand(quantized.shape, generator=self.generator).to(quantized.device) < self.share
-        return torch.where(chosen, quantized, in_float)
+        return in_float + self._mask(in_float) * (quantized - in_float)  # `where` has a slow gradient
+
+    def _mask(self, values: Tensor) -> Tensor:
+        """1 with the probability `share`, else 0, of the shape of `values`: a random byte decides, eight to a draw."""
+        ends, count = torch.iinfo(torch.long), values.numel()
+        drawn = torch.randint(ends.min, ends.max, (count // 8 + 1,), generator=self.generator)
+        chosen = drawn.view(torch.uint8)[:count] < 256 * self.share
+        mask = torch.empty_like(values)
+        mask.as_strided((count,), (1,)).copy_(chosen)
+        return mask
 
 
 class _Part:
@@ -116,9 +129,11 @@ class _Part:
 
     def learn_rounding(self, settings: RoundingSettings) -> bool:
         """Put the weights on the integer codes that are learned, if that reduces the error; whether it does."""
-        changed = [each for layer in self.layers for each in (layer.weight, weight_quantizer_of(layer).clip)]
+        changed = [
+            each for layer in self.layers for each in (layer.weight, layer.bias, weight_quantizer_of(layer).clip)
+        ]
         before = [tensor.detach().clone() for tensor in changed]
-        roundings = [LearnedRounding(layer) for layer in self.layers]
+        roundings = [LearnedRounding(layer, unit) for layer, unit in zip(self.layers, self._bias_units(), strict=True)]
         with _replaced({site: FloatActivation(site.bounds) for site in self._last}, "activation"):
             nearest = self._error()
             with (
@@ -127,15 +142,22 @@ class _Part:
             ):
                 self._learn(roundings, settings)
             for layer, rounding in zip(self.layers, roundings, strict=True):
-                put_on_codes(layer, rounding.decided())
+                put_on_codes(layer, rounding)
             better = self._error() < nearest
         if not better:
             with torch.no_grad():
                 torch._foreach_copy_(changed, before)
         return better
 
+    @torch.no_grad()
+    def _bias_units(self) -> list[Tensor]:
+        """Of each layer's bias, a scalar."""
+        some = run_unit(self._network, self._unit, self._walk.read(self._unit.inputs, slice(0, EVALUATION_BATCH)))
+        return [BIAS_STEP * layer.raw(some[layer.node.inputs[0]], layer.weight, None).std() for layer in self.layers]
+
     def _learn(self, roundings: Sequence[LearnedRounding], settings: RoundingSettings) -> None:
-        optimizer = torch.optim.Adam([rounding.variable for rounding in roundings], lr=settings.lr, fused=True)
+        learned = [parameter for rounding in roundings for parameter in rounding.parameters()]
+        optimizer = torch.optim.Adam(learned, lr=settings.lr, fused=True)
         for step in range(settings.iterations):
             for rounding in roundings:
                 rounding.refresh()

@@ -33,9 +33,11 @@ class FloatActivation(nn.Module):
         self.bounds = bounds
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        low, high = (None if abs(end) == float("inf") else end for end in (self.bounds.low, self.bounds.high))
-        return x if low is None and high is None else x.clamp(low, high)
+        """Any shape to the same shape. Not by `clamp`, whose gradient takes a CPU twenty times as long."""
+        ends = (self.bounds.low, self.bounds.high)
+        if ends == (-float("inf"), float("inf")):
+            return x
+        return x.relu() if ends == (0, float("inf")) else F.hardtanh(x, *ends)
 
 
 class Identity(nn.Module):

@@ -1,5 +1,7 @@
 """Learned rounding: every weight goes up or down to a neighbouring integer code, whichever an error asks for.
 
+The bias moves with it, and takes out of the output's mean what rounding puts in.
+
 Nagel et al. 2020 ("Up or Down? Adaptive Rounding for Post-Training Quantization").
 """
 
@@ -19,12 +21,17 @@ LOWEST, HIGHEST = -0.1, 1.1
 class LearnedRounding(nn.Module):
     """In place of a layer's weight quantizer while its rounding is learned; scales stay.
 
+    Args:
+        layer: with a weight quantizer.
+        unit: a scalar, of the bias: so much a `shift` of 1 adds.
+
     Attributes:
         variable: V of equation 22, of the weight's shape. It begins where the weights are what they are in float.
+        shift: how far the bias has moved, (O,).
         share: how far each weight is between the code below, 0, and the one above, 1: equation 23, as of `refresh`.
     """
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, unit: Tensor) -> None:
         super().__init__()
         self._quantizer = weight_quantizer_of(layer)
         self._integers = weight_integers(self._quantizer.scheme)
@@ -32,6 +39,7 @@ class LearnedRounding(nn.Module):
         codes = (layer.weight.detach() / self._scale).clamp(self._integers.quant_min, self._integers.quant_max)
         self._below = codes.floor()
         self.variable = nn.Parameter(torch.logit((codes - self._below - LOWEST) / (HIGHEST - LOWEST)))
+        self.shift, self._unit = nn.Parameter(torch.zeros_like(layer.bias)), unit
 
         self.refresh()
 
@@ -47,7 +55,11 @@ class LearnedRounding(nn.Module):
         """The layer's weight and bias to the weight of equation 22, between integer codes, and the bias on its grid."""
         codes = (self._below + self.share).clamp(self._integers.quant_min, self._integers.quant_max)
         none = torch.zeros((), device=bias.device)
-        return codes * self._scale, fake_quantize(bias.detach(), self._quantizer.bias_scale, none, BIAS_INTEGERS)
+        return codes * self._scale, fake_quantize(self.moved(bias), self._quantizer.bias_scale, none, BIAS_INTEGERS)
+
+    def moved(self, bias: Tensor) -> Tensor:
+        """The layer's bias to where it has moved, (O,)."""
+        return bias.detach() + self.shift * self._unit
 
     def decided(self) -> Tensor:
         """The weight on the integer codes that were learned."""
@@ -57,12 +69,13 @@ class LearnedRounding(nn.Module):
 
 
 @torch.no_grad()
-def put_on_codes(layer: Layer, weight: Tensor) -> None:
-    """Give a layer a weight on its integer codes; its range stays what it was, and so does its scale.
+def put_on_codes(layer: Layer, rounding: LearnedRounding) -> None:
+    """Give a layer the bias that was learned, and a weight on the codes that were; its range and its scale stay.
 
     From then on rounding to nearest finds these codes again: a checkpoint, an export and a retraining need no more.
     """
     quantizer = weight_quantizer_of(layer)
     clip, largest = quantizer.clip, largest_magnitude(layer.weight, quantizer.scheme)
     clip.copy_(torch.where(clip > 0, clip, largest))
-    layer.weight.copy_(weight)
+    layer.weight.copy_(rounding.decided())
+    layer.bias.copy_(rounding.moved(layer.bias))
