@@ -16,7 +16,7 @@ from selectq.report.looks import with_looks
 from selectq.report.markdown import to_markdown
 from selectq.report.page import Report, commit_of, render_report
 from selectq.report.paper import figures_beside, read_paper
-from selectq.report.plan import plan_map, plan_markdown, plan_points, read_plan
+from selectq.report.plan import missed, plan_map, plan_markdown, plan_points, read_plan
 from selectq.report.report_tables import accuracy_table, configurations_table, provenance_note
 from selectq.report.sections import Beside, report_sections
 from selectq.report.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
@@ -45,7 +45,8 @@ def main(params: Params) -> None:
         ptq, qat = ([one.name for one in configurations if one.method == method] for method in ("ptq", "qat"))
         evidence = read_evidence(METRICS, RESULTS, ptq, qat, params.calibration_sweep.names)
         ranking = rank(configurations, evidence, statistics.margin_points, statistics.confidence)
-        verdict = find_verdict(ranking, evidence, params.range_skew)
+        plan = read_plan()
+        verdict = find_verdict(ranking, evidence, params.range_skew, missed(plan))
         paper = figures_beside(evidence.fp32.data, params.model.network)
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.setting)
@@ -58,7 +59,7 @@ def main(params: Params) -> None:
             audit=audit,
             audit_losses=compare_with_paper(audit, read_paper()),
             latency=latency_points(LATENCIES),
-            plan=read_plan(),
+            plan=plan,
         )
         images = {"swept": params.calibration_sweep.evaluation_images, "compared": params.parity.images}
         report = Report(
@@ -79,7 +80,7 @@ def main(params: Params) -> None:
         write_csv(RESULTS / "oscillation.csv", beside.oscillation_by_kind)
         write_csv(RESULTS / "audit.csv", beside.audit_losses)
         write_bytes(RESULTS / "audit.md", to_markdown(audit_table(beside.audit_losses, read_paper())).encode())
-        write_bytes(RESULTS / "plan.md", plan_markdown(beside.plan).encode())
+        write_bytes(RESULTS / "plan.md", plan_markdown(plan).encode())
         write_bytes(RESULTS / "report.html", render_report(report))
         write_csv(PLOTS / "accuracy.csv", with_looks(accuracy_points(rows2), "config"))
         write_csv(PLOTS / "calibration.csv", evidence.calibration)
@@ -90,7 +91,7 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "histograms.csv", with_looks(evidence.histograms, "config"), digits=8)
         write_csv(PLOTS / "confusion.csv", evidence.confusion)
         write_csv(PLOTS / "latency.csv", with_looks(beside.latency, "case"))
-        write_csv(PLOTS / "plan.csv", plan_points(beside.plan))
-        write_csv(PLOTS / "plan_map.csv", plan_map(beside.plan), digits=9)
+        write_csv(PLOTS / "plan.csv", plan_points(plan))
+        write_csv(PLOTS / "plan_map.csv", plan_map(plan), digits=9)
         write_json(METRICS / "summary.json", summary(configurations, evidence))
         print(f"wrote {RESULTS}/verdict.md, {RESULTS}/table2.md and {RESULTS}/report.html")

@@ -13,6 +13,7 @@ from selectq.networks.checkpoint import read_fp32
 from selectq.quantization.network import Network
 from selectq.quantization.quantized import read_quantized
 from selectq.quantization.scopes import parameters_in_scope
+from selectq.statistics.paired import Paired, score_interval
 
 OWN = Path(__file__).with_name("own_network.py")
 HARD: dict[str, Any] = {
@@ -20,15 +21,20 @@ HARD: dict[str, Any] = {
     "range_skew": 0.0,
     "finetune": {"epochs": 10},
     "ptq": {"tensor": {"weights": {"bits": 2}, "activations": {"bits": 3}}},
+    "statistics": {"confidence": 0.9},
     "plan": {"budgets_pct": [30, 100], "max_loss_points": 26.0, "epochs": 4, "lrs": [0.001, 0.005]},
 }
+
+LEFT_OVER = "metrics/validation/old.csv"
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(tmp_path_factory.mktemp("planned")).write(HARD)
     shutil.copy(OWN, workspace.folder)
-    workspace.run_all(("finetune_fp32",), ("ptq", "--name", "tensor"), ("sensitivity",), ("plan",), ("auto",))
+    workspace.run_all(("finetune_fp32",), ("ptq", "--name", "tensor"), ("sensitivity",))
+    (workspace.folder / LEFT_OVER).write_text("of a configuration that is gone")
+    workspace.run_all(("plan",), ("auto",))
     return workspace
 
 
@@ -48,6 +54,9 @@ def test_what_is_made_is_what_was_measured(planned: Workspace, monkeypatch: pyte
     assert auto["validation_top1"] == chosen["top1"]
     assert 100 * auto["params_retrained"] / auto["parameters"] == pytest.approx(chosen["retrained_pct"], abs=1e-3)
     assert read(planned, "models/plan.json") == plan["configuration"]
+    assert not (planned.folder / LEFT_OVER).exists()
+    low, high = score_interval(Paired(12, 0, 0), HARD["statistics"]["confidence"])
+    assert (chosen["gap_points"], chosen["gap_low"], chosen["gap_high"]) == pytest.approx((0, low, high), abs=1e-4)
     assert plan["rungs"][0]["name"] == "tensor" and plan["chosen"]["won_points"] > 50
 
 
@@ -79,6 +88,13 @@ def test_predictions_of_other_images_are_refused(planned: Workspace, tmp_path: P
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
     message = "tensor: predictions of 11 validation images, not 12; run the stage that writes it"
     assert workspace.failure("plan")[-1] == message
+
+
+def test_goal_that_these_images_cannot_show_is_refused(planned: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(shutil.copytree(planned.folder, tmp_path / "copy"))
+    workspace.write({**HARD, "plan": {**HARD["plan"], "max_loss_points": 10.0}})
+    message = "plan.max_loss_points: 10 points cannot be shown on 12 validation images; 25 would do"
+    assert workspace.failure("plan")[-1].startswith(message)
 
 
 def test_budget_that_holds_no_layer_of_this_network_is_refused(planned: Workspace, tmp_path: Path) -> None:

@@ -279,6 +279,7 @@ def test_bad_parameter_anywhere_is_refused_by_every_stage(workspace: Workspace) 
     [
         ({"finetune": {"nesterov": True, "momentum": 0.0}}, "finetune."),
         ({"finetune": {"batch_size": 1000}}, "batch_size: 1000"),
+        ({"plan": {"score_images": 37}}, "of 36 training images plan.score_images: 37"),
         ({"drift": {"histogram_images": 13}}, "of 12 test images drift.histogram_images: 13"),
     ],
 )
@@ -303,6 +304,10 @@ def test_parameters_that_cannot_work_are_refused_before_any_work(
         (
             {"drift": {"inspect": ["features.14"]}},
             "drift.inspect: 'features.14' is no convolution; closest: features.14.",
+        ),
+        (
+            {"plan": {"budgets_pct": [50, 0.01]}},
+            "plan.budgets_pct: 0.01 % of the parameters holds no layer; smallest possible: ",
         ),
     ],
 )

@@ -88,6 +88,11 @@ def summary_of(plan: Content) -> str:
     )
 
 
+def missed(plan: Content) -> list[str]:
+    """What was not shown: nothing where the goal is met."""
+    return [] if plan["met"] else [f"The goal of the plan: {plan['reason']}."]
+
+
 def configuration_lines(entries: Mapping[str, Any]) -> list[str]:
     """What is to be done, as lines of params.yaml."""
     return write_yaml(entries, default_flow_style=None, width=CONFIGURATION_WIDTH).splitlines()
