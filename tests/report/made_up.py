@@ -13,6 +13,7 @@ from selectq.config.load import read_yaml
 from selectq.files import METADATA_KEY, write_bytes, write_csv, write_json
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 PARAMETERS = 2_000_000
 TEST_IMAGES = 2_500
 FP32_TOP1 = 90.0
@@ -156,7 +157,18 @@ def plan(met: bool = True) -> dict[str, Any]:
         "rungs": rungs,
         "chosen": {"name": rungs[1]["name"], "retrained_pct": 5.0, "won_points": 5.0},
         "layers": layers,
-        "configuration": {"qat": {"planned": {"scope": [LAYER]}}},
+        "configuration": {
+            "qat_training": read_yaml(CHECKOUT / "params.yaml")["qat_training"],
+            "qat": {
+                "planned": {
+                    "lr": 0.001,
+                    "epochs": 2,
+                    "activations": {"bits": 8, "symmetric": False},
+                    "weights": {"bits": 8, "granularity": "channel"},
+                    "scope": [LAYER],
+                }
+            },
+        },
     }
 
 

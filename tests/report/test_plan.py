@@ -27,7 +27,9 @@ def test_every_layer_and_everything_tried_is_printed(tmp_path: Path, capsys: pyt
     assert "The goal is met by: 1 layer retrained. Measured gain of the retraining: +5.00 points." in words
     assert f"| {made_up.LAYER} | depthwise | 5.00 % | retrained | 0.99 | 2.50 |" in words
     assert "| channel | 0.00 % | 80.00 % | −10.00 [−11.00, −9.00] |" in words
-    assert printed.endswith("```yaml\nqat:\n  planned:\n    scope: [features.14.conv.1.0]\n```\n")
+    assert "qat:\n  planned:\n    scope: [features.14.conv.1.0]\n    weights: " in printed, (
+        "in the order of params.yaml"
+    )
     assert all(len(line) <= 110 for line in printed.splitlines())
 
 

@@ -57,6 +57,7 @@ def test_what_is_made_is_what_was_measured(planned: Workspace, monkeypatch: pyte
     assert not (planned.folder / LEFT_OVER).exists()
     low, high = score_interval(Paired(12, 0, 0), HARD["statistics"]["confidence"])
     assert (chosen["gap_points"], chosen["gap_low"], chosen["gap_high"]) == pytest.approx((0, low, high), abs=1e-4)
+    assert plan["rungs"][0]["top1"] == read(planned, "metrics/simulated/tensor.json")["validation_top1"]
     assert plan["rungs"][0]["name"] == "tensor" and plan["chosen"]["won_points"] > 50
 
 

@@ -284,7 +284,7 @@ def _climb(trial: Trial, choices: Choices, goal: Goal) -> Plan:
     climbed = climb(ladder.rungs(_offered(trial, choices)), goal, tell)
     plan = Plan(trial, goal, climbed, ladder.start, ladder.scores)
     show(["", *wrapped("stopped:  ", plan.reason)])
-    show(["", "for params.yaml, and its name under `convert`:", "", *configuration_lines(plan.planned.entries())])
+    show(["", "for params.yaml, and its name under `convert`:", "", *configuration_lines(plan.planned)])
     return plan
 
 

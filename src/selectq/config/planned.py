@@ -23,6 +23,21 @@ class Planned:
     config: PtqConfig | QatConfig
     training: QatTrainingConfig | None = None
 
+    @classmethod
+    def of(cls, entries: Any) -> "Planned":
+        """What sections of parameters say, in whatever order.
+
+        Raises:
+            UserError: nothing that can be done.
+        """
+        try:
+            if "ptq" in entries:
+                return cls(PtqConfig.from_mapping(entries["ptq"][NAME], f"ptq.{NAME}"))
+            training = QatTrainingConfig.from_mapping(entries["qat_training"], "qat_training")
+            return cls(QatConfig.from_mapping(entries["qat"][NAME], f"qat.{NAME}"), training)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"says nothing that can be done ({error})") from None
+
     @property
     def scope(self) -> tuple[str, ...]:
         """What is retrained."""
@@ -55,14 +70,10 @@ def read_planned(path: Path = PLANNED) -> Planned:
     Raises:
         UserError: the file is missing or damaged.
     """
-    content = read_json(path)
     try:
-        if "ptq" in content:
-            return Planned(PtqConfig.from_mapping(content["ptq"][NAME], f"ptq.{NAME}"))
-        training = QatTrainingConfig.from_mapping(content["qat_training"], "qat_training")
-        return Planned(QatConfig.from_mapping(content["qat"][NAME], f"qat.{NAME}"), training)
-    except (KeyError, TypeError, UserError) as error:
-        raise UserError(f"{path}: says nothing that can be done ({error}); run the stage plan") from None
+        return Planned.of(read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}; run the stage plan") from None
 
 
 def planned_configurations(convert: Collection[str]) -> list[Configuration]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from selectq.config.load import write_yaml
+from selectq.config.planned import Planned
 from selectq.errors import UserError
 from selectq.files import read_json
 from selectq.report.formatting import Table, number_columns, percent, points_within, text_columns
@@ -93,9 +94,9 @@ def missed(plan: Content) -> list[str]:
     return [] if plan["met"] else [f"The goal of the plan: {plan['reason']}."]
 
 
-def configuration_lines(entries: Mapping[str, Any]) -> list[str]:
+def configuration_lines(planned: Planned) -> list[str]:
     """What is to be done, as lines of params.yaml."""
-    return write_yaml(entries, default_flow_style=None, width=CONFIGURATION_WIDTH).splitlines()
+    return write_yaml(planned.entries(), default_flow_style=None, width=CONFIGURATION_WIDTH).splitlines()
 
 
 def plan_markdown(plan: Content) -> str:
@@ -104,7 +105,7 @@ def plan_markdown(plan: Content) -> str:
     scored = [*bullet(GAIN)] if plan["layers"][0]["expected_gain"] is not None else []
     lines = ["# The plan", "", *prose(summary_of(plan)), "", *tables[0], "", *tables[1], "", *scored]
     return "\n".join(
-        [*lines, *bullet(CHOSEN_FOR_IT), "", *code("yaml", configuration_lines(plan["configuration"])), ""]
+        [*lines, *bullet(CHOSEN_FOR_IT), "", *code("yaml", configuration_lines(Planned.of(plan["configuration"]))), ""]
     )
 
 
