@@ -187,8 +187,6 @@ def test_whole_pipeline(name: str, digits: Dataset, tmp_path: Path, monkeypatch:
     for config in ("channel_algorithms", "some", "auto"):
         assert_same_predictions(tmp_path, config, case.formats)
         assert_drift_of_every_node(tmp_path, config)
-    scores = pd.read_csv(tmp_path / "metrics/sensitivity.csv")
-    assert scores["drift"].max() < 0.3, "from the network that the algorithms left; other scales would give 1"
     assert {*pd.read_csv(tmp_path / "results/table2.csv")["config"]} >= {"channel_algorithms", "some", "auto"}
     for config in ("channel_algorithms", "some"):
         card = (tmp_path / f"results/cards/{config}.md").read_text()
