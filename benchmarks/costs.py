@@ -50,6 +50,7 @@ def prepare(workspace: Path, images: int) -> None:
     """A folder with the study's parameters, cut to one epoch, to what `images` images allow and to the stages timed."""
     params = study_document()
     params["calibration_sweep"] |= {"images": [images], "evaluation_images": images}
+    params["plan"]["score_images"] = min(images, params["plan"]["score_images"])
     params["audit"] |= {"images": images, "combined": []}
     params["audit"]["flaws"] |= {"calibration_images": [1], "statistics_batches": [0]}
     params["finetune"] |= {"epochs": 1, "precision": "float32"}  # bfloat16 takes minutes a step where it is emulated

@@ -176,6 +176,7 @@ def parameters(network: Network, epochs: int) -> dict[str, Any]:
         "range_skew": 0.0,
         "ptq": dict.fromkeys(committed["ptq"]) | {PLAIN: {**algorithms, "algorithms": []}, ALGORITHMS: algorithms},
         "qat": dict.fromkeys(committed["qat"]),
+        "plan": {"ptq": [PLAIN], "start": PLAIN, "budgets_pct": [100]},
         "calibration_sweep": {"names": [PLAIN]},
         "drift": {"inspect": []},
         "audit": {"flaws": {name: [] for name in committed["audit"]["flaws"]}, "combined": []},

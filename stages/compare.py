@@ -8,6 +8,7 @@ from pathlib import Path
 from selectq.config.configs import Params
 from selectq.config.configurations import list_configurations
 from selectq.config.load import load_params
+from selectq.config.planned import planned_configurations
 from selectq.data.packed import read_dataset
 from selectq.files import only_writer, write_csv
 from selectq.stale import drop_others
@@ -29,6 +30,7 @@ def main(params: Params) -> None:
     settings = params.statistics
     with only_writer(PAIRED):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithm_names)
+        configurations += planned_configurations(params.convert)
         names = [configuration.name for configuration in configurations]
         repeats = list(product(params.repeat.names, params.repeat.seeds))
         drop_others(LOGITS, ["fp32", *names])

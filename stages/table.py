@@ -4,9 +4,10 @@ from _src import stage
 
 from pathlib import Path
 
-from selectq.config.configs import Params
+from selectq.config.configs import AUTO, Params
 from selectq.config.configurations import list_configurations
 from selectq.config.load import load_params
+from selectq.config.planned import planned_configurations
 from selectq.files import only_writer, write_bytes, write_csv, write_json
 from selectq.report.audit import audit_table, compare_with_paper
 from selectq.report.evidence import read_evidence
@@ -15,6 +16,7 @@ from selectq.report.looks import with_looks
 from selectq.report.markdown import to_markdown
 from selectq.report.page import Report, commit_of, render_report
 from selectq.report.paper import figures_beside, read_paper
+from selectq.report.plan import missed, plan_map, plan_markdown, plan_points, read_plan
 from selectq.report.report_tables import accuracy_table, configurations_table, provenance_note
 from selectq.report.sections import Beside, report_sections
 from selectq.report.tables import accuracy_points, oscillation_by_kind, summary, table1, table2
@@ -33,19 +35,23 @@ def main(params: Params) -> None:
     statistics = params.statistics
     with only_writer(RESULTS):
         configurations = list_configurations(params.ptq, params.qat, params.qat_training.algorithm_names)
-        for folder in ("simulated", "int8", "parity", "drift", "causes"):
-            drop_others(METRICS / folder, [*params.ptq, *params.qat])
-        drop_others(METRICS / "learning", ["fp32", *params.qat])
-        drop_others(METRICS / "oscillation", params.qat)
+        configurations += planned_configurations(params.convert)
+        for folder in ("int8", "parity", "drift", "causes"):
+            drop_others(METRICS / folder, params.convert)
+        drop_others(METRICS / "simulated", [*params.convert, AUTO])
+        for folder in ("learning", "oscillation"):
+            drop_others(METRICS / folder, ["fp32", *params.qat, AUTO])
         drop_others(METRICS / "calibration", params.calibration_sweep.names)
-        evidence = read_evidence(METRICS, RESULTS, params.ptq, params.qat, params.calibration_sweep.names)
+        ptq, qat = ([one.name for one in configurations if one.method == method] for method in ("ptq", "qat"))
+        evidence = read_evidence(METRICS, RESULTS, ptq, qat, params.calibration_sweep.names)
         ranking = rank(configurations, evidence, statistics.margin_points, statistics.confidence)
-        verdict = find_verdict(ranking, evidence, params.range_skew)
+        plan = read_plan()
+        verdict = find_verdict(ranking, evidence, params.range_skew, missed(plan))
         paper = figures_beside(evidence.fp32.data, params.model.network)
         rows1 = table1(configurations, evidence, paper)
         rows2 = table2(configurations, evidence, paper, params.setting)
-        provenance = provenance_note(params.seed, params.setting, params.range_skew)
-        accuracies = accuracy_table(rows2, ranking, evidence, statistics, provenance)
+        note = provenance_note(params.seed, params.setting, params.range_skew)
+        accuracies = accuracy_table(rows2, ranking, evidence, statistics, note)
         audit = AUDIT.read(METRICS / "audit.csv")
         beside = Beside(
             table2=rows2,
@@ -53,20 +59,15 @@ def main(params: Params) -> None:
             audit=audit,
             audit_losses=compare_with_paper(audit, read_paper()),
             latency=latency_points(LATENCIES),
+            plan=plan,
         )
+        images = {"swept": params.calibration_sweep.evaluation_images, "compared": params.parity.images}
         report = Report(
             lead=f"{params.model.title} on {evidence.fp32.data}, setting {params.setting}",
             verdict=verdict,
             found=ranking.recommended is not None,
             configs=[one.name for one in ranking.configurations],
-            sections=report_sections(
-                evidence,
-                ranking,
-                beside,
-                accuracies,
-                swept=params.calibration_sweep.evaluation_images,
-                compared=params.parity.images,
-            ),
+            sections=report_sections(evidence, ranking, beside, accuracies, **images),
             commit=commit_of(Path.cwd()),
         )
 
@@ -79,6 +80,7 @@ def main(params: Params) -> None:
         write_csv(RESULTS / "oscillation.csv", beside.oscillation_by_kind)
         write_csv(RESULTS / "audit.csv", beside.audit_losses)
         write_bytes(RESULTS / "audit.md", to_markdown(audit_table(beside.audit_losses, read_paper())).encode())
+        write_bytes(RESULTS / "plan.md", plan_markdown(plan).encode())
         write_bytes(RESULTS / "report.html", render_report(report))
         write_csv(PLOTS / "accuracy.csv", with_looks(accuracy_points(rows2), "config"))
         write_csv(PLOTS / "calibration.csv", evidence.calibration)
@@ -89,5 +91,7 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "histograms.csv", with_looks(evidence.histograms, "config"), digits=8)
         write_csv(PLOTS / "confusion.csv", evidence.confusion)
         write_csv(PLOTS / "latency.csv", with_looks(beside.latency, "case"))
+        write_csv(PLOTS / "plan.csv", plan_points(plan))
+        write_csv(PLOTS / "plan_map.csv", plan_map(plan), digits=9)
         write_json(METRICS / "summary.json", summary(configurations, evidence))
         print(f"wrote {RESULTS}/verdict.md, {RESULTS}/table2.md and {RESULTS}/report.html")

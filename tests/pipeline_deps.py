@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -17,6 +18,9 @@ CANNOT_CHANGE_AN_OUTPUT = (
     "src/selectq/stage.py",
     "src/selectq/progress.py",
 )
+
+PARAMETER = re.compile(r"\$\{([\w.]+)\}")
+"""How dvc.yaml writes a parameter's value."""
 
 DATA_SUFFIXES = (".csv", ".json", ".html", ".cpp", ".hpp")
 
@@ -57,6 +61,7 @@ def expand_stages(checkout: Path, parameters: dict[str, Any]) -> dict[str, Stage
             text = json.dumps(body.get("do", body))
             for variable, value in values.items():
                 text = text.replace(f"${{{variable}}}", value)
+            text = PARAMETER.sub(lambda found: str(_value(found[1], parameters)), text)
             stages[f"{name}@{key}" if key else name] = _stage(json.loads(text))
     return stages
 
@@ -68,11 +73,15 @@ def _repetitions(body: dict[str, Any], parameters: dict[str, Any]) -> Iterator[t
         for name, seed in itertools.product(section["names"], section["seeds"]):
             yield f"{name}-{seed}", {"item.name": name, "item.seed": str(seed)}
     elif "foreach" in body:
-        items = reduce(getitem, body["foreach"].removeprefix("${").removesuffix("}").split("."), parameters)
-        for item in items:
+        for item in _value(body["foreach"].removeprefix("${").removesuffix("}"), parameters):
             yield item, {"key": item, "item": item}
     else:
         yield "", {}
+
+
+def _value(key: str, parameters: dict[str, Any]) -> Any:
+    """Of a parameter, by its dotted key."""
+    return reduce(getitem, key.split("."), parameters)
 
 
 def _stage(body: dict[str, Any]) -> Stage:

@@ -21,10 +21,12 @@ def named(*stages: str, of: str = "convert") -> set[str]:
 
 
 TABLES, AUDIT, CARDS = {"compare", "table"}, {"audit", "table"}, named("card", of="ship")
+PLAN = {"plan", "auto"} | TABLES
+SCORED = {"sensitivity"} | PLAN
 CONVERTED = named("convert") | TABLES | CARDS
-QAT = named("qat", of="qat") | named("drift", "convert", of="qat") | TABLES | CARDS
+QAT = named("qat", of="qat") | named("drift", "convert", of="qat") | PLAN | CARDS
 SWEEP = {f"calibration@{name}" for name in FEW["calibration_sweep"]["names"]} | {"table"}
-QUANTIZED = named("ptq", of="ptq") | named("qat", of="qat") | named("drift") | CONVERTED | SWEEP | {"ranges"}
+QUANTIZED = named("ptq", of="ptq") | named("qat", of="qat") | named("drift") | CONVERTED | SWEEP | SCORED | {"ranges"}
 TRAINED = {"finetune_fp32"} | AUDIT | QUANTIZED
 EVERYTHING = {"download"} | TRAINED
 
@@ -55,7 +57,10 @@ def _within(path: str, folder: str, separator: str = "/") -> bool:
         ("seed", TRAINED),
         ("finetune.epochs", TRAINED),
         ("range_skew", QUANTIZED),
-        ("ptq.tensor.calibration.images", {"ptq@tensor", "drift@tensor", "convert@tensor"} | TABLES | CARDS),
+        ("ptq.tensor.calibration.images", {"ptq@tensor", "drift@tensor", "convert@tensor"} | PLAN | CARDS),
+        ("ptq.channel.algorithms", {"ptq@channel", "drift@channel", "convert@channel"} | SWEEP | SCORED | CARDS),
+        ("plan.max_loss_points", PLAN),
+        ("plan.score_images", SCORED),
         ("calibration_sweep.images", SWEEP),
         ("audit.images", AUDIT),
         ("drift.cause_images", named("drift") | {"table"}),
@@ -66,6 +71,7 @@ def _within(path: str, folder: str, separator: str = "/") -> bool:
         ("export", CONVERTED),
         ("parity.flipped_pct", CONVERTED),
         ("statistics.margin_points", TABLES),
+        ("statistics.confidence", PLAN),
         ("setting", {"table"}),
     ],
 )
@@ -84,8 +90,10 @@ def test_parameter_edit_reruns(key: str, rerun: set[str]) -> None:
         ("src/selectq/quantization/fake_quantize.py", AUDIT | QUANTIZED | {"check"}),
         ("src/selectq/export/onnx.py", CONVERTED),
         ("src/selectq/parity/gate.py", CONVERTED),
-        ("src/selectq/statistics/paired.py", TABLES | CARDS),
+        ("src/selectq/statistics/paired.py", PLAN | CARDS),
+        ("src/selectq/selection/allocation.py", SCORED | {"check"}),
         ("src/selectq/report/recipe.py", {"table"} | CARDS),
+        ("src/selectq/report/plan.py", {"table"} | CARDS),
         ("src/selectq/kernels/forward.py", TRAINED),
         ("src/selectq/stage.py", set()),
         ("src/selectq/study.py", set()),
@@ -119,3 +127,19 @@ def test_dvc_reruns_what_is_declared(tmp_path: Path) -> None:
     repository.write(f"{source}/module.py", "edited again")
     with contextlib.suppress(DvcException):  # it may also fail at the first stale stage
         assert "convert@dw" in repository.repro(dry=True, allow_missing=True)
+
+
+def test_edited_goal_reruns_the_plan_and_what_is_to_be_done_alone(tmp_path: Path) -> None:
+    """A plan says at every run the same of what is to be done, until it does not."""
+    parameters = with_configurations("channel", "dw")
+    repository = write_repository(tmp_path / "work", (), parameters)
+    document = yaml.safe_load(repository.read("dvc.yaml"))
+    document["stages"]["plan"]["deps"].append("found")
+    document["stages"]["plan"]["cmd"] += " && cp found models/plan.json"
+    repository.write("dvc.yaml", yaml.safe_dump(document, sort_keys=False))
+    repository.write("found", "nothing")
+    repository.repro()
+    repository.edit_parameters(set_parameter("plan.max_loss_points", 9.0))
+    assert repository.repro() == {"plan", "table"}
+    repository.write("found", "other layers")
+    assert repository.repro() == {"plan", "auto", "compare", "table"}

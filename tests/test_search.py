@@ -43,6 +43,7 @@ def parameters() -> dict[str, Any]:
     document["ptq"] = {"tensor": document["ptq"]["tensor"]}
     document["qat"] = {"dw": document["qat"]["dw"]}
     document["convert"] = ["tensor", "dw"]
+    document["plan"] |= {"ptq": ["tensor"], "start": "tensor"}
     document["statistics"]["contrasts"] = ["dw - tensor"]
     document["calibration_sweep"]["names"] = ["tensor"]
     document["ship"] = []
@@ -91,10 +92,11 @@ def test_missing_metrics(tmp_path: Path, parameters: dict[str, Any]) -> None:
         validation_table(validate(parameters, "made up"), tmp_path)
 
 
-def test_columns_without_configurations(tmp_path: Path, parameters: dict[str, Any]) -> None:
-    write_json(tmp_path / "metrics" / "fp32.json", {"validation_top1": 90.0})
-    none = {**parameters, "ptq": {}, "qat": {}, "convert": []}
+def test_columns_without_a_retraining(tmp_path: Path, parameters: dict[str, Any]) -> None:
+    for name in ("fp32", "simulated/tensor"):
+        write_json(tmp_path / "metrics" / f"{name}.json", {"validation_top1": 90.0})
+    none = {**parameters, "qat": {}, "convert": ["tensor"]}
     none["statistics"] = {**read_yaml(REAL / "params.yaml")["statistics"], "contrasts": []}
     none["calibration_sweep"] = {**read_yaml(REAL / "params.yaml")["calibration_sweep"], "names": []}
     table = validation_table(validate(none, "made up"), tmp_path)
-    assert list(table.columns) == list(VALIDATION.columns) and list(table["config"]) == ["fp32"]
+    assert list(table.columns) == list(VALIDATION.columns) and list(table["config"]) == ["fp32", "tensor"]

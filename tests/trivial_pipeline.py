@@ -39,7 +39,8 @@ def with_configurations(*names: str) -> dict[str, Any]:
     ptq, qat = ({name: body for name, body in PARAMETERS[each].items() if name in names} for each in ("ptq", "qat"))
     statistics = {**PARAMETERS["statistics"], "contrasts": ["dw - channel"]}
     others = {"convert": [*names], "ship": ["dw"], "repeat": {"names": [], "seeds": []}}
-    return {**PARAMETERS, "ptq": ptq, "qat": qat, "statistics": statistics, **others}
+    plan = {**PARAMETERS["plan"], "ptq": ["channel"], "start": "channel"}
+    return {**PARAMETERS, "ptq": ptq, "qat": qat, "plan": plan, "statistics": statistics, **others}
 
 
 FEW = with_configurations("channel", "clf", "dw")

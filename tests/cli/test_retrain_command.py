@@ -68,6 +68,8 @@ def test_goal_that_nothing_reaches_ends_with_the_best_and_a_status_of_its_own(ti
     page = (tiny / "tiny.int8.onnx.plan.md").read_text()
     assert "nothing that was tried meets the goal" in " ".join(page.lower().split())
     assert all(each["layer"] in page for each in plan["layers"])
+    printed = selectq("plan", "--file", "tiny.int8.onnx.plan.json")
+    assert (printed.status, printed.out) == (3, page)
     assert open_program(Path("tiny.int8.onnx")).manifest.weights["bits"] == 2
 
 

@@ -31,6 +31,7 @@ def document() -> dict[str, Any]:
     document["qat"] = {name: document["qat"][name] for name in ("clf", "dw")}
     document["convert"] = ["tensor", "channel", "clf", "dw"]
     document["ship"] = ["dw"]
+    document["plan"] |= {"ptq": ["tensor", "channel"], "start": "channel"}
     document["repeat"] = {"names": [], "seeds": []}
     document["statistics"]["contrasts"] = ["dw - clf"]
     return document
@@ -108,7 +109,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             0,
             "sead: unknown key; allowed: "
             "seed, deterministic, setting, data, model, finetune, range_skew, ptq, calibration_sweep, drift, audit, "
-            "qat_training, qat, repeat, convert, formats, export, parity, statistics, ship",
+            "qat_training, qat, plan, repeat, convert, formats, export, parity, statistics, ship",
         ),
         ("finetune.learning_rate", 0.1, None),
         (
@@ -198,7 +199,7 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
         (
             "convert",
             ["tensor", "channel", "clf", "dw", "dv"],
-            "convert: 'dv' is no configuration; allowed: tensor, channel, clf, dw",
+            "convert: 'dv' is no configuration; allowed: tensor, channel, clf, dw, auto",
         ),
         (
             "convert",
@@ -310,6 +311,20 @@ def test_parameters_cannot_be_changed(document: dict[str, Any]) -> None:
             "statistics.contrasts: 'full' is no configuration; allowed: tensor, channel, clf, dw",
         ),
         ("statistics.margin_points", -0.5, "statistics.margin_points: -0.5 is out of range; allowed: 0 to 100"),
+        ("ship", ["auto"], "ship: 'auto' gets no card; write what `selectq plan` prints under qat or ptq, ship that"),
+        ("plan.ptq", [], "plan.ptq: [] tries nothing; name configurations of ptq, the cheapest first"),
+        ("plan.ptq", ["channel", "dw"], "plan.ptq: 'dw' is not under ptq; allowed: tensor, channel"),
+        ("plan.ptq", ["channel", "channel"], "plan.ptq: ['channel', 'channel'] names a configuration twice"),
+        ("plan.start", "dw", "plan.start: 'dw' is not among plan.ptq; allowed: tensor, channel"),
+        ("plan.cost", "joules", "plan.cost: 'joules' is not allowed; allowed: parameters, backward_macs"),
+        ("plan.lrs", [], "plan.lrs: [] trains nothing; name at least one learning rate"),
+        ("plan.budgets_pct", [5, 101], "plan.budgets_pct[1]: 101.0 is out of range; allowed: 0.01 to 100"),
+        (
+            "plan.max_loss_points",
+            1,
+            "plan.max_loss_points: 1 points cannot be shown on 200 validation images; 381 would do if no prediction"
+            " changes",
+        ),
         ("repeat.seeds", [2, 2], "repeat.seeds: [2, 2]; allowed: each once, and not seed (0)"),
     ],
 )
@@ -335,12 +350,12 @@ def test_name_taken_twice(document: dict[str, Any]) -> None:
         validate(document, "p")
 
 
-@pytest.mark.parametrize("name", ["DW", "2nd", "a/b", "fp32", "", "x" * 41, 3, True, None])
+@pytest.mark.parametrize("name", ["DW", "2nd", "a/b", "fp32", "", "x" * 41, 3, True, None, "auto"])
 def test_name_that_cannot_be_a_file_name(document: dict[str, Any], name: Any) -> None:
     document["qat"][name] = document["qat"]["dw"]
     with pytest.raises(UserError) as error:
         validate(document, "p")
-    assert str(error.value) == f"p: {name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32')"
+    assert str(error.value) == f"p: {name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32' or 'auto')"
 
 
 @pytest.mark.parametrize("digest", ["ab12", "g" * 64])

@@ -9,8 +9,6 @@ from torch import nn
 
 from selectq.data.evaluate import predict_logits
 from selectq.deploy.candidates import (
-    Trial,
-    Tried,
     candidates,
     choose,
     fp32_forward,
@@ -18,7 +16,9 @@ from selectq.deploy.candidates import (
     relu6_cost,
     scheme_of,
 )
+from selectq.intervals import CONFIDENCE
 from selectq.networks.checkpoint import Fp32Checkpoint
+from selectq.selection.trial import Trial, Tried
 
 OFFERED = candidates(24, True, scheme_of(8, 8))
 CHOICES = {
@@ -75,7 +75,7 @@ def test_each_is_measured_on_the_validation_images() -> None:
     layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     fp32 = Fp32Checkpoint(nn.Sequential(*layers).eval(), model_config(), dataset.classes)
     fp32_logits = predict_logits(fp32_forward(fp32.model, torch.device("cpu")), dataset.validation, "FP32")
-    trial = Trial(fp32, dataset, fp32_logits, seed=0)
+    trial = Trial(fp32, dataset, fp32_logits, 0, CONFIDENCE)
     for each in map(trial.quantize, candidates(24, False, scheme_of(8, 8))):
         with torch.no_grad():
             logits = each.network(dataset.validation.normalization(dataset.validation.images))

@@ -1,8 +1,8 @@
 """The ladder: what it asks of the images, the order of its rungs, where it stops, and that what is frozen stays."""
 
-import copy
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,25 +11,38 @@ import torch.nn.functional as F
 from small_networks import CLASSES, model_config, same_tensors
 from torch import nn
 
+from selectq.cli.quantize import RATES
+from selectq.config.configs import Goal
+from selectq.config.planned import Planned
 from selectq.data.evaluate import predict_logits
 from selectq.data.packed import Dataset, Split
 from selectq.deploy import ladder
-from selectq.deploy.candidates import Candidate, Trial, Tried, candidates, fp32_forward, scheme_of
-from selectq.deploy.ladder import RATES, Climbed, Goal, Rung, climb
-from selectq.deploy.plan import Plan
+from selectq.deploy.candidates import candidates, fp32_forward, scheme_of
+from selectq.deploy.ladder import Ladder, require_training_images
 from selectq.errors import UserError
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.quantization.network import Network
-from selectq.quantization.scopes import parameters_in_scope
+from selectq.quantization.scopes import parameters_in_scope, quantizers_in_scope
+from selectq.selection import ladder as shared
+from selectq.selection.ladder import Climbed, Rung, climb
+from selectq.selection.plan import Plan
 from selectq.selection.retraining import share_pct
+from selectq.selection.trial import Candidate, Trial, Tried
 from selectq.statistics.paired import Paired, score_interval
 from selectq.training.parallel import ALONE
-from selectq.training.qat import Retraining, retrain
-from selectq.training.resume import Unsaved
+from selectq.training.qat import Retraining, carry_out, retrain
+from selectq.training.resume import TrainingState, Unsaved
 
 SIZE = 8
 EASY, HARD = (8, 8), (2, 2)
-OUT_OF_REACH = Goal(max_loss=2.0, budgets=(100.0, 15.0, 60.0), epochs=6)
+CONFIDENCE = 0.95
+
+
+def goal(max_loss: float, budgets: tuple[float, ...] = (), epochs: int = 1) -> Goal:
+    return Goal(max_loss, budgets, "parameters", epochs, tuple(RATES))
+
+
+OUT_OF_REACH = goal(2.0, (100.0, 15.0, 60.0), 6)
 
 
 def faint(count: int, seed: int) -> Split:
@@ -64,15 +77,18 @@ def fp32() -> Fp32Checkpoint:
 def trial(images: Dataset | None = None) -> Trial:
     images = images or dataset()
     logits = predict_logits(fp32_forward(fp32().model, torch.device("cpu")), images.validation, "FP32")
-    return Trial(fp32(), images, logits, seed=0)
+    return Trial(fp32(), images, logits, 0, CONFIDENCE)
 
 
-def climbed(widths: tuple[int, int], goal: Goal, images: Dataset | None = None) -> Climbed:
-    return climb(trial(images), candidates(48, False, scheme_of(*widths)), goal, lambda rung: None)
+def climbed(widths: tuple[int, int], asked: Goal, images: Dataset | None = None) -> tuple[Climbed, Plan]:
+    where = trial(images)
+    steps = Ladder(where, asked)
+    found = climb(steps.rungs(candidates(48, False, scheme_of(*widths))), asked, lambda rung: None)
+    return found, Plan(where, asked, found, steps.start, steps.scores)
 
 
 @functools.cache
-def to_the_top() -> Climbed:
+def to_the_top() -> tuple[Climbed, Plan]:
     """Without learned rounding, which takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ladder, "LEARNED_ROUNDING", {})
@@ -81,41 +97,40 @@ def to_the_top() -> Climbed:
 
 @pytest.mark.parametrize("loss", [0.1, 0.5, 2.0, 7.0, 60.0])
 def test_fewest_images_are_as_many_as_no_difference_needs(loss: float) -> None:
-    fewest = Goal(loss, (), 1).fewest_images
+    fewest = goal(loss).fewest_images(CONFIDENCE)
     low, lower = (score_interval(Paired(images, 0, 0), 0.95)[0] for images in (fewest, fewest - 1))
     assert lower <= -loss < low
 
 
 def test_too_few_images_are_refused_with_how_many_would_do() -> None:
-    Goal(7.0, (), 1).require_images(dataset(validation=52))
+    goal(7.0).require_images(52, CONFIDENCE)
     with pytest.raises(UserError) as refusal:
-        Goal(7.0, (), 1).require_images(dataset(validation=51))
-    message = "--max-loss: 7 points cannot be shown on 51 validation images; 52 would do if no prediction changes"
-    assert str(refusal.value) == message
+        goal(7.0).require_images(51, CONFIDENCE)
+    key = "plan.max_loss_points: 7 points"
+    assert str(refusal.value) == f"{key} cannot be shown on 51 validation images; 52 would do if no prediction changes"
     with pytest.raises(UserError, match=r"^--retrain: 31 training images are too few; allowed: 32 or more$"):
-        Goal(7.0, (), 1).require_images(dataset(train=31))
+        require_training_images(dataset(train=31))
 
 
 def test_nothing_is_retrained_and_no_gradient_computed_where_quantization_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for costly in ("retraining_scores", "retrain_quantized"):
-        monkeypatch.setattr(ladder, costly, None)
-    found = climbed(EASY, OUT_OF_REACH)
-    assert [rung.name for rung in found.rungs] == ["min-max"] and found.met and found.scores is None
-    plan = Plan(trial(), OUT_OF_REACH, found)
+    monkeypatch.setattr(ladder, "retraining_scores", None)
+    monkeypatch.setattr(shared, "retrain_quantized", None)
+    found, plan = climbed(EASY, OUT_OF_REACH)
+    assert [rung.name for rung in found.rungs] == ["min-max"] and found.met and plan.scores is None
     assert plan.reason == "the goal is met by: min-max; nothing is retrained" and plan.won is None
     assert {each["choice"] for each in plan.layers()} == {"frozen"}
-    assert [*plan.entries()] == ["ptq"]
+    assert [*plan.planned.entries()] == ["ptq"]
 
 
 def test_rungs_come_from_the_cheapest_to_the_dearest() -> None:
-    found, model = to_the_top(), fp32()
+    (found, _), model = to_the_top(), fp32()
     names = ["min-max", "least squared error", "equalized, bias corrected"]
     assert [rung.name for rung in found.rungs[:3]] == names
     retrained = found.rungs[3:]
-    for rung, budget in zip(retrained, sorted(OUT_OF_REACH.budgets), strict=True):
-        retraining = rung.tried.candidate.retraining
+    for rung, budget in zip(retrained, sorted(OUT_OF_REACH.budgets_pct), strict=True):
+        retraining = rung.candidate.retraining
         assert retraining is not None and retraining.config.epochs == 6
         many, rate = "s" * (len(rung.layers) > 1), retraining.config.lr
         assert rung.name == f"{len(rung.layers)} layer{many} retrained, rate {rate:g}"
@@ -134,40 +149,82 @@ def test_learned_rounding_comes_behind_all_other_algorithms(monkeypatch: pytest.
     monkeypatch.setattr(Trial, "quantize", without_learning)
     monkeypatch.setattr(ladder, "retraining_scores", None)
     with pytest.raises(TypeError):  # where gradients would be
-        climb(trial(), candidates(48, False, scheme_of(*HARD)), OUT_OF_REACH, shown.append)
-    best = max(shown[:3], key=lambda rung: rung.top1).tried.candidate.config
+        climb(Ladder(trial(), OUT_OF_REACH).rungs(candidates(48, False, scheme_of(*HARD))), OUT_OF_REACH, shown.append)
+    best = max(shown[:3], key=lambda rung: rung.top1).candidate.config
     for rung, name in zip(shown[3:], ladder.LEARNED_ROUNDING, strict=True):
-        assert rung.tried.candidate.config == dataclasses.replace(best, algorithms=(*best.algorithms, name))
+        assert rung.candidate.config == dataclasses.replace(best, algorithms=(*best.algorithms, name))
 
 
 def test_goal_that_nothing_reaches_gives_the_best() -> None:
-    found = to_the_top()
+    found, _ = to_the_top()
     assert not found.met and found.chosen.gap.points == max(rung.gap.points for rung in found.rungs)
-    assert found.chosen.gap.low <= -OUT_OF_REACH.max_loss
+    assert found.chosen.gap.low <= -OUT_OF_REACH.max_loss_points
 
 
 def test_first_rung_that_is_enough_is_the_last() -> None:
-    best = max(to_the_top().rungs, key=lambda rung: rung.gap.low)
+    best = max(to_the_top()[0].rungs, key=lambda rung: rung.gap.low)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ladder, "LEARNED_ROUNDING", {})
-        enough = Goal(-best.gap.low + 0.01, OUT_OF_REACH.budgets, OUT_OF_REACH.epochs)
-        found = climbed(HARD, enough)
+        enough = goal(-best.gap.low + 0.01, OUT_OF_REACH.budgets_pct, OUT_OF_REACH.epochs)
+        found, _ = climbed(HARD, enough)
     assert found.met and found.chosen is found.rungs[-1] and found.chosen.name == best.name
-    assert all(rung.gap.low <= -enough.max_loss for rung in found.rungs[:-1])
+    assert all(rung.gap.low <= -enough.max_loss_points for rung in found.rungs[:-1])
 
 
 def test_what_is_frozen_keeps_every_bit() -> None:
-    found = to_the_top()
-    assert found.start is not None
-    before, model = found.start.tried.network, fp32().model
+    found, plan = to_the_top()
+    assert plan.start is not None and plan.start.network is not None
+    before, model = plan.start.network, fp32().model
     for rung in found.rungs[3:]:
-        retraining = rung.tried.candidate.retraining
-        assert retraining is not None
+        retraining = rung.candidate.retraining
+        assert retraining is not None and rung.network is not None
         scope = parameters_in_scope(model, retraining.config.scope)
-        assert changed(before, rung.tried.network) == expected(before, scope)
-        for one, other in zip(before.sites(), rung.tried.network.sites(), strict=True):
+        assert changed(before, rung.network) == expected(before, scope)
+        for one, other in zip(before.sites(), rung.network.sites(), strict=True):
             assert same_tensors_of(one.activation, other.activation, "low", "high"), one.name
-    assert found.start.tried.network is before, "each starts from the quantized network, not from the one before"
+    assert plan.start.network is before, "each starts from the quantized network, not from the one before"
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("range_epochs", [0.0, 1.5])
+def test_what_is_frozen_keeps_every_bit_where_training_was_killed_and_goes_on(
+    range_epochs: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, plan = to_the_top()
+    rung, save = found.rungs[3], TrainingState.save
+    assert rung.candidate.retraining is not None and plan.start is not None and plan.start.network is not None
+    config = rung.candidate.retraining.config
+    training = dataclasses.replace(rung.candidate.retraining.training, range_epochs=range_epochs)
+
+    def go_on() -> Network:
+        state = TrainingState(Path("models/auto.safetensors"), "key")
+        network, history = carry_out(Planned(config, training), fp32(), dataset(), 0, state, workers=ALONE)
+        assert len(history) == 2 * config.epochs
+        return network
+
+    def killed(self: TrainingState, network: Network, optimizer: Any, history: list[Any]) -> None:
+        save(self, network, optimizer, history)
+        if len(history) == 4:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "save", killed)
+        with pytest.raises(KilledError):
+            go_on()
+    network, before = go_on(), plan.start.network
+    assert changed(before, network) == expected(before, parameters_in_scope(fp32().model, config.scope))
+    following = {id(quantizer) for quantizer in quantizers_in_scope(network)}
+    followed = 0
+    for one, other in zip(before.sites(), network.sites(), strict=True):
+        kept = same_tensors_of(one.activation, other.activation, "low", "high")
+        assert kept or id(other.activation) in following, one.name
+        followed += not kept
+    assert (followed > 0) == (range_epochs > 0) and followed < len(list(before.sites()))
+    assert range_epochs or same_tensors(network, rung.network), "and is what it would be"
 
 
 def changed(before: Network, after: Network) -> set[str]:
@@ -204,13 +261,13 @@ def test_every_set_is_tried_at_the_same_rates_and_trained_at_the_best(monkeypatc
         return [{"loss": 0.0}, {"loss": abs(config.lr - best)}]
 
     monkeypatch.setattr(ladder, "LEARNED_ROUNDING", {})
-    monkeypatch.setattr(ladder, "retrain_quantized", pretended)
-    found = climbed(HARD, OUT_OF_REACH)
+    monkeypatch.setattr(shared, "retrain_quantized", pretended)
+    found, plan = climbed(HARD, OUT_OF_REACH)
     scopes = list(dict.fromkeys(scope for scope, *_ in runs))
     assert len(scopes) == 3
     of_each = [[(scope, 1, rate) for rate in RATES] + [(scope, 6, RATES[index])] for index, scope in enumerate(scopes)]
     assert runs == [run for each in of_each for run in each]
-    assert found.start is not None and same_tensors(found.rungs[-1].tried.network, found.start.tried.network)
+    assert plan.start is not None and same_tensors(found.rungs[-1].network, plan.start.network)
 
 
 def test_test_images_decide_nothing() -> None:
@@ -219,45 +276,45 @@ def test_test_images_decide_nothing() -> None:
     other.test.labels[:] = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ladder, "LEARNED_ROUNDING", {})
-        found = climbed(HARD, OUT_OF_REACH, other)
-    assert [(rung.layers, rung.gap) for rung in found.rungs] == [(rung.layers, rung.gap) for rung in to_the_top().rungs]
-    assert same_tensors(found.chosen.tried.network, to_the_top().chosen.tried.network)
+        found, _ = climbed(HARD, OUT_OF_REACH, other)
+    expected, _ = to_the_top()
+    assert [(rung.layers, rung.gap) for rung in found.rungs] == [(rung.layers, rung.gap) for rung in expected.rungs]
+    assert same_tensors(found.chosen.network, expected.chosen.network)
 
 
 def test_what_is_missing_is_told_in_points_or_in_images() -> None:
-    found, goal = to_the_top(), OUT_OF_REACH
+    found, plan = to_the_top()
     lost, images = -found.chosen.gap.points, len(dataset().validation)
-    loses = Plan(trial(), Goal(lost / 2, (), 1), found).reason
+    loses = dataclasses.replace(plan, goal=goal(lost / 2)).reason
     assert loses.endswith(f"loses {lost:.2f} points where {lost / 2:g} may be lost")
-    open_yet = Plan(trial(), Goal(lost + 1, (), 1), copy.copy(found)).reason
+    open_yet = dataclasses.replace(plan, goal=goal(lost + 1)).reason
     needed = int(open_yet.rpartition("about ")[2].partition(" ")[0].replace(",", ""))
     assert needed > images
-    right = found.chosen.tried.right
+    right = found.chosen.right
     only = [int((one & ~other).sum()) for one, other in ((right, trial().fp32_right), (trial().fp32_right, right))]
     scale = needed / images
     pair = Paired(needed, round(scale * only[0]), round(scale * only[1]))
     assert score_interval(pair, 0.95)[0] == pytest.approx(-(lost + 1), abs=0.3)
-    assert goal.max_loss < -found.chosen.gap.low
+    assert OUT_OF_REACH.max_loss_points < -found.chosen.gap.low
 
 
 def test_plan_tells_layers_gains_and_a_configuration_that_names_them() -> None:
-    found = to_the_top()
-    plan = Plan(trial(), OUT_OF_REACH, found)
+    found, plan = to_the_top()
     content = plan.to_json()
     assert [rung["gap_low"] for rung in content["rungs"]] == [round(rung.gap.low, 4) for rung in found.rungs]
     assert {each["layer"] for each in content["layers"] if each["choice"] == "retrained"} == set(found.chosen.layers)
-    assert found.scores is not None and found.start is not None
+    assert plan.scores is not None and plan.start is not None
     gains = [each["expected_gain"] for each in content["layers"]]
-    assert gains == pytest.approx(found.scores["gain"].tolist(), rel=1e-5)
-    assert content["chosen"]["won_points"] == pytest.approx(found.chosen.top1 - found.start.top1, abs=1e-3)
-    retraining = found.chosen.tried.candidate.retraining
+    assert gains == pytest.approx(plan.scores["gain"].tolist(), rel=1e-5)
+    assert content["chosen"]["won_points"] == pytest.approx(found.chosen.top1 - plan.start.top1, abs=1e-3)
+    retraining = found.chosen.candidate.retraining
     assert retraining is not None
     assert content["configuration"]["qat"]["planned"]["scope"] == list(retraining.config.scope)
 
 
 def test_configuration_of_a_plan_gives_its_network_in_the_pipeline() -> None:
-    for rung in to_the_top().rungs[3:]:
-        retraining = rung.tried.candidate.retraining
+    for rung in to_the_top()[0].rungs[3:]:
+        retraining = rung.candidate.retraining
         assert retraining is not None
         network, _ = retrain(retraining, fp32(), dataset(), Unsaved(), ALONE)
-        assert same_tensors(network, rung.tried.network)
+        assert same_tensors(network, rung.network)

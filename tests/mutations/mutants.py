@@ -513,12 +513,16 @@ _QUANTIZATION = [
     ),
     *_of(
         "layers chosen",
-        "src/selectq/deploy/ladder.py",
+        "src/selectq/selection/ladder.py",
         "deploy/test_ladder.py",
-        ("a goal is met where it is not refuted", 'self.max_loss) == "holds"', 'self.max_loss) != "fails"'),
+        (
+            "a goal is met where it is not refuted",
+            'goal.max_loss_points) == "holds"',
+            'goal.max_loss_points) != "fails"',
+        ),
         ("sets are trained one upon the other", "copy.deepcopy(start.network)", "start.network"),
         ("the worst learning rate is taken", "rate = min(losses,", "rate = max(losses,"),
-        ("the largest budget comes first", "sorted(self._goal.budgets)", "sorted(self._goal.budgets)[::-1]"),
+        ("the largest budget comes first", "sorted(self.goal.budgets_pct)", "sorted(self.goal.budgets_pct)[::-1]"),
         (
             "more than the scope is retrained",
             "fp32.model, retraining.config.scope, fp32.graph)",
@@ -527,13 +531,13 @@ _QUANTIZATION = [
     ),
     *_of(
         "layers chosen",
-        "src/selectq/deploy/candidates.py",
+        "src/selectq/selection/trial.py",
         "deploy/test_ladder.py deploy/test_candidates.py",
         ("the ladder climbs by test images", "validation = self.dataset.validation", "validation = self.dataset.test"),
     ),
     *_of(
         "layers chosen",
-        "src/selectq/deploy/plan.py",
+        "src/selectq/selection/plan.py",
         "deploy/test_ladder.py",
         (
             "images that are missing grow with the error",

@@ -13,6 +13,7 @@ from selectq.config.load import read_yaml
 from selectq.files import METADATA_KEY, write_bytes, write_csv, write_json
 from selectq.programs.manifest import INPUT_NAME, OUTPUT_NAME, Manifest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 PARAMETERS = 2_000_000
 TEST_IMAGES = 2_500
 FP32_TOP1 = 90.0
@@ -77,6 +78,7 @@ def parameters(checkout: Path) -> dict[str, Any]:
         "dwpw_asym": {**selective, "activations": asymmetric},
         "mine": {**training, "scope": ["features.14"], "weights": {"bits": 4, "granularity": "channel"}},
     }
+    document["plan"] |= {"ptq": ["tensor", "channel"], "start": "channel"}
     document["repeat"] = {"names": [], "seeds": []}
     document["convert"] = [*document["ptq"], *document["qat"]]
     document["ship"] = list(SHIPPED)
@@ -113,6 +115,61 @@ def write_metrics(folder: Path) -> None:
     for name, rows in calibration().groupby("config"):
         write_csv(root / "calibration" / f"{name}.csv", rows)
     write_csv(root / "audit.csv", audit())
+    write_json(results / "plan.json", plan())
+
+
+def plan(met: bool = True) -> dict[str, Any]:
+    """Of two layers one is retrained, which is enough; or else it is only the best."""
+    shares = {"channel": 0.0, "1 layer retrained, rate 0.001": 5.0}
+    rungs = [
+        {
+            "name": name,
+            "retrained_pct": share,
+            "scope": [LAYER] if share else [],
+            "epochs": 2 if share else 0,
+            "lr": 0.001 if share else None,
+            "top1": 80.0 + share,
+            "gap_points": share - 10,
+            "gap_low": share - 11,
+            "gap_high": share - 9,
+        }
+        for name, share in shares.items()
+    ]
+    layers = [
+        {
+            "layer": layer,
+            "kind": kind,
+            "depth": depth,
+            "share_pct": 5.0,
+            "backward_macs": 2_500_000,
+            "choice": choice,
+            "expected_gain": 0.25 + depth,
+        }
+        for layer, kind, depth, choice in (("first", "stem", 0.0, "frozen"), (LAYER, "depthwise", 0.74, "retrained"))
+    ]
+    goal = {"max_loss_points": 7.0, "budgets_pct": [5.0], "cost": "parameters", "confidence": 0.95}
+    return {
+        "goal": {**goal, "epochs": 2, "lrs": [0.001], "ptq": ["channel"], "start": "channel", "score_images": 64},
+        "met": met,
+        "reason": "the goal is met by: 1 layer retrained" if met else "nothing that was tried meets the goal",
+        "validation_images": 200,
+        "fp32_top1": 90.0,
+        "rungs": rungs,
+        "chosen": {"name": rungs[1]["name"], "retrained_pct": 5.0, "won_points": 5.0},
+        "layers": layers,
+        "configuration": {
+            "qat_training": read_yaml(CHECKOUT / "params.yaml")["qat_training"],
+            "qat": {
+                "planned": {
+                    "lr": 0.001,
+                    "epochs": 2,
+                    "activations": {"bits": 8, "symmetric": False},
+                    "weights": {"bits": 8, "granularity": "channel"},
+                    "scope": [LAYER],
+                }
+            },
+        },
+    }
 
 
 def int8(name: str) -> dict[str, Any]:

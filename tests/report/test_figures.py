@@ -69,6 +69,7 @@ def every_figure(
         *figures.drift_map_figures(evidence.drift, ["tensor"]),
         audit_figure(),
         *figures.latency_figures(latency),
+        *figures.plan_figures(made_up.plan()),
     ]
 
 

@@ -22,6 +22,7 @@ from selectq.config.configurations import Configuration
 from selectq.report.evidence import Evidence
 from selectq.report.looks import assign_looks, with_looks
 from selectq.report.paper import read_paper
+from selectq.report.plan import plan_map, plan_points
 from selectq.report.tables import accuracy_points, table2
 from selectq.report.vega import TEMPLATES, VEGA_LITE
 
@@ -82,6 +83,8 @@ def plots_folder(
         "histograms": evidence.histograms,
         "confusion": evidence.confusion,
         "latency": latency,
+        "plan": plan_points(made_up.plan()),
+        "plan_map": plan_map(made_up.plan()),
         "accuracy": accuracy_points(table2(configurations, evidence, read_paper(), "plain")),
     }
     (folder / "plots").mkdir()

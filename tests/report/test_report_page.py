@@ -76,7 +76,7 @@ def render(
     rows = table2(configurations, evidence, paper, "plain")
     ranking = rank(configurations, evidence, settings.margin_points, settings.confidence)
     oscillation = oscillation_by_kind(evidence.oscillation)
-    beside = Beside(rows, oscillation, audit, compare_with_paper(audit, paper), latency)
+    beside = Beside(rows, oscillation, audit, compare_with_paper(audit, paper), latency, made_up.plan())
     accuracies = accuracy_table(rows, ranking, evidence, settings, provenance_note(0, "plain", 0.0))
     sections = report_sections(evidence, ranking, beside, accuracies, swept=200, compared=1000)
     names = [one.name for one in ranking.configurations]
@@ -115,7 +115,11 @@ def test_verdict_comes_first(source: str) -> None:
 
 
 def test_report_holds_every_table(page: Page) -> None:
-    second, oscillation, audit, parity, sizes, environment = page.tables
+    second, plan, oscillation, audit, parity, sizes, environment = page.tables
+    assert plan[1:] == [
+        ["channel", "0.00 %", "80.00 %", "−10.00 [−11.00, −9.00]"],
+        ["1 layer retrained, rate 0.001", "5.00 %", "85.00 %", "−5.00 [−6.00, −4.00]"],
+    ]
     assert [row[0] for row in second] == ["Config", "fp32", "dwpw_asym", "dwpw", "full", "channel", "tensor", "mine"]
     assert second[2][1:5] == ["keeps up (recommended)", "+0.40 [−0.10, +0.90]", "1", "90.40 %"]
     assert parity[1] == ["dwpw_asym", "0.12 %", "1", *["90.40 %"] * 5, "90.36 %"]
@@ -131,6 +135,9 @@ def test_report_holds_every_chart(page: Page) -> None:
         "Gap to FP32",
         "Gap to full",
         "Accuracy against the retrained share",
+        "What was tried",
+        "The plan, accuracy against the retrained share",
+        "Expected gain by kind and depth",
         "Learning curves",
         "Calibration of tensor",
         "Calibration of channel",
@@ -159,7 +166,7 @@ def test_a_configuration_has_one_look_all_over_the_page(source: str) -> None:
 
 def test_page_can_be_used_without_a_mouse_and_without_pictures(page: Page) -> None:
     pictures = [each for each in page.all("svg") if each.get("role") == "img"]
-    assert len(pictures) == len(page.all("figure")) == 15
+    assert len(pictures) == len(page.all("figure")) == 17
     assert all(re.search(r"\d", str(each["aria-label"])) for each in pictures), "they say what is seen"
     regions = [each for each in page.all("div") if each.get("class") == "scroll"]
     assert len(regions) == len(page.tables)
@@ -191,8 +198,14 @@ def test_sections_without_data_are_left_out(
     )
     without_flaws = made_up.audit().query("flaw == 'none'")
     page = Page(render(params, mine, empty, LATENCY.frame([]), without_flaws))
-    assert page.text["h3"] == ["Table 2: accuracy and size", "Gap to FP32", "Accuracy against the retrained share"]
-    assert len(page.text["h2"]) == len(page.tables) == 4
+    of_results = ["Table 2: accuracy and size", "Gap to FP32", "Accuracy against the retrained share"]
+    of_the_plan = [
+        "What was tried",
+        "The plan, accuracy against the retrained share",
+        "Expected gain by kind and depth",
+    ]
+    assert page.text["h3"] == of_results + of_the_plan
+    assert len(page.text["h2"]) == len(page.tables) == 5
 
 
 def test_commit_is_the_one_checked_out(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_outputs_are_those_declared(checkout: Path, tabulated: tuple[Path, str])
     written = {
         path.relative_to(folder).as_posix() for part in ("results", "plots") for path in (folder / part).iterdir()
     }
-    compared = {f"results/{name}.csv" for name in ("paired", "seeds", "methods", "contrasts")}
+    compared = {f"results/{name}.csv" for name in ("paired", "seeds", "methods", "contrasts")} | {"results/plan.json"}
     assert written | {"metrics/summary.json"} == declared_outputs(checkout) | compared
     assert (folder / "metrics" / "summary.json").is_file()
 

@@ -1,5 +1,7 @@
 """Sets of layers to retrain: their shares, their names in a scope, and which one a budget gives."""
 
+from itertools import combinations
+
 import pandas as pd
 import pytest
 import torchvision
@@ -11,7 +13,7 @@ from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
 from selectq.networks.build import build_network
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
-from selectq.selection.retraining import chosen_scope, layer_shares, require_layers, scope_entries, share_pct
+from selectq.selection.retraining import alone_pct, chosen_scope, layer_shares, require_layers, scope_entries, share_pct
 
 
 class Named(nn.Module):
@@ -71,7 +73,7 @@ def test_budget_is_kept_and_the_layer_of_most_gain_is_in_it() -> None:
     graph = capture(model)
     scores = scored(graph, "features.14.conv.2")
     for budget in (5.0, 25.0):
-        layers, scope = chosen_scope(model, graph, scores, budget)
+        layers, scope = chosen_scope(model, graph, scores, budget, "parameters")
         assert "features.14.conv.2" in layers and list(scope) == list(layers)
         assert share_pct(model, graph, scope) <= budget
         left = {name: share for name, share in layer_shares(model, graph).items() if name not in layers}
@@ -81,14 +83,45 @@ def test_budget_is_kept_and_the_layer_of_most_gain_is_in_it() -> None:
 def test_whole_budget_is_everything() -> None:
     model = networks()[1]
     graph = capture(model)
-    layers, scope = chosen_scope(model, graph, scored(graph, ""), 100)
+    layers, scope = chosen_scope(model, graph, scored(graph, ""), 100, "parameters")
     assert scope == ("all",) and layers == tuple(layer.name for layer in graph.layers())
     assert count_parameters(model, parameters_in_scope(model, scope)) == sum(p.numel() for p in model.parameters())
 
 
 def test_budget_that_holds_no_layer_is_refused() -> None:
     shares = {"one": 12.346, "other": 50.0}
-    require_layers(shares, [12.346, 100])
+    require_layers(shares, [12.346, 100], "parameters")
     with pytest.raises(UserError) as refusal:
-        require_layers(shares, [20, 12.3])
-    assert str(refusal.value) == "--budgets: 12.3 % of the parameters holds no layer; smallest possible: 12.3 (one)"
+        require_layers(shares, [20, 12.3], "backward_macs")
+    found = "plan.budgets_pct: 12.3 % of the backward macs holds no layer; smallest possible: 12.3 (one)"
+    assert str(refusal.value) == found
+
+
+def test_backward_pass_of_a_set_is_within_its_budget_and_no_better_set_is() -> None:
+    """Gradients are handed down from the logits to the first layer that learns, and every layer adds its own."""
+    model = networks()[0]
+    graph, macs, gains = (
+        capture(model),
+        {"projection": 10, "more": 20, "head": 5},
+        {"projection": 5, "more": 2, "head": 2},
+    )
+    names = list(macs)
+    scores = pd.DataFrame({"layer": names, "macs": macs.values(), "gain": gains.values()})
+    scores["backward_macs"] = [10 + 20 + 5, 20 + 5, 5]
+    whole = 10 + 20 + 5 + 20 + 5
+
+    def cost(chosen: tuple[str, ...]) -> float:
+        return (
+            100
+            * sum([macs[name] for name in chosen] + [macs[name] for name in names[names.index(chosen[0]) + 1 :]])
+            / whole
+        )
+
+    assert alone_pct(model, graph, scores, "backward_macs") == pytest.approx({name: cost((name,)) for name in names})
+    sets = [chosen for size in (1, 2, 3) for chosen in combinations(names, size)]
+    for budget in (9, 40, 42, 50, 59, 67, 99):
+        layers, scope = chosen_scope(model, graph, scores, budget, "backward_macs")
+        within = [chosen for chosen in sets if cost(chosen) <= budget]
+        best = max((sum(gains[name] for name in chosen) for chosen in within), default=0)
+        assert sum(gains[name] for name in layers) == best and (layers in within or not layers)
+        assert scope == scope_entries(model, graph, layers)

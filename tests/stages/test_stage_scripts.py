@@ -38,18 +38,25 @@ WRITTEN = {
     "metrics/fp32.json",
     "metrics/int8/dw.confusion.csv",
     "metrics/int8/dw.json",
+    "metrics/learning/auto.csv",
     "metrics/learning/dw.csv",
     "metrics/learning/fp32.csv",
+    "metrics/oscillation/auto.csv",
     "metrics/oscillation/dw.csv",
     "metrics/parity/dw.csv",
     "metrics/parity/dw.json",
     "metrics/parity/dw.layers.csv",
+    "metrics/sensitivity.csv",
+    "metrics/simulated/auto.json",
     "metrics/simulated/dw.json",
     "metrics/simulated/tensor.json",
+    "metrics/validation/tensor.csv",
     "models/fp32.safetensors",
     "models/int8/dw/dw.onnx",
     "models/logits/dw.safetensors",
     "models/logits/fp32.safetensors",
+    "models/plan.json",
+    "models/quantized/auto.safetensors",
     "models/quantized/dw.safetensors",
     "models/quantized/tensor.safetensors",
 }
@@ -171,10 +178,12 @@ def test_sweep_by_the_configuration_s_own_calibration_ends_where_it_does(chain: 
 
 
 def test_drift_of_an_equalised_network_is_from_the_equalised_fp32(chain: Workspace, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path).write({"range_skew": 1.0})
+    name = "tensor_algorithms"
+    workspace = Workspace(tmp_path).write({"range_skew": 1.0, "plan": {"ptq": [name], "start": name}})
     shutil.copytree(chain.folder / "models", tmp_path / "models")
-    workspace.run_all(*((stage, "--name", "tensor_algorithms") for stage in ("ptq", "drift")))
-    drift = rows(workspace, "drift/tensor_algorithms.csv")
+    workspace.run_all(*((stage, "--name", name) for stage in ("ptq", "drift")), ("sensitivity",))
+    assert max(float(row["drift"]) for row in rows(workspace, "sensitivity.csv")) < 0.3
+    drift = rows(workspace, f"drift/{name}.csv")
     assert max(float(row["drift"]) for row in drift if row["kind"] == "isolated") < 0.3, "other scales would give 1"
 
 
@@ -272,6 +281,7 @@ def test_bad_parameter_anywhere_is_refused_by_every_stage(workspace: Workspace) 
     [
         ({"finetune": {"nesterov": True, "momentum": 0.0}}, "finetune."),
         ({"finetune": {"batch_size": 1000}}, "batch_size: 1000"),
+        ({"plan": {"score_images": 37}}, "of 36 training images plan.score_images: 37"),
         ({"drift": {"histogram_images": 13}}, "of 12 test images drift.histogram_images: 13"),
     ],
 )
@@ -296,6 +306,10 @@ def test_parameters_that_cannot_work_are_refused_before_any_work(
         (
             {"drift": {"inspect": ["features.14"]}},
             "drift.inspect: 'features.14' is no convolution; closest: features.14.",
+        ),
+        (
+            {"plan": {"budgets_pct": [50, 0.01]}},
+            "plan.budgets_pct: 0.01 % of the parameters holds no layer; smallest possible: ",
         ),
     ],
 )

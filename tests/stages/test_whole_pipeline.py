@@ -67,7 +67,16 @@ TINY: dict[str, Any] = {
     "audit": {"images": 8, "calibration": CALIBRATION, "combined": []},
     "qat_training": {"batch_size": 16, "calibration": CALIBRATION},
     "qat": dict.fromkeys(("full", "clf", "dw", "dwpw", "dwpw_asym")),
-    "convert": ["channel_algorithms", "some"],
+    "plan": {
+        "ptq": ["channel_algorithms"],
+        "start": "channel_algorithms",
+        "max_loss_points": 20.0,
+        "budgets_pct": [100],
+        "epochs": 1,
+        "lrs": [0.001],
+        "score_images": 8,
+    },
+    "convert": ["channel_algorithms", "some", "auto"],
     "parity": {"images": 24, "layer_images": 4},
     "statistics": {"contrasts": ["some - channel_algorithms"]},
     "ship": ["channel_algorithms", "some"],
@@ -77,6 +86,7 @@ TINY: dict[str, Any] = {
 STAGES = ("check", "finetune_fp32", "ranges", "audit")
 OF_PTQ = ("ptq", "calibration", "convert", "drift")
 OF_QAT = ("qat", "convert", "drift")
+OF_PLAN = (("sensitivity",), ("plan",), ("auto",), ("convert", "--name", "auto"), ("drift", "--name", "auto"))
 LAST = ("compare", "table")
 
 
@@ -162,6 +172,7 @@ def run_all(workspace: Workspace) -> None:
         *((stage,) for stage in STAGES),
         *((stage, "--name", "channel_algorithms") for stage in OF_PTQ),
         *((stage, "--name", "some") for stage in OF_QAT),
+        *OF_PLAN,
         *((stage,) for stage in LAST),
         *(("card", "--name", name) for name in ("channel_algorithms", "some")),
     )
@@ -173,9 +184,11 @@ def test_whole_pipeline(name: str, digits: Dataset, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)  # where a user's file is found when checkpoints are read below
     case, workspace = CASES[name], prepare(CASES[name], tmp_path, digits)
     run_all(workspace)
-    for config in ("channel_algorithms", "some"):
+    for config in ("channel_algorithms", "some", "auto"):
         assert_same_predictions(tmp_path, config, case.formats)
         assert_drift_of_every_node(tmp_path, config)
+    assert {*pd.read_csv(tmp_path / "results/table2.csv")["config"]} >= {"channel_algorithms", "some", "auto"}
+    for config in ("channel_algorithms", "some"):
         card = (tmp_path / f"results/cards/{config}.md").read_text()
         assert card.startswith(f"# {config}: {case.network}") and ("MobileNetV2" in card) is False
     assert_retrained(tmp_path, (*case.scope, "classifier"))

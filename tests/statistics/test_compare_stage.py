@@ -43,6 +43,7 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "repeat": {"names": ["dw"], "seeds": list(SEEDS)},
         "ship": ["dw"],
         "calibration_sweep": {"names": ["tensor"]},
+        "plan": {"ptq": ["tensor"], "start": "tensor"},
         "statistics": {"contrasts": ["dw - full", "dw - tensor"]},
     }
     document = overlay(document, changes)

@@ -92,7 +92,9 @@ def test_dependencies_are_those_of_dvc(tmp_path: Path) -> None:
     assert upstream["qat@dw"] == {"download", "finetune_fp32"}
     assert {f"{stage}@{name}" for stage in ("convert", "drift") for name in FEW["convert"]} <= upstream["table"]
     assert inputs["convert@dw"] == []
-    assert inputs["compare"] == [f"models/logits/{name}.safetensors" for name in sorted(["fp32", *FEW["convert"]])]
+    of_the_plan = ["metrics/validation/channel.csv"]
+    logits = [f"models/logits/{name}.safetensors" for name in sorted(["fp32", *FEW["convert"]])]
+    assert inputs["plan"] == of_the_plan and inputs["compare"] == [*of_the_plan, *logits]
     assert {*inputs["compare"], *(f"metrics/calibration/{name}.csv" for name in FEW["calibration_sweep"]["names"])} <= {
         *inputs["table"]
     }

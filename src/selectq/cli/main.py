@@ -44,6 +44,7 @@ COMMANDS = (
     Command(
         "quantize", "cli.quantize:run_quantize", "make an INT8 program of your trained network, and say what it lost"
     ),
+    Command("plan", "cli.plan:run_plan", "print the cheapest treatment that is enough, layer by layer"),
     Command("widths", "cli.widths:run_widths", "accuracy against size, from all layers at 8 bits to all at 4"),
     Command("bench", "cli.bench:run_bench", "time programs on this machine, side by side"),
     Command("controls", "cli.controls:run_controls", "print random scopes of equal size, as entries of a profile"),

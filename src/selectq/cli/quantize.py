@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +11,17 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from selectq.cli.plan import GOAL_MISSED
 from selectq.cli.text import aligned, printable, show, wrapped
 from selectq.command import Positive
 from selectq.config.algorithms import RELU6_AS_RELU
-from selectq.config.configs import ExportConfig, ModelConfig
+from selectq.config.configs import ExportConfig, Goal, ModelConfig, PtqConfig
 from selectq.config.formats import FORMATS
-from selectq.config.load import write_yaml
 from selectq.data.device import choose_device
-from selectq.data.evaluate import predict_logits
+from selectq.data.evaluate import predict_logits, right_of
 from selectq.data.normalization import Normalization
 from selectq.data.packed import Dataset
 from selectq.deploy.candidates import (
-    Candidate,
-    Trial,
-    Tried,
     candidates,
     choose,
     fp32_forward,
@@ -32,29 +30,29 @@ from selectq.deploy.candidates import (
     scheme_of,
 )
 from selectq.deploy.card import Card, comparison, float_parts, gap_text, render_card
-from selectq.deploy.ladder import Goal, Rung, climb
+from selectq.deploy.ladder import Ladder, require_training_images
 from selectq.deploy.lots import CALIBRATION, LARGEST, Lots, open_lots
-from selectq.deploy.outcome import MARGIN, Accuracy, measure_costs, processor_notes, program_logits, right_of
-from selectq.deploy.plan import Plan, write_plan
+from selectq.deploy.outcome import MARGIN, Accuracy, measure_costs, processor_notes, program_logits
 from selectq.deploy.trained import named_by_options, read_trained, trained_config
 from selectq.errors import UserError
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
-from selectq.files import require_writable, write_bytes
+from selectq.files import require_writable, write_bytes, write_json
 from selectq.intervals import CONFIDENCE
 from selectq.kernels.simulation import quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.programs.manifest import Manifest
 from selectq.programs.program import endings, find, open_program
+from selectq.quantization.network import Network
 from selectq.quantization.quantized import QuantizedCheckpoint, Scheme
+from selectq.report.plan import configuration_lines, plan_markdown
+from selectq.selection.ladder import Rung, climb
+from selectq.selection.plan import Plan
 from selectq.selection.retraining import layer_shares, require_layers
+from selectq.selection.trial import Candidate, Trial, Tried
 
 LISTED_CLASSES = 4
-CONFIGURATION_WIDTH = 56
-"""Characters of a line; the last entry may stand out."""
-GOAL_MISSED = 3
-"""The exit status where nothing that was tried meets the goal; the best is written all the same."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Choices:
     @property
     def margin(self) -> float:
         """Points of accuracy; a loss below it is no loss."""
-        return self.goal.max_loss if self.goal else MARGIN
+        return self.goal.max_loss_points if self.goal else MARGIN
 
 
 RETRAINING: dict[str, Any] = {
@@ -80,6 +78,9 @@ RETRAINING: dict[str, Any] = {
     "validation_images": 5_000,
 }
 """What goes with `--retrain`, and its default. 46.51 % is what the paper's depthwise and projection layers hold."""
+
+RATES = [0.0001, 0.0003, 0.001]
+"""Learning rates of Adam that every set of layers is tried with."""
 
 
 def _argument(text: str) -> tuple[str, object]:
@@ -169,20 +170,23 @@ def run_quantize(
     fp32 = read_trained(config, lots.classes, lots.size)
     find(out.suffix[1:]).refuse(fp32.graph)  # rather than when all is done
     if choices.goal:
-        require_layers(layer_shares(fp32.model, fp32.graph), choices.goal.budgets)
+        require_layers(layer_shares(fp32.model, fp32.graph), choices.goal.budgets_pct, choices.goal.cost)
     dataset = lots.read().to(choose_device()).normalised(Normalization.of(config.normalization))
     if choices.goal:
-        choices.goal.require_images(dataset)
+        require_training_images(dataset)
+        choices.goal.require_images(len(dataset.validation), CONFIDENCE)
     show(_inputs(config, images, dataset, lots, "calibrate or retrain" if choices.goal else "calibrate"))
     forward = fp32_forward(fp32.model, dataset.test.device)
-    trial = Trial(fp32, dataset, predict_logits(forward, dataset.validation, "FP32"), choices.seed)
+    trial = Trial(fp32, dataset, predict_logits(forward, dataset.validation, "FP32"), choices.seed, CONFIDENCE)
     plan = _climb(trial, choices, choices.goal) if choices.goal else None
-    chosen = plan.climbed.chosen.tried if plan else _choose(trial, choices)
-    retraining = chosen.candidate.retraining
-    manifest = _write(out, chosen, fp32, lots.size, ExportConfig(input_, layout))
+    chosen = plan.climbed.chosen if plan else _choose(trial, choices)
+    retraining, quantized = chosen.candidate.retraining, chosen.network
+    assert quantized is not None
+    checkpoint = _checkpoint(out.stem, chosen.candidate.config, quantized, fp32)
+    manifest = _write(out, checkpoint, lots.size, ExportConfig(input_, layout))
 
     logits, labels = program_logits(open_program(out), dataset.test), dataset.test.labels
-    simulated = predict_logits(quantized_forward(chosen.network, dataset.test.device), dataset.test, "simulation")
+    simulated = predict_logits(quantized_forward(quantized, dataset.test.device), dataset.test, "simulation")
     fp32_logits = predict_logits(forward, dataset.test, "FP32").numpy()
     flipped = int((logits.argmax(1) != simulated.numpy().argmax(1)).sum())
     card = Card(
@@ -203,7 +207,7 @@ def run_quantize(
     write_bytes(page, render_card(card).encode())
     show([*_summary(card), ""])
     if plan:
-        show([f"plan:  {path}" for path in write_plan(out, plan, _configuration(plan))])
+        show([f"plan:  {path}" for path in _write_plan(out, plan)])
     show([f"card:  {page}", f"model: {out}"])
     if plan and not plan.climbed.met:
         sys.exit(GOAL_MISSED)
@@ -221,8 +225,15 @@ def _retraining(asked: bool, given: Mapping[str, Any]) -> tuple[Mapping[str, int
                 raise UserError(f"--{name.replace('_', '-')}: goes with --retrain alone; add that")
         return LARGEST, None
     chosen = {name: default if given[name] is None else given[name] for name, default in RETRAINING.items()}
-    training, validation = chosen.pop("train_images"), chosen.pop("validation_images")
-    return {"train": training, "validation": validation}, Goal.from_mapping(chosen, "goal")
+    asked_for = {
+        "max_loss_points": chosen["max_loss"],
+        "budgets_pct": chosen["budgets"],
+        "cost": "parameters",
+        "epochs": chosen["epochs"],
+        "lrs": RATES,
+    }
+    largest = {"train": chosen["train_images"], "validation": chosen["validation_images"]}
+    return largest, Goal.from_mapping(asked_for, "plan")
 
 
 def _checked(out: Path) -> Path:
@@ -256,19 +267,24 @@ def _choose(trial: Trial, choices: Choices) -> Tried:
 def _climb(trial: Trial, choices: Choices, goal: Goal) -> Plan:
     """Print every rung as it is done, then why there are no more."""
     asked = (
-        f"at most {goal.max_loss:g} points below FP32, shown at {100 * CONFIDENCE:g} % confidence on validation images"
+        f"at most {goal.max_loss_points:g} points below FP32, shown at {100 * CONFIDENCE:g} % confidence on validation"
+        " images"
     )
     show(wrapped("goal:     ", asked))
     show([_line("tried", "share", "top-1", "gap [interval]", "s")])
     show([_line("FP32", "", f"{100 * trial.fp32_right.mean():.2f}", "", "")])
+    began = time.monotonic()
 
     def tell(rung: Rung) -> None:
-        seconds = f"{rung.seconds:.0f}"
+        nonlocal began
+        seconds, began = f"{time.monotonic() - began:.0f}", time.monotonic()
         show([_line(rung.name, f"{rung.share:.2f}", f"{rung.top1:.2f}", rung.gap_text, seconds)])
 
-    plan = Plan(trial, goal, climb(trial, _offered(trial, choices), goal, tell))
+    ladder = Ladder(trial, goal)
+    climbed = climb(ladder.rungs(_offered(trial, choices)), goal, tell)
+    plan = Plan(trial, goal, climbed, ladder.start, ladder.scores)
     show(["", *wrapped("stopped:  ", plan.reason)])
-    show(["", "for params.yaml, and its name under `convert`:", "", *_configuration(plan)])
+    show(["", "for params.yaml, and its name under `convert`:", "", *configuration_lines(plan.planned)])
     return plan
 
 
@@ -276,8 +292,12 @@ def _line(name: str, share: str, top1: str, gap: str, seconds: str) -> str:
     return f"{name:<36} {share:>6} {top1:>6} {gap:>23} {seconds:>4}"
 
 
-def _configuration(plan: Plan) -> list[str]:
-    return write_yaml(plan.entries(), default_flow_style=None, width=CONFIGURATION_WIDTH).splitlines()
+def _write_plan(stem: Path, plan: Plan) -> list[Path]:
+    """Write `STEM.plan.json` and `STEM.plan.md`."""
+    paths = [stem.with_name(f"{stem.name}.plan.{ending}") for ending in ("json", "md")]
+    write_json(paths[0], plan.to_json())
+    write_bytes(paths[1], plan_markdown(plan.to_json()).encode())
+    return paths
 
 
 def _recipe(candidate: Candidate) -> str:
@@ -289,13 +309,16 @@ def _recipe(candidate: Candidate) -> str:
     return f"{widths}: {candidate.name}, {epochs} epoch{'s' * (epochs > 1)}{behind}"
 
 
-def _write(out: Path, chosen: Tried, fp32: Fp32Checkpoint, size: int, export: ExportConfig) -> Manifest:
-    """Write the program; returns its description, as the file has it."""
-    config = chosen.candidate.config
+def _checkpoint(name: str, config: PtqConfig, network: Network, fp32: Fp32Checkpoint) -> QuantizedCheckpoint:
     scheme = Scheme(config.weights, config.activations)
-    names = config.algorithm_names
-    checkpoint = QuantizedCheckpoint(out.stem, chosen.network, fp32.config, fp32.classes, scheme, names)
-    write_program(out, to_reference(chosen.network), describe_program(checkpoint, size, export.input, export.layout))
+    return QuantizedCheckpoint(name, network, fp32.config, fp32.classes, scheme, config.algorithm_names)
+
+
+def _write(out: Path, checkpoint: QuantizedCheckpoint, size: int, export: ExportConfig) -> Manifest:
+    """Write the program; returns its description, as the file has it."""
+    write_program(
+        out, to_reference(checkpoint.network), describe_program(checkpoint, size, export.input, export.layout)
+    )
     return open_program(out).manifest
 
 

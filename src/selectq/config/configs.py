@@ -4,6 +4,7 @@ a result stands in the file that DVC tracks."""
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
 from selectq.config.algorithms import ALGORITHMS, Entry, algorithm_names, algorithm_settings
@@ -16,6 +17,9 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0, 10)]
 Share = Annotated[float, Between(0, 1)]
 Bits = Annotated[int, Between(2, 8)]
+
+Cost = Literal["parameters", "backward_macs"]
+"""Of a retraining: what a budget counts."""
 
 Estimator = Literal["minmax", "moving_average", "percentile", "mse"]
 """How a range is estimated from calibration images; see `selectq.quantization.range_estimation`."""
@@ -38,6 +42,9 @@ LAYER_KINDS = (
 one without activation function behind such, or whose output meets a sum; `dense` is any other spatial convolution,
 `pointwise` any other 1x1; `head` is what else comes behind or right before the last average; `classifier` gives logits.
 """
+
+AUTO = "auto"
+"""The configuration that the plan finds."""
 
 WEIGHT_KINDS = LAYER_KINDS[:-1]
 """The layers whose weights are quantized; batch norms are folded into them."""
@@ -406,6 +413,60 @@ class QatConfig(Config):
 
 
 @dataclass(frozen=True)
+class Goal(Config):
+    """What a plan is to reach, and what may be retrained for it.
+
+    Attributes:
+        max_loss_points: of top-1 below FP32; the whole interval over the validation images must lie above minus this.
+        budgets_pct: percent of the `cost` that a retraining may have; the smallest that is enough is found.
+        cost: the FP32 network's `parameters`, or `backward_macs`, the multiply-accumulates of its gradients.
+        epochs: of a retraining.
+        lrs: the learning rates that every set of layers is tried with, for one epoch.
+    """
+
+    max_loss_points: Annotated[float, Between(0.01, 100)]
+    budgets_pct: tuple[Annotated[float, Between(0.01, 100)], ...]
+    cost: Cost
+    epochs: Count
+    lrs: tuple[Rate, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lrs:
+            raise UserError("lrs: [] trains nothing; name at least one learning rate")
+
+    def fewest_images(self, confidence: float) -> int:
+        """With fewer validation images no interval is so narrow, not even where no prediction changes."""
+        bound = NormalDist().inv_cdf((1 + confidence) / 2)
+        return int(bound**2 * (100 / self.max_loss_points - 1)) + 1
+
+    def require_images(self, validation: int, confidence: float) -> None:
+        """Refuse too few validation images.
+
+        Raises:
+            UserError: says how many would do.
+        """
+        fewest = self.fewest_images(confidence)
+        if validation < fewest:
+            raise UserError(
+                f"plan.max_loss_points: {self.max_loss_points:g} points cannot be shown on {validation:,} validation"
+                f" images; {fewest:,} would do if no prediction changes"
+            )
+
+
+@dataclass(frozen=True)
+class PlanConfig(Goal):
+    """The cheapest treatment that reaches a goal: `ptq` in this order, then `start` with layers retrained.
+
+    Both name configurations of `ptq`. Layers are scored on `score_images` training images.
+    """
+
+    ptq: tuple[str, ...]
+    start: str
+    score_images: Count
+
+
+@dataclass(frozen=True)
 class RepeatConfig(Config):
     """The configurations of `qat` that are trained again, and from which seeds, beside the pipeline's own."""
 
@@ -547,6 +608,7 @@ class Params(Config):
     audit: AuditConfig
     qat_training: QatTrainingConfig
     qat: dict[str, QatConfig]
+    plan: PlanConfig
     repeat: RepeatConfig
     convert: tuple[str, ...]
     formats: tuple[str, ...]
@@ -569,20 +631,25 @@ class Params(Config):
             )
         self._check_configurations()
         self._check_references()
+        self._check_plan()
 
     def _check_configurations(self) -> None:
         both = sorted(set(self.ptq) & set(self.qat))
         if both:
             raise UserError(f"qat.{both[0]}: the name is taken by ptq.{both[0]}; every configuration has its own")
         for name in (*self.ptq, *self.qat):
-            if not re.fullmatch("[a-z][a-z0-9_]{0,39}", str(name)) or name == "fp32":
-                raise UserError(f"{name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32')")
+            if not re.fullmatch("[a-z][a-z0-9_]{0,39}", str(name)) or name in ("fp32", AUTO):
+                raise UserError(f"{name!r} cannot name a configuration; allowed: a-z, 0-9, _ (not 'fp32' or {AUTO!r})")
             if name not in self.convert:
                 raise UserError(f"convert: {name} is missing; add it, so that it is converted and tabulated")
 
     def _check_references(self) -> None:
-        _require_known("convert", self.convert, (*self.ptq, *self.qat), "is no configuration")
+        _require_known("convert", self.convert, (*self.ptq, *self.qat, AUTO), "is no configuration")
         _require_once("convert", self.convert)
+        if AUTO in self.ship:
+            raise UserError(
+                f"ship: {AUTO!r} gets no card; write what `selectq plan` prints under qat or ptq, ship that"
+            )
         _require_known("ship", self.ship, self.convert, "is not converted")
         contrasted = (name for pair in self.statistics.pairs for name in pair)
         _require_known("statistics.contrasts", contrasted, self.convert, "is no configuration")
@@ -591,6 +658,15 @@ class Params(Config):
         _require_once("repeat.names", self.repeat.names)
         if len({self.seed, *self.repeat.seeds}) != 1 + len(self.repeat.seeds):
             raise UserError(f"repeat.seeds: {list(self.repeat.seeds)}; allowed: each once, and not seed ({self.seed})")
+
+    def _check_plan(self) -> None:
+        if not self.plan.ptq:
+            raise UserError("plan.ptq: [] tries nothing; name configurations of ptq, the cheapest first")
+        _require_known("plan.ptq", self.plan.ptq, self.ptq, "is not under ptq")
+        _require_once("plan.ptq", self.plan.ptq)
+        _require_known("plan.start", [self.plan.start], self.plan.ptq, "is not among plan.ptq")
+        if self.data.validation_images is not None:
+            self.plan.require_images(self.data.validation_images, self.statistics.confidence)
 
 
 def _require_known(key: str, names: Iterable[str], known: Collection[str], reason: str) -> None:

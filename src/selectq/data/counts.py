@@ -77,6 +77,7 @@ def counted(params: Params) -> Iterator[Count]:
             yield f"calibration_sweep.images[{number}]", images, params.ptq[name].calibration.split
         for split in ("validation", "test"):
             yield "calibration_sweep.evaluation_images", sweep.evaluation_images, split
+    yield "plan.score_images", params.plan.score_images, "train"
     yield from _of_the_audit(params)
     for key in ("images", "histogram_images", "cause_images"):
         yield f"drift.{key}", getattr(params.drift, key), "test"

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from selectq.data.augment import WHOLE, shown_batches
@@ -19,6 +21,12 @@ def predict_logits(network: Callable[[Tensor], Tensor], split: Split, label: str
 def top1(logits: Tensor, labels: Tensor) -> float:
     """Percent of images whose largest logit is their label's, 0 to 100."""
     return 100.0 * (logits.argmax(1) == labels.to(logits.device)).double().mean().item()
+
+
+def right_of(logits: NDArray[np.float32], labels: Tensor) -> NDArray[np.bool_]:
+    """Which images' largest logit is their label's, (N,)."""
+    right: NDArray[np.bool_] = logits.argmax(1) == labels.cpu().numpy()
+    return right
 
 
 def evaluate(

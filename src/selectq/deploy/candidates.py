@@ -3,8 +3,6 @@
 import copy
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -13,45 +11,16 @@ from selectq.config.algorithms import RELU6_AS_RELU
 from selectq.config.configs import ActivationScheme, CalibrationConfig, PtqConfig, WeightScheme
 from selectq.data.evaluate import predict_logits, top1
 from selectq.data.packed import Dataset
-from selectq.deploy.outcome import Right, right_of
 from selectq.graph.bounds import RELU6
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
-from selectq.kernels.simulation import quantized_forward
 from selectq.networks.build import replace_relu6
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.ptq.pipeline import equivalent_fp32, ptq_pipeline
-from selectq.quantization.network import Network
+from selectq.ptq.pipeline import equivalent_fp32
 from selectq.quantization.quantized import Scheme
-from selectq.training.qat import Retraining
+from selectq.selection.trial import Candidate, Tried
 
 ALGORITHMS = ("zero_dead_channels", "equalize", "correct_bias")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A quantization, and the retraining behind it, if there is one."""
-
-    name: str
-    config: PtqConfig
-    retraining: Retraining | None = None
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A candidate on the images that choose.
-
-    Attributes:
-        candidate: what it is.
-        network: fake-quantized.
-        right: which of the images it puts into the right class.
-        distance: the mean squared difference of its logits from the FP32 network's.
-    """
-
-    candidate: Candidate
-    network: Network
-    right: Right
-    distance: float
 
 
 def scheme_of(weight_bits: int, activation_bits: int) -> Scheme:
@@ -95,39 +64,6 @@ def has_replaceable_relu6(fp32: Fp32Checkpoint) -> bool:
 
 def _has_relu6(graph: Graph) -> bool:
     return any(node.bounds == RELU6 for node in graph.nodes)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Where candidates are tried: quantized on the training images, measured on the validation images.
-
-    Attributes:
-        fp32: the FP32 network, on the CPU.
-        dataset: normalised as the network takes it.
-        fp32_logits: its logits of the validation images, (N, classes).
-        seed: of the calibration images' order.
-    """
-
-    fp32: Fp32Checkpoint
-    dataset: Dataset
-    fp32_logits: Tensor
-    seed: int
-
-    @cached_property
-    def fp32_right(self) -> Right:
-        """Which of the validation images the FP32 network puts into the right class."""
-        return right_of(self.fp32_logits.numpy(), self.dataset.validation.labels)
-
-    def quantize(self, candidate: Candidate) -> Tried:
-        """A candidate without training."""
-        return self.measure(candidate, ptq_pipeline(self.fp32, self.dataset, candidate.config, self.seed))
-
-    def measure(self, candidate: Candidate, network: Network) -> Tried:
-        """The fake-quantized network that a candidate gave."""
-        validation = self.dataset.validation
-        logits = predict_logits(quantized_forward(network, validation.device), validation, candidate.name)
-        right = right_of(logits.numpy(), validation.labels)
-        return Tried(candidate, network, right, (logits - self.fp32_logits).square().mean().item())
 
 
 def choose(tried: Sequence[Tried]) -> Tried:

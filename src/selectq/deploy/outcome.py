@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from selectq.data.packed import Split
 from selectq.export.float_program import write_float_onnx
@@ -18,7 +17,8 @@ from selectq.parity.environment import describe_environment
 from selectq.programs.format import Program
 from selectq.progress import progress
 from selectq.quantization.folding import fold
-from selectq.statistics.paired import compare, score_interval
+from selectq.statistics.gaps import paired_gap
+from selectq.statistics.predictions import Right
 from selectq.statistics.verdicts import Gap, Verdict, judge
 
 MARGIN = 0.5
@@ -30,8 +30,6 @@ SECONDS = 1.0
 
 FAST_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8")
 """Instruction sets of x86 that add products of 8-bit integers, fast and exactly."""
-
-Right = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ class Accuracy:
     @property
     def gap(self) -> Gap:
         """INT8 less FP32."""
-        pair = compare(self.int8, self.fp32)
-        return Gap(pair.gap_points, *score_interval(pair, CONFIDENCE), seeds=1)
+        return paired_gap(self.int8, self.fp32, CONFIDENCE)
 
     @property
     def verdict(self) -> Verdict:
@@ -75,12 +72,6 @@ class Accuracy:
 def accuracy_text(right: Right) -> tuple[str, str]:
     """Top-1 in percent, and its 95 % interval."""
     return f"{100 * right.mean():.2f} %", write_interval(int(right.sum()), len(right))
-
-
-def right_of(logits: NDArray[np.float32], labels: Tensor) -> Right:
-    """Which images' largest logit is their label's."""
-    right: Right = logits.argmax(1) == labels.cpu().numpy()
-    return right
 
 
 def program_logits(program: Program, split: Split) -> NDArray[np.float32]:

@@ -18,8 +18,8 @@ OPTIONS = {
     "model.normalization.mean": "--mean",
     "model.normalization.std": "--std",
     "formats": "--out",
-    "goal.max_loss": "--max-loss",
-    "goal.budgets": "--budgets",
+    "plan.max_loss_points": "--max-loss",
+    "plan.budgets_pct": "--budgets",
 }
 """The parameters' keys, as messages have them -> the options of `selectq quantize`."""
 

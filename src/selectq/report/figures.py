@@ -9,6 +9,7 @@ import pandas as pd
 
 from selectq.report.evidence import Evidence
 from selectq.report.looks import Look, assign_looks, with_looks
+from selectq.report.plan import Content, plan_map, plan_points
 from selectq.report.vega import title_of
 from selectq.report.verdict import Ranking
 from selectq.statistics.schemas import rows_of
@@ -308,6 +309,29 @@ def latency_figures(latency: pd.DataFrame) -> list[Figure]:
         )
         for machine, rows in latency.groupby("machine", sort=False)
     ]
+
+
+def plan_figures(plan: Content) -> list[Figure]:
+    """The curve of a plan, and what it expects of each layer."""
+    points, gains = plan_points(plan), plan_map(plan)
+    curve = Figure(
+        "plan",
+        points,
+        f"Top-1 from {from_to(points, 'top1', '{top1:.2f} % ({treatment})')}; needed: an interval above"
+        f" {points['needed_top1'].iloc[0]:.2f} %.",
+        "On the validation images; bars are intervals of the gap to FP32. The further left, the less was retrained.",
+    )
+    if gains.empty:
+        return [curve]
+    most = _largest(gains, "expected_gain")
+    heat = Figure(
+        "plan_map",
+        gains,
+        f"The most is expected of {most['layer_kind']} layers in tenth {most['depth']} of the network.",
+        "Share of all expected gain, by kind of layer and depth; a dot where layers are retrained. Gains of different"
+        " layers do not add up: a score, no forecast.",
+    )
+    return [curve, heat]
 
 
 def worst_and_best(ranking: Ranking) -> list[str]:

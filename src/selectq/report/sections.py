@@ -1,6 +1,7 @@
 """What the report of a run shows, section by section."""
 
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
@@ -10,6 +11,8 @@ from selectq.report.evidence import Evidence
 from selectq.report.formatting import Table
 from selectq.report.page import Content, Section
 from selectq.report.paper import read_paper
+from selectq.report.plan import Content as PlanContent
+from selectq.report.plan import rungs_table, summary_of
 from selectq.report.report_tables import bytes_table, environment_table, oscillation_table, parity_table
 from selectq.report.tables import accuracy_points
 from selectq.report.verdict import Ranking
@@ -25,13 +28,14 @@ LATENCY = (
 
 @dataclass(frozen=True)
 class Beside:
-    """What is shown beside the evidence: tables with the columns of these schemas."""
+    """What is shown beside the evidence: tables with the columns of these schemas, and the plan."""
 
     table2: pd.DataFrame
     oscillation_by_kind: pd.DataFrame
     audit: pd.DataFrame
     audit_losses: pd.DataFrame
     latency: pd.DataFrame
+    plan: PlanContent
 
 
 def report_sections(
@@ -56,9 +60,11 @@ def report_sections(
         *figures.calibration_figures(evidence.calibration, evidence.fp32.test_top1, min(swept, images)),
         oscillation_table(beside.oscillation_by_kind),
     )
+    plan: Content = (escape(summary_of(beside.plan)), rungs_table(beside.plan), *figures.plan_figures(beside.plan))
     maps = figures.drift_map_figures(evidence.drift, figures.worst_and_best(ranking))
     return [
         Section("configurations", "What each configuration achieves", outcomes),
+        Section("plan", "The plan: the cheapest treatment that is enough", plan),
         Section("training", "Training and calibration", training),
         Section("error", "Where the error comes from", figures.error_figures(evidence, ranking)),
         Section("drift", "Drift by kind of layer and depth", maps),

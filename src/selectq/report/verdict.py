@@ -73,9 +73,9 @@ class Verdict:
     not_shown: tuple[str, ...]
 
 
-def find_verdict(ranking: Ranking, evidence: Evidence, range_skew: float) -> Verdict:
-    """The verdict; `range_skew` is the sigma of the FP32 network's rescaling, 0 without."""
-    limits = [*_unclear(ranking, evidence), *_alternatives(ranking, evidence), *_seeds(ranking)]
+def find_verdict(ranking: Ranking, evidence: Evidence, range_skew: float, missed: Iterable[str] = ()) -> Verdict:
+    """The verdict; `range_skew` is the sigma of the FP32 rescaling, 0 without; `missed` what a plan does not reach."""
+    limits = [*missed, *_unclear(ranking, evidence), *_alternatives(ranking, evidence), *_seeds(ranking)]
     if range_skew:
         limits.append(
             f"That your own network behaves so: the channel ranges were made unequal (`range_skew` {range_skew:g}) by a"

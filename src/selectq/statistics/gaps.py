@@ -13,13 +13,20 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from selectq.statistics.predictions import REFERENCE
+from selectq.statistics.paired import compare, score_interval
+from selectq.statistics.predictions import REFERENCE, Right
 from selectq.statistics.verdicts import Gap, Relation, bound_of
 
 ENOUGH_SEEDS = 3
 """From so many trainings on, the interval is over them too."""
 
 Row = Mapping[Any, Any]
+
+
+def paired_gap(config: Right, reference: Right, confidence: float) -> Gap:
+    """Of one training of each, by which of the same images each is right about."""
+    pair = compare(config, reference)
+    return Gap(pair.gap_points, *score_interval(pair, confidence), seeds=1)
 
 
 def gaps_to_fp32(paired: pd.DataFrame, methods: pd.DataFrame, confidence: float) -> dict[str, Gap]:

@@ -190,6 +190,33 @@ VALIDATION = Schema(
     validation_top1=float,
 )
 """Of a search; the FP32 network's row has its accuracy alone."""
+SENSITIVITY = Schema(
+    layer=str,
+    kind=str,
+    depth=float,
+    parameters=int,
+    macs=int,
+    backward_macs=int,
+    gain=float,
+    gradient=float,
+    gradient_times_error=float,
+    drift=float,
+    causal_gain=float,
+)
+"""As `selectq.selection.sensitivity` defines them."""
+RIGHT = Schema(config=str, image=int, right=int)
+"""Which validation images, in the order of the split, a network without training puts into the right class."""
+PLAN_RUNGS = Schema(
+    treatment=str,
+    method=str,
+    retrained_pct=float,
+    top1=float,
+    top1_low=float,
+    top1_high=float,
+    fp32_top1=float,
+    needed_top1=float,
+)
+PLAN_LAYERS = Schema(layer_kind=str, depth=float, expected_gain=float, layers=int, retrained=int)
 BENCHMARK = Schema(case=str, batch=int, threads=int, ours=float, peer_name=str, peer=float, ratio=float)
 """Images per second of the INT8 program and of a peer."""
 LATENCY = Schema(machine=str, versions=str, case=str, batch=int, program=str, ms_per_image=float)

@@ -105,9 +105,9 @@ def oscillation_table(history: list[Row]) -> pd.DataFrame:
 
     Returns:
         Columns layer, layer_kind, weights (how many), flipped_pct and oscillating_pct: the percentages of these weights
-        whose level changed at least once, and changed back at least once.
+        whose level changed at least once, and changed back at least once. Without training it is empty.
     """
-    (counts,) = (row[HISTORY_KEY] for row in history if HISTORY_KEY in row)
+    counts = next(row[HISTORY_KEY] for row in history if HISTORY_KEY in row) if history else []
     table = pd.DataFrame(counts, columns=["layer", "layer_kind", "weights", "flipped", "oscillating"])
     for what in ("flipped", "oscillating"):
         table[f"{what}_pct"] = 100 * table[what] / table["weights"]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from selectq.config.configs import PtqConfig, QatConfig, QatTrainingConfig
+from selectq.config.planned import Planned
 from selectq.data.packed import Dataset, Split
 from selectq.kernels.simulation import QUANTIZED_KERNELS, quantized_forward
 from selectq.networks.checkpoint import Fp32Checkpoint
@@ -57,6 +58,16 @@ def retrain(
     scope = parameters_in_scope(fp32.model, retraining.config.scope)
     network = ptq_pipeline(fp32, dataset, retraining.start, retraining.seed)
     return network, retrain_quantized(network, scope, retraining, dataset, state, workers=workers)
+
+
+def carry_out(
+    planned: Planned, fp32: Fp32Checkpoint, dataset: Dataset, seed: int, state: TrainingState, *, workers: Workers
+) -> tuple[Network, list[Row]]:
+    """What a plan says is to be done with `fp32`; without training the history is empty. Raises what `retrain` does."""
+    if isinstance(planned.config, PtqConfig):
+        return ptq_pipeline(fp32, dataset, planned.config, seed), []
+    assert planned.training is not None
+    return retrain(Retraining(planned.config, planned.training, seed), fp32, dataset, state, workers)
 
 
 def retrain_quantized(

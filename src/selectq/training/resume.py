@@ -16,8 +16,9 @@ Row = dict[str, Any]
 
 
 def learning_curve(name: str, history: list[Row]) -> pd.DataFrame:
-    """Loss and accuracy (percent) of each epoch and split, as the table that is kept."""
-    return pd.DataFrame(history).assign(config=name)[["config", "epoch", "split", "loss", "top1"]]
+    """Loss and accuracy (percent) of each epoch and split, as the table that is kept; without training it is empty."""
+    columns = ["config", "epoch", "split", "loss", "top1"]
+    return pd.DataFrame(history, columns=columns[1:]).assign(config=name)[columns]
 
 
 def run_key(parameters: Any, inputs: Iterable[Path]) -> str:

@@ -1,0 +1,28 @@
+"""`selectq plan`: the cheapest treatment that was found to be enough, layer by layer, and why no more was tried."""
+
+import sys
+from pathlib import Path
+
+from selectq.cli.text import show
+from selectq.errors import UserError
+from selectq.report.plan import plan_markdown, read_plan
+
+GOAL_MISSED = 3
+"""The exit status where nothing that was tried meets the goal."""
+
+
+def run_plan(*, file: Path = Path("results/plan.json")) -> None:
+    """Print a plan; exit status 3 where it does not reach its goal.
+
+    Args:
+        file (FILE): of the stage plan (default results/plan.json), or of `selectq quantize --retrain`
+
+    Raises:
+        UserError: there is no plan, or the file holds none.
+    """
+    if not file.exists():
+        raise UserError(f"{file}: no plan yet; run `dvc repro plan`")
+    plan = read_plan(file)
+    show(plan_markdown(plan).splitlines())
+    if not plan["met"]:
+        sys.exit(GOAL_MISSED)
