@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress, product
+from itertools import combinations, compress, product
+from statistics import fmean
 
+import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr, wilcoxon
 
@@ -33,7 +35,17 @@ BETWEEN = "; "
 
 CASE = ["network", "setting"]
 COLUMNS = [*CASE, "budget_pct", "selector", "top1", "loss", "regret_points", "regret_loss", "cost_pct", "seeds"]
-SELECTOR_COLUMNS = ["selector", "spearman", "regret_points", "regret_loss", "worse_loss", "p", "holm_p", "budgets"]
+SELECTOR_COLUMNS = [
+    "selector",
+    "spearman_alone",
+    "spearman_average",
+    "regret_points",
+    "regret_loss",
+    "worse_loss",
+    "p",
+    "holm_p",
+    "budgets",
+]
 
 
 def group_layers(layers: pd.DataFrame, count: int = GROUPS) -> pd.Series:
@@ -86,6 +98,28 @@ def cost(table: pd.DataFrame, groups: Groups) -> float:
     return float(table.loc[table["layer"].isin(members(groups)), SHARE].sum())
 
 
+def smoothed(losses: Mapping[Groups, float]) -> dict[Groups, float]:
+    """Least squares of an effect of every group and every pair: most of what a single short training shows is noise.
+
+    Args:
+        losses: of all sets.
+    """
+    names = [groups for groups in losses if len(members(groups)) == 1]
+    inside = np.array([[name in members(groups) for name in names] for groups in losses], dtype=float)
+    pairs = [inside[:, one] * inside[:, other] for one, other in combinations(range(len(names)), 2)]
+    design = np.column_stack([np.ones(len(losses)), inside, *pairs])
+    effects = np.linalg.lstsq(design, np.array([*losses.values()]))[0]
+    return dict(zip(losses, (design @ effects).tolist(), strict=True))
+
+
+def average_gain(losses: Mapping[Groups, float], group: str) -> float:
+    """By how much less is lost with a group than without it: the mean over all sets of others."""
+    sides: dict[bool, list[float]] = {True: [], False: []}
+    for groups, loss in losses.items():
+        sides[group in members(groups)].append(loss)
+    return fmean(sides[False]) - fmean(sides[True])
+
+
 def learning_rate(table: pd.DataFrame, groups: Groups, nats: float) -> float:
     """At which a first step of Adam takes `nats` from the divergence, to first order: it moves every weight by it."""
     steepness = table.loc[table["layer"].isin(members(groups)), "gradient"].sum()
@@ -103,7 +137,7 @@ def choices(table: pd.DataFrame, budget: float, losses: Mapping[Groups, float]) 
     Args:
         table: of `group_table`.
         budget: percent of the parameters.
-        losses: of all sets, as far as the oracle knows them.
+        losses: of all sets; the oracle takes the set of the smallest.
     """
     within = [chosen for chosen in losses if cost(table, chosen) <= budget]
     found = {name: [BETWEEN.join(choose_retrained(table, score, {SHARE: budget}))] for name, score in SCORES.items()}
@@ -160,15 +194,15 @@ def by_budget(rows: pd.DataFrame) -> pd.DataFrame:
     return means.assign(seeds=table["seed"].nunique()).reset_index()[COLUMNS].round(4)
 
 
-def rank_correlation(groups: pd.DataFrame, score: str) -> float:
-    """Spearman's, of a score and the loss that retraining each group alone took away: the mean over cases."""
-    each = [spearmanr(own[score], own["loss_gain"]).statistic for _, own in groups.groupby(CASE)]
-    return float(sum(each) / len(each))
+def rank_correlation(groups: pd.DataFrame, score: str, gain: str) -> float:
+    """Spearman's, of a score of the groups and what they won: the mean over cases."""
+    return fmean(spearmanr(own[score], own[gain]).statistic for _, own in groups.groupby(CASE))
 
 
 def by_selector(rows: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """Each selector over all cases and budgets, and beside the plan.
 
+    `spearman_alone`, `spearman_average`: of its score and what a group won by itself, and on average among others.
     `worse_loss`: how much larger its loss is than the plan's, in nats; `p`: Wilcoxon's, of the differences in each case
     and seed, each the mean over the budgets that both have; `holm_p`: the same corrected for the number of selectors.
     """
@@ -182,7 +216,8 @@ def by_selector(rows: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
         found.append(
             {
                 "selector": selector,
-                "spearman": rank_correlation(groups, score) if score else None,
+                "spearman_alone": rank_correlation(groups, score, "loss_gain") if score else None,
+                "spearman_average": rank_correlation(groups, score, "average_gain") if score else None,
                 "regret_points": own["regret_points"].mean(),
                 "regret_loss": own["regret_loss"].mean(),
                 "worse_loss": worse.mean(),

@@ -8,7 +8,7 @@ import bench_plan
 import pandas as pd
 import plan_choice
 import pytest
-from bench_plan import NETWORKS, SEED, SEEDS, Trainings
+from bench_plan import NETWORKS, SEEDS, Trainings
 from plan_choice import ORACLE, PARAMETERS, PLAN, RANDOM
 from plan_picture import draw
 
@@ -90,6 +90,7 @@ def test_what_each_selector_takes() -> None:
 def measured_rows() -> pd.DataFrame:
     """Of one case and budget, two seeds: selector -> top-1 and loss."""
     values = {PLAN: [(90, 0.4), (92, 0.2)], RANDOM: [(88, 0.5), (90, 0.5)], ORACLE: [(93, 0.1), (93, 0.3)]}
+    values[PARAMETERS] = values[PLAN]
     rows = [(selector, seed, top1, loss) for selector, each in values.items() for seed, (top1, loss) in enumerate(each)]
     table = pd.DataFrame(rows, columns=["selector", "seed", "top1", "loss"])
     return table.assign(network="some", setting="W4A4", budget_pct=5.0, cost_pct=4.5)
@@ -97,7 +98,7 @@ def measured_rows() -> pd.DataFrame:
 
 def gained() -> pd.DataFrame:
     """Groups of one case; `gain` ranks them as the losses won do, the number of parameters the other way round."""
-    table = groups_of_five().assign(network="some", setting="W4A4", loss_gain=[float(gain) for gain in GAINS])
+    table = groups_of_five().assign(network="some", setting="W4A4", loss_gain=GAINS, average_gain=[1.0, 2, 3, 4, 5])
     return table.assign(**{SHARE: [-gain for gain in GAINS], "drift": [1.0, 2, 3, 4, 5]})
 
 
@@ -111,10 +112,11 @@ def test_selectors_beside_the_plan() -> None:
     table = plan_choice.by_selector(plan_choice.with_regret(measured_rows()), gained()).set_index("selector")
     assert table.index[0] == ORACLE, "the smallest regret first"
     assert table.loc[RANDOM, "worse_loss"] == 0.2 and table.loc[ORACLE, "worse_loss"] == -0.1
-    assert table.loc[PLAN, "spearman"] == 1 and table["p"].isna()[PLAN]
-    assert table.loc[RANDOM, "p"] == 0.5 and table.loc[RANDOM, "holm_p"] == 1, "two seeds, two rivals"
-    assert plan_choice.rank_correlation(gained(), SHARE) == pytest.approx(-1)
-    assert plan_choice.rank_correlation(gained(), "drift") == pytest.approx(-0.1)
+    assert table.loc[PLAN, "spearman_alone"] == pytest.approx(1) and table["p"].isna()[PLAN]
+    assert table.loc[RANDOM, "p"] == 0.5 and table.loc[RANDOM, "holm_p"] == 1, "two seeds, three rivals"
+    assert table.loc[PARAMETERS, "p"] == 1, "no difference"
+    assert table.loc[PLAN, "spearman_average"] == pytest.approx(-0.1)
+    assert table.loc[PARAMETERS, "spearman_alone"] == pytest.approx(-1)
 
 
 def test_selector_rows_are_means_over_its_sets() -> None:
@@ -126,6 +128,20 @@ def test_selector_rows_are_means_over_its_sets() -> None:
     expected = sum(losses()[groups] for groups in sets) / len(sets)
     assert found["loss"][5.0, RANDOM, 1] == pytest.approx(expected)
     assert found["top1"][5.0, PLAN, 2] == 52 and found["cost_pct"][5.0, PLAN, 2] == 4.5
+
+
+def test_smoothing_keeps_groups_and_pairs_and_spreads_the_rest() -> None:
+    """The average effect of a group stays."""
+    every = plan_choice.subsets([*"abc"])
+    pairs = dict(zip(every, [1.0, 2, 4, 3, 9, 5, 6, 1], strict=True))
+    excess = pairs["a; b; c"] - plan_choice.smoothed(pairs)["a; b; c"]
+    exact = pairs | {"a; b; c": pairs["a; b; c"] - 8 * excess}
+    assert excess == pytest.approx(0.125) and plan_choice.smoothed(exact) == pytest.approx(exact)
+    for name in "abc":
+        assert plan_choice.average_gain(plan_choice.smoothed(pairs), name) == pytest.approx(
+            plan_choice.average_gain(pairs, name)
+        )
+    assert plan_choice.average_gain(pairs, "a") == (1 + 2 + 4 + 3 - 9 - 5 - 6 - 1) / 4
 
 
 def test_learning_rate_follows_the_gradient() -> None:
@@ -152,7 +168,8 @@ def test_every_set_is_trained_once_and_the_chosen_ones_again(
     bench_plan.measure(case, "some")
     assert len(case.asked) == len(set(case.asked)), "twice"
     known = {groups: losses()[groups] for groups in plan_choice.subsets(few)}
-    assert {groups for groups, _, seed in case.asked if seed == SEED} == known.keys()
+    explored = {groups: seed for groups, _, seed in case.asked if seed not in SEEDS}
+    assert explored.keys() == known.keys() and len(set(explored.values())) == len(known), "a seed each"
     for again in SEEDS:
         assert {groups for groups, _, seed in case.asked if seed == again} == {
             "",
@@ -163,12 +180,13 @@ def test_every_set_is_trained_once_and_the_chosen_ones_again(
     asked = list(case.asked)
     trainings, found = bench_plan.measure(case, "some")
     assert case.asked == asked, "read from the file"
-    assert len(Trainings(case).table) == len(asked) and found == known
+    assert len(Trainings(case).table) == len(asked) and found == plan_choice.smoothed(known)
 
-    reported = trainings.table.query(f"seed != {SEED}")
-    gains = bench_plan.with_gains(case.groups, reported).set_index("layer")["loss_gain"]
-    assert gains["stem"] == 1 - losses()["stem"] and gains["classifier"] == -10
-    rows = plan_choice.selector_rows(table, reported, known)
+    reported = trainings.table.query(f"seed in {SEEDS}")
+    gains = bench_plan.with_gains(case.groups, reported, found).set_index("layer")
+    assert gains["loss_gain"].to_list() == [1 - losses()[name] for name in few] and set(gains["top1_gain"]) == {0}
+    assert gains["average_gain"].to_list() == pytest.approx([plan_choice.average_gain(known, name) for name in few])
+    rows = plan_choice.selector_rows(table, reported, found)
     assert rows["loss"].notna().all()
     named = plan_choice.by_budget(plan_choice.with_regret(rows.assign(network="some", setting="W4A4")))
     draw(named, "a machine", tmp_path / "plan.png")
