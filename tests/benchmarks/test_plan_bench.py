@@ -162,21 +162,18 @@ class FakeCase(SimpleNamespace):
 def test_every_set_is_trained_once_and_the_chosen_ones_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = ["stem", "depthwise", "classifier"]
-    table = groups_of_five().query(f"layer in {few}")
+    few = ["stem", "depthwise", "projection 2"]
+    table = groups_of_five().query(f"layer in {few}").assign(gradient=1000.0)
     case: Any = FakeCase(asked=[], groups=table, kept=tmp_path / "trained.csv")
     bench_plan.measure(case, "some")
     assert len(case.asked) == len(set(case.asked)), "twice"
     known = {groups: losses()[groups] for groups in plan_choice.subsets(few)}
     explored = {groups: seed for groups, _, seed in case.asked if seed not in SEEDS}
     assert explored.keys() == known.keys() and len(set(explored.values())) == len(known), "a seed each"
+    taken = {"", *few, "stem; depthwise", "depthwise; projection 2", "; ".join(few)}
     for again in SEEDS:
-        assert {groups for groups, _, seed in case.asked if seed == again} == {
-            "",
-            *few,
-            "depthwise; classifier",
-            "; ".join(few),
-        }
+        assert {groups for groups, _, seed in case.asked if seed == again} == taken
+    assert ("stem", 0.002, SEEDS[0]) in case.asked, "the rate that left the smallest validation loss"
     asked = list(case.asked)
     trainings, found = bench_plan.measure(case, "some")
     assert case.asked == asked, "read from the file"
