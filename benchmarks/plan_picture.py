@@ -18,7 +18,7 @@ LINES = {
 
 
 def draw(table: pd.DataFrame, hardware: str, path: Path) -> None:
-    """Write a PNG: a panel for each network and setting, test loss against the share that is retrained."""
+    """Write a PNG: a panel for each network and setting, test loss against the budget."""
     cases = list(table.groupby(CASE, sort=False))
     figure = Figure(figsize=(3.6 * max(2, (len(cases) + 1) // 2), 5.6), layout="constrained")
     all_axes = figure.subplots(2, (len(cases) + 1) // 2, squeeze=False)
@@ -28,12 +28,16 @@ def draw(table: pd.DataFrame, hardware: str, path: Path) -> None:
         axes.set_title(f"{network}\n{setting}", fontsize=9, loc="left")
         for selector, (colour, line) in LINES.items():
             rows = own[own["selector"] == selector]
-            axes.plot(rows["cost_pct"], rows["loss"], line, color=colour, label=selector, markersize=4, linewidth=1.2)
+            axes.plot(rows["budget_pct"], rows["loss"], line, color=colour, label=selector, markersize=4, linewidth=1.2)
         axes.set_xscale("log")
+        axes.set_xticks(own["budget_pct"].unique(), [f"{budget:g}" for budget in own["budget_pct"].unique()])
+        axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("percent of the parameters retrained, logarithmic", fontsize=9)
-    figure.supylabel("test loss, nats", fontsize=9)
-    figure.suptitle(f"Retrained for half an epoch: what selectors choose\n{hardware}", fontsize=10)
+    figure.suptitle(
+        "What selectors choose, retrained for half an epoch:\n"
+        f"test loss in nats against the budget in percent of the parameters\n{hardware}",
+        fontsize=9,
+    )
     figure.legend(*all_axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     with written_whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+        figure.savefig(partial, format="png", dpi=90)
