@@ -3,8 +3,11 @@
 MNASNet's own running statistics, with a momentum of 0.0003, would take thousands.
 """
 
+from typing import Any
+
 import torchvision
 from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 MOMENTUM = 0.1
 TIMM = "timm:"
@@ -22,3 +25,16 @@ def named(num_classes: int, name: str, **arguments: object) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = MOMENTUM
     return model
+
+
+class NarrowResNet18(ResNet):
+    """ResNet18 with a quarter of the channels behind its stem, for which torchvision has no argument."""
+
+    SHARE = 4
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=num_classes)
+        self.fc = nn.Linear(self.inplanes, num_classes)
+
+    def _make_layer(self, block: Any, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> nn.Sequential:
+        return super()._make_layer(block, planes // self.SHARE, blocks, stride, dilate)
