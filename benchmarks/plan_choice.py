@@ -18,8 +18,8 @@ GROUPS = 8
 BUDGETS = (2.0, 5.0, 10.0, 25.0, 46.51)
 """Percent of the parameters; the last is the share of the paper's `dwpw`."""
 
-PLAN, PARAMETERS, RANDOM, ORACLE, DWPW = "plan", "parameters", "random", "oracle", "dwpw"
-SCORES = {PLAN if column == "gain" else column: column for column in RETRAINING_COLUMNS} | {PARAMETERS: SHARE}
+GAIN, PARAMETERS, RANDOM, ORACLE, DWPW = "gain", "parameters", "random", "oracle", "dwpw"
+SCORES = {column: column for column in RETRAINING_COLUMNS} | {PARAMETERS: SHARE}
 """Selector -> the column whose sum it makes largest."""
 
 LARGEST_RATE = 0.003
@@ -200,15 +200,16 @@ def rank_correlation(groups: pd.DataFrame, score: str, gain: str) -> float:
 
 
 def by_selector(rows: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """Each selector over all cases and budgets, and beside the plan.
+    """Each selector over all cases and budgets, and beside `gain`.
 
     `spearman_alone`, `spearman_average`: of its score and what a group won by itself, and on average among others.
-    `worse_loss`: how much larger its loss is than the plan's, in nats; `p`: Wilcoxon's, of the differences in each case
-    and seed, each the mean over the budgets that both have; `holm_p`: the same corrected for the number of selectors.
+    `worse_loss`: how much larger its loss is than that of `gain`, in nats; `p`: Wilcoxon's, of the differences in each
+    case and seed, each the mean over the budgets that both have; `holm_p`: the same corrected for the number of
+    selectors.
     """
     where = [*CASE, "budget_pct", "seed"]
-    plan = rows[rows["selector"] == PLAN].set_index(where)["loss"].rename("plan")
-    beside = rows.assign(worse=rows["loss"] - rows.join(plan, on=where)["plan"])
+    gain = rows[rows["selector"] == GAIN].set_index(where)["loss"].rename("of_gain")
+    beside = rows.assign(worse=rows["loss"] - rows.join(gain, on=where)["of_gain"])
     found = []
     for selector, own in beside.groupby("selector", sort=False):
         worse = own.groupby([*CASE, "seed"])["worse"].mean()
@@ -221,7 +222,7 @@ def by_selector(rows: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
                 "regret_points": own["regret_points"].mean(),
                 "regret_loss": own["regret_loss"].mean(),
                 "worse_loss": worse.mean(),
-                "p": _sign_rank_p(worse) if selector != PLAN else None,
+                "p": _sign_rank_p(worse) if selector != GAIN else None,
                 "budgets": own.groupby([*CASE, "budget_pct"]).ngroups,
             }
         )

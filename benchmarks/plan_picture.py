@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from plan_choice import CASE, ORACLE, PARAMETERS, PLAN, RANDOM
+from plan_choice import CASE, GAIN, ORACLE, PARAMETERS, RANDOM
 
 from selectq.files import written_whole
 
 LINES = {
-    PLAN: ("#D55E00", "o-"),
+    GAIN: ("#D55E00", "o-"),
     PARAMETERS: ("#0072B2", "s--"),
     RANDOM: ("#999999", "^:"),
     ORACLE: ("#000000", "x-"),

@@ -9,7 +9,7 @@ import pandas as pd
 import plan_choice
 import pytest
 from bench_plan import NETWORKS, SEEDS, Trainings
-from plan_choice import ORACLE, PARAMETERS, PLAN, RANDOM
+from plan_choice import GAIN, ORACLE, PARAMETERS, RANDOM
 from plan_picture import draw
 
 from selectq.config.load import validate
@@ -74,7 +74,7 @@ def test_what_a_budget_holds() -> None:
 def test_what_each_selector_takes() -> None:
     table = groups_of_five()
     found = plan_choice.choices(table, 5.0, losses())
-    assert found[PLAN] == ["stem; depthwise; classifier"], "6.5 of gain at 4.5 %"
+    assert found[GAIN] == ["stem; depthwise; classifier"], "6.5 of gain at 4.5 %"
     assert found[PARAMETERS] == ["stem; projection 1"] and found[ORACLE] == ["stem"]
     assert plan_choice.DWPW not in found
     fitting = {groups for groups in losses() if plan_choice.cost(table, groups) <= 5}
@@ -89,8 +89,8 @@ def test_what_each_selector_takes() -> None:
 
 def measured_rows() -> pd.DataFrame:
     """Of one case and budget, two seeds: selector -> top-1 and loss."""
-    values = {PLAN: [(90, 0.4), (92, 0.2)], RANDOM: [(88, 0.5), (90, 0.5)], ORACLE: [(93, 0.1), (93, 0.3)]}
-    values[PARAMETERS] = values[PLAN]
+    values = {GAIN: [(90, 0.4), (92, 0.2)], RANDOM: [(88, 0.5), (90, 0.5)], ORACLE: [(93, 0.1), (93, 0.3)]}
+    values[PARAMETERS] = values[GAIN]
     rows = [(selector, seed, top1, loss) for selector, each in values.items() for seed, (top1, loss) in enumerate(each)]
     table = pd.DataFrame(rows, columns=["selector", "seed", "top1", "loss"])
     return table.assign(network="some", setting="W4A4", budget_pct=5.0, cost_pct=4.5)
@@ -104,7 +104,7 @@ def gained() -> pd.DataFrame:
 
 def test_regret_is_what_is_missed_beside_the_oracle() -> None:
     table = plan_choice.by_budget(plan_choice.with_regret(measured_rows())).set_index("selector")
-    assert list(table.loc[PLAN, ["top1", "loss", "regret_points", "regret_loss"]]) == [91, 0.3, 2, 0.1]
+    assert list(table.loc[GAIN, ["top1", "loss", "regret_points", "regret_loss"]]) == [91, 0.3, 2, 0.1]
     assert list(table.loc[ORACLE, ["regret_points", "regret_loss", "cost_pct", "seeds"]]) == [0, 0, 4.5, 2]
 
 
@@ -112,10 +112,10 @@ def test_selectors_beside_the_plan() -> None:
     table = plan_choice.by_selector(plan_choice.with_regret(measured_rows()), gained()).set_index("selector")
     assert table.index[0] == ORACLE, "the smallest regret first"
     assert table.loc[RANDOM, "worse_loss"] == 0.2 and table.loc[ORACLE, "worse_loss"] == -0.1
-    assert table.loc[PLAN, "spearman_alone"] == pytest.approx(1) and table["p"].isna()[PLAN]
+    assert table.loc[GAIN, "spearman_alone"] == pytest.approx(1) and table["p"].isna()[GAIN]
     assert table.loc[RANDOM, "p"] == 0.5 and table.loc[RANDOM, "holm_p"] == 1, "two seeds, three rivals"
     assert table.loc[PARAMETERS, "p"] == 1, "no difference"
-    assert table.loc[PLAN, "spearman_average"] == pytest.approx(-0.1)
+    assert table.loc[GAIN, "spearman_average"] == pytest.approx(-0.1)
     assert table.loc[PARAMETERS, "spearman_alone"] == pytest.approx(-1)
 
 
@@ -127,7 +127,7 @@ def test_selector_rows_are_means_over_its_sets() -> None:
     sets = plan_choice.choices(table, 5.0, losses())[RANDOM]
     expected = sum(losses()[groups] for groups in sets) / len(sets)
     assert found["loss"][5.0, RANDOM, 1] == pytest.approx(expected)
-    assert found["top1"][5.0, PLAN, 2] == 52 and found["cost_pct"][5.0, PLAN, 2] == 4.5
+    assert found["top1"][5.0, GAIN, 2] == 52 and found["cost_pct"][5.0, GAIN, 2] == 4.5
 
 
 def test_smoothing_keeps_groups_and_pairs_and_spreads_the_rest() -> None:

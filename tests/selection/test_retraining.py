@@ -8,6 +8,7 @@ import torchvision
 from small_networks import model_config
 from torch import Tensor, nn
 
+from selectq.config.configs import Goal
 from selectq.errors import UserError
 from selectq.graph.capture import capture
 from selectq.graph.nodes import Graph
@@ -63,6 +64,12 @@ def test_share_of_the_paper_s_layers() -> None:
     )
 
 
+def goal(cost: str = "parameters", score: str = "gain") -> Goal:
+    return Goal.from_mapping(
+        {"max_loss_points": 1.0, "budgets_pct": [5.0], "cost": cost, "score": score, "epochs": 1, "lrs": [0.1]}, "plan"
+    )
+
+
 def scored(graph: Graph, best: str) -> pd.DataFrame:
     layers = [layer.name for layer in graph.layers()]
     return pd.DataFrame({"layer": layers, "gain": [100.0 if name == best else 1.0 for name in layers]})
@@ -73,7 +80,7 @@ def test_budget_is_kept_and_the_layer_of_most_gain_is_in_it() -> None:
     graph = capture(model)
     scores = scored(graph, "features.14.conv.2")
     for budget in (5.0, 25.0):
-        layers, scope = chosen_scope(model, graph, scores, budget, "parameters")
+        layers, scope = chosen_scope(model, graph, scores, budget, goal())
         assert "features.14.conv.2" in layers and list(scope) == list(layers)
         assert share_pct(model, graph, scope) <= budget
         left = {name: share for name, share in layer_shares(model, graph).items() if name not in layers}
@@ -83,7 +90,7 @@ def test_budget_is_kept_and_the_layer_of_most_gain_is_in_it() -> None:
 def test_whole_budget_is_everything() -> None:
     model = networks()[1]
     graph = capture(model)
-    layers, scope = chosen_scope(model, graph, scored(graph, ""), 100, "parameters")
+    layers, scope = chosen_scope(model, graph, scored(graph, ""), 100, goal())
     assert scope == ("all",) and layers == tuple(layer.name for layer in graph.layers())
     assert count_parameters(model, parameters_in_scope(model, scope)) == sum(p.numel() for p in model.parameters())
 
@@ -120,7 +127,7 @@ def test_backward_pass_of_a_set_is_within_its_budget_and_no_better_set_is() -> N
     assert alone_pct(model, graph, scores, "backward_macs") == pytest.approx({name: cost((name,)) for name in names})
     sets = [chosen for size in (1, 2, 3) for chosen in combinations(names, size)]
     for budget in (9, 40, 42, 50, 59, 67, 99):
-        layers, scope = chosen_scope(model, graph, scores, budget, "backward_macs")
+        layers, scope = chosen_scope(model, graph, scores, budget, goal("backward_macs"))
         within = [chosen for chosen in sets if cost(chosen) <= budget]
         best = max((sum(gains[name] for name in chosen) for chosen in within), default=0)
         assert sum(gains[name] for name in layers) == best and (layers in within or not layers)

@@ -229,6 +229,7 @@ def _retraining(asked: bool, given: Mapping[str, Any]) -> tuple[Mapping[str, int
         "max_loss_points": chosen["max_loss"],
         "budgets_pct": chosen["budgets"],
         "cost": "parameters",
+        "score": "parameters",
         "epochs": chosen["epochs"],
         "lrs": RATES,
     }

@@ -19,6 +19,7 @@ Share = Annotated[float, Between(0, 1)]
 Bits = Annotated[int, Between(2, 8)]
 
 Cost = Literal["parameters", "backward_macs"]
+Score = Literal["parameters", "gain", "gradient", "gradient_times_error", "drift", "causal_gain"]
 """Of a retraining: what a budget counts."""
 
 Estimator = Literal["minmax", "moving_average", "percentile", "mse"]
@@ -420,6 +421,7 @@ class Goal(Config):
         max_loss_points: of top-1 below FP32; the whole interval over the validation images must lie above minus this.
         budgets_pct: percent of the `cost` that a retraining may have; the smallest that is enough is found.
         cost: the FP32 network's `parameters`, or `backward_macs`, the multiply-accumulates of its gradients.
+        score: of this the layers that are retrained have the largest sum that a budget holds.
         epochs: of a retraining.
         lrs: the learning rates that every set of layers is tried with, for one epoch.
     """
@@ -427,6 +429,7 @@ class Goal(Config):
     max_loss_points: Annotated[float, Between(0.01, 100)]
     budgets_pct: tuple[Annotated[float, Between(0.01, 100)], ...]
     cost: Cost
+    score: Score
     epochs: Count
     lrs: tuple[Rate, ...]
 

@@ -20,7 +20,8 @@ from selectq.ptq.pipeline import equivalent_fp32
 from selectq.quantization.quantized import Scheme
 from selectq.selection.trial import Candidate, Tried
 
-ALGORITHMS = ("zero_dead_channels", "equalize", "correct_bias")
+CORRECT_BIAS = "correct_bias"
+ALGORITHMS = ("zero_dead_channels", "equalize", CORRECT_BIAS)
 
 
 def scheme_of(weight_bits: int, activation_bits: int) -> Scheme:

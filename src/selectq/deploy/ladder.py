@@ -8,7 +8,7 @@ import pandas as pd
 from selectq.config.algorithms import RoundingSettings
 from selectq.config.configs import AugmentConfig, Goal, QatTrainingConfig
 from selectq.data.packed import Dataset
-from selectq.deploy.candidates import choose
+from selectq.deploy.candidates import CORRECT_BIAS, choose
 from selectq.errors import UserError
 from selectq.ptq.pipeline import equivalent_fp32
 from selectq.quantization.post_training import fold_fp32
@@ -20,7 +20,7 @@ LEARNED_ROUNDING = {
     "adaptive_rounding": "rounding learned by layers",
     "reconstruct_blocks": "rounding learned by blocks",
 }
-"""PTQ algorithms that come behind all others, the cheaper first, and their rungs' names."""
+"""PTQ algorithms that come behind all others but bias correction, the cheaper first, and their rungs' names."""
 
 FEWEST_IMAGES = RoundingSettings().batch_images
 """Training images that learned rounding needs."""
@@ -66,7 +66,8 @@ class Ladder:
         best = choose(plain)
         config = best.candidate.config
         for algorithm, name in LEARNED_ROUNDING.items():
-            behind = dataclasses.replace(config, algorithms=(*config.algorithms, algorithm))
+            before = [entry for entry in config.algorithms if entry != CORRECT_BIAS]  # biases are learned as well
+            behind = dataclasses.replace(config, algorithms=(*before, algorithm))
             yield self._rung(self._trial.quantize(Candidate(name, behind)))
         self.start, self.scores = self._rung(best), self._score(best)
         yield from Retrainer(self._trial, self._goal, self._training(best)).rungs(self.start, self.scores)

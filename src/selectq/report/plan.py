@@ -21,8 +21,8 @@ CONFIGURATION_WIDTH = 56
 
 GAIN = (
     "Expected gain: what a natural-gradient step on the layer alone takes from KL(FP32 ‖ quantized), by a diagonal"
-    " second-order model that promises more than there is: a score to rank layers by. That layers with large ones beat"
-    " as many others is not shown."
+    " second-order model that promises more than there is. Layers chosen for it did no better than random ones of"
+    " equal cost (`make bench-plan`)."
 )
 CHOSEN_FOR_IT = (
     "The gap of what was chosen is a little too good: it was chosen for it. The test images tell more. One seed."

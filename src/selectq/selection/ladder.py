@@ -130,7 +130,7 @@ class Retrainer:
         """
         model, graph, before = self.trial.fp32.model, self.trial.fp32.graph, tuple[str, ...]()
         for budget in sorted(self.goal.budgets_pct):
-            layers, scope = chosen_scope(model, graph, scores, budget, self.goal.cost)
+            layers, scope = chosen_scope(model, graph, scores, budget, self.goal)
             if scope not in ((), before):
                 before = scope
                 yield self._retrained(start, scope, layers, share_pct(model, graph, scope))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from torch import nn
 
-from selectq.config.configs import LAYER_KINDS, Cost
+from selectq.config.configs import LAYER_KINDS, Cost, Goal
 from selectq.errors import UserError
 from selectq.graph.nodes import Conv, Graph, Linear
 from selectq.quantization.scopes import count_parameters, parameters_in_scope
@@ -73,38 +73,38 @@ def require_layers(alone: Mapping[str, float], budgets: Iterable[float], cost: C
 
 
 def chosen_scope(
-    model: nn.Module, graph: Graph, scores: pd.DataFrame, budget: float, cost: Cost
+    model: nn.Module, graph: Graph, scores: pd.DataFrame, budget: float, goal: Goal
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The layers to retrain within a budget, and the scope that says so: the largest sum of gains.
+    """The layers to retrain within a budget, and the scope that says so: the largest sum of scores.
 
     Args:
         model: the FP32 network.
         graph: of the model.
         scores: of `retraining_scores`.
         budget: percent of the cost; from 100 on everything learns, batch norms too.
-        cost: what is counted.
+        goal: says what counts as the cost, and by which score layers are chosen.
     """
     if budget >= 100:
         return tuple(scores["layer"]), ("all",)
-    if cost == "parameters":
+    if goal.cost == "parameters":
         table = scores.assign(**{SHARE: scores["layer"].map(layer_shares(model, graph))})
-        layers = choose_retrained(table, "gain", {SHARE: budget})
+        layers = choose_retrained(table, goal.score, {SHARE: budget})
     else:
-        layers = _chosen_by_macs(graph, scores, budget)
+        layers = _chosen_by_macs(graph, scores, budget, goal.score)
     return tuple(layers), scope_entries(model, graph, layers)
 
 
-def _chosen_by_macs(graph: Graph, scores: pd.DataFrame, budget: float) -> list[str]:
+def _chosen_by_macs(graph: Graph, scores: pd.DataFrame, budget: float, score: str) -> list[str]:
     """Gradients go down to the first layer that learns: for each layer as the first, the best set; of these the best.
 
     What a set costs is then a sum: what lies behind that first layer, and each weight's own gradient.
     """
-    macs, gains = (scores.set_index("layer")[column] for column in ("macs", "gain"))
+    macs, won = (scores.set_index("layer")[column] for column in ("macs", score))
     behind, sets = reached_from(graph), list[list[str]]()
     for first in range(len(scores)):
         table = scores.iloc[first:]
         passed = macs.index.intersection(list(frozenset().union(*(behind[name] for name in table["layer"]))))
         left = budget / 100 * _backward_macs(scores) - macs[passed].sum()
         if (table["macs"] <= left).any():
-            sets.append(choose_retrained(table, "gain", {"macs": left}))
-    return max(sets, key=lambda layers: gains[layers].sum(), default=[])
+            sets.append(choose_retrained(table, score, {"macs": left}))
+    return max(sets, key=lambda layers: won[layers].sum(), default=[])
