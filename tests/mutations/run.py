@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from mutant_results import read_results, write_results
@@ -158,6 +159,7 @@ def run_tests(rounds: Sequence[Sequence[str]], copy: Path, most_failures: str, f
     sys.path[:] = [str(copy / "src"), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
     for name in ("mutants", "mutant_results"):
         sys.modules.pop(name)
+    sys.modules["__main__"] = ModuleType("__main__")  # processes that tests spawn would begin with this script
     failures = Failures()
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--maxfail", most_failures]
     for tests in rounds:
