@@ -28,8 +28,17 @@ NEEDED = {
 def test_plan_has_what_all_need_then_a_branch_for_each_configuration() -> None:
     trunk, branches = plan(NEEDED)
     assert trunk == ["download", "fp32"]
-    assert branches[0] == ["qat@b", "convert@b"], "the longest one"
-    assert sorted(branches[1:]) == [["audit"], ["ptq@a", "convert@a"]]
+    assert next(iter(branches)) == ("qat@b", "convert@b"), "the longest one"
+    assert sorted([*branches][1:]) == [("audit",), ("ptq@a", "convert@a")] and not any(branches.values())
+
+
+def test_what_some_configurations_are_needed_for_is_begun_when_they_are_done() -> None:
+    sensitivity = {"sensitivity": {"ptq@a", "fp32"}, "plan": {"sensitivity", "fp32"}, "auto": {"plan", "fp32"}}
+    _, branches = plan({**NEEDED, **sensitivity, "table": {*NEEDED["table"], "plan"}})
+    needed = ("ptq@a", "convert@a")
+    assert [*branches][:2] == [needed, ("sensitivity", "plan", "auto")]
+    assert sorted([*branches][2:]) == [("audit",), ("qat@b", "convert@b")]
+    assert [before for before in branches.values() if before] == [{needed}]
 
 
 PIPELINE = {
@@ -39,6 +48,7 @@ PIPELINE = {
             "foreach": ["a", "b"],
             "do": {"cmd": "python stages/run.py ${item}", "deps": ["data"], "outs": ["${item}"]},
         },
+        "some": {"cmd": "cat a > some", "deps": ["a"], "outs": ["some"]},
         "table": {"cmd": "cat a b > table", "deps": ["a", "b"], "outs": ["table"]},
     }
 }
@@ -80,7 +90,7 @@ def test_configurations_run_at_the_same_time_with_their_share_of_the_cores(check
     with reproduced(study, jobs=2):
         assert (study.workspace / "table").read_text() == "33"
         theirs = yaml.safe_load((study.workspace / "dvc.lock").read_text())
-    assert set(theirs["stages"]) == {"data", "qat@a", "qat@b", "table"}, "one lock, of all stages"
+    assert set(theirs["stages"]) == {"data", "qat@a", "qat@b", "some", "table"}, "one lock, of all stages"
 
     for stage in theirs["stages"].values():
         stage["outs"][0]["md5"] = "0" * 32
@@ -93,7 +103,14 @@ def test_failed_stage_is_named_and_the_others_have_run(checkout: Path, monkeypat
     monkeypatch.setenv("FAIL", "b")
     with pytest.raises(UserError, match=r"^dvc repro qat@b failed \(exit status \d+\), see above; the other stages"):
         fan_out_here(checkout, 2, 5)
-    assert Path("a").read_text() == "5" and not Path("b").exists()
+    assert Path("a").read_text() == Path("some").read_text() == "5" and not Path("b").exists()
+
+
+def test_what_waits_for_what_failed_is_not_begun(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", "a")
+    with pytest.raises(UserError, match=r"^dvc repro qat@a failed \(exit status \d+\), see above; the other stages"):
+        fan_out_here(checkout, 2, 5)
+    assert Path("b").read_text() == "5" and not Path("some").exists()
 
 
 @pytest.mark.slow

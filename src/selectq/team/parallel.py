@@ -4,8 +4,8 @@ DVC runs one stage after another, but its processes may share a workspace: each 
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.pipeline import dependencies
 from selectq.team.processes import Run, ended_together
 from selectq.team.servable_lock import had_from_cache, servable_lock
+
+Stages = tuple[str, ...]
 
 LONGEST = "qat@"
 """Begin the names of the stages that begin the longest branches: begun last, one would run alone in the end."""
@@ -41,8 +43,8 @@ def fan_out_here(checkout: Path, jobs: int, threads: int | None) -> None:
 def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], threads: int | None = None) -> None:
     """Run the independent stages of a checkout or workspace, `jobs` configurations at a time.
 
-    First comes what all configurations need; what needs several of them is left to a `dvc repro` afterwards. `threads`
-    are those of each configuration's stages; None: their share of the cores.
+    First comes what all configurations need; what needs all of them is left to a `dvc repro` afterwards. `threads` are
+    those of each configuration's stages; None: their share of the cores.
 
     Raises:
         UserError: stages failed (the others have run).
@@ -55,16 +57,38 @@ def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], t
     with ended_together() as run:
         try:
             # The trunk too in a thread: an exception here, such as Ctrl-C's, finds it under way and ends it.
-            failures = [*pool.map(lambda stages: _repro(run, folder, stages, environment), [trunk] if trunk else [])]
+            failures = [
+                *pool.map(lambda stages: _repro(run, folder, stages, environment), [tuple(trunk)] if trunk else [])
+            ]
             if not any(failures):
-                failures += pool.map(lambda stages: _repro(run, folder, stages, shared), branches)
+                failures += _in_turn(branches, jobs, lambda stages: pool.submit(_repro, run, folder, stages, shared))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     if any(failures):
         raise UserError(f"{'; '.join(filter(None, failures))}; the other stages have run")
 
 
-def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[str, str]) -> str | None:
+def _in_turn(
+    branches: Mapping[Stages, set[Stages]], jobs: int, begin: Callable[[Stages], "Future[str | None]"]
+) -> list[str | None]:
+    """Begin branches in their order, each as soon as what it waits for is done: what went wrong in each that ended."""
+    waiting, running, done = dict(branches), dict["Future[str | None]", Stages](), set[Stages]()
+    ended: list[str | None] = []
+    while True:
+        ready = [stages for stages, before in waiting.items() if before <= done]
+        for stages in ready[: jobs - len(running)]:
+            del waiting[stages]
+            running[begin(stages)] = stages
+        if not running:  # what is left waits for what failed
+            return ended
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            stages = running.pop(future)
+            ended.append(future.result())
+            if ended[-1] is None:
+                done.add(stages)
+
+
+def _repro(run: Run, folder: Path, stages: Stages, environment: Mapping[str, str]) -> str | None:
     """Run these stages alone: DVC otherwise checks what they depend on, and fails where another process reads that.
 
     Returns what went wrong, if anything.
@@ -73,10 +97,12 @@ def _repro(run: Run, folder: Path, stages: Sequence[str], environment: Mapping[s
     return f"dvc repro {' '.join(stages)} failed (exit status {status}), see above" if status else None
 
 
-def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
-    """What all configurations need, and the stages that belong to one of them, or to none and need none; each in order.
+def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], dict[Stages, set[Stages]]]:
+    """What all configurations need, and branches -> those that each waits for, in the order in which to begin them.
 
-    `upstream` is stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`.
+    `upstream` is stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`. A branch has the
+    stages of one configuration, or one that belongs to none and needs none. The last kind needs some configurations and
+    not all: it is begun as soon as they are done, and they are begun first.
     """
     order = list(TopologicalSorter(upstream).static_order())
     own = {stage: stage.partition("@")[2] for stage in order if "@" in stage}
@@ -84,9 +110,19 @@ def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], list[list[str]]]:
     for stage in reversed(order):
         if stage in own or stage in trunk:
             trunk |= upstream[stage] - own.keys()
-    branches: dict[str, list[str]] = {}
+    grouped: dict[str, list[str]] = {}
     for stage in order:
         if stage in own or (stage not in trunk and upstream[stage] <= trunk):
-            branches.setdefault(own.get(stage, stage), []).append(stage)
-    retrained_first = sorted(branches.values(), key=lambda stages: not stages[0].startswith(LONGEST))
-    return [stage for stage in order if stage in trunk], retrained_first
+            grouped.setdefault(own.get(stage, stage), []).append(stage)
+    needs: dict[str, set[str]] = {}
+    for stage in order:
+        needs[stage] = {own[stage]} if stage in own else set().union(*(needs[each] for each in upstream[stage]))
+    some = [stage for stage in order if stage not in own and 0 < len(needs[stage]) < len({*own.values()})]
+    awaited = set().union(*(needs[stage] for stage in some))
+    first = {name: tuple(stages) for name, stages in grouped.items() if name in awaited}
+    others = [stages for name, stages in grouped.items() if name not in awaited]
+    last = sorted(map(tuple, others), key=lambda stages: not stages[0].startswith(LONGEST))
+    branches: dict[Stages, set[Stages]] = {stages: set() for stages in first.values()}
+    if some:
+        branches[tuple(some)] = {*first.values()}
+    return [stage for stage in order if stage in trunk], {**branches, **{stages: set() for stages in last}}
