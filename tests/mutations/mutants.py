@@ -72,6 +72,28 @@ _SELECTION = [
     ),
     *_of(
         "selection",
+        "stages/plan.py",
+        "stages/test_selection.py",
+        (
+            "the plan's FP32 network is measured on test images",
+            "device), dataset.validation,",
+            "device), dataset.test,",
+        ),
+    ),
+    *_of(
+        "selection",
+        "stages/auto.py",
+        "stages/test_selection.py",
+        ("auto's validation accuracy is of test images", "device), dataset.validation,", "device), dataset.test,"),
+    ),
+    *_of(
+        "selection",
+        "stages/sensitivity.py",
+        "stages/test_selection.py",
+        ("layers are scored on test images", "normalization).train", "normalization).test"),
+    ),
+    *_of(
+        "selection",
         "stages/calibration.py",
         "stages/test_selection.py stages/test_sweep.py",
         ("sweep chooses by test images", "in (dataset.validation, dataset.test)]", "in (dataset.test, dataset.test)]"),
