@@ -28,7 +28,7 @@ from selectq.quantization.network import ConvNode, LookupNode, Network
 from selectq.quantization.post_training import quantize
 from selectq.quantization.quantized import Scheme
 from selectq.quantization.quantizers import follow
-from selectq.quantization.scale_assignment import ScaleAssignment
+from selectq.quantization.scale_assignment import ScaleAssignment, quantizer_of
 from selectq.quantization.scopes import freeze_outside, parameters_in_scope
 from selectq.training.forward import Forward
 
@@ -181,6 +181,25 @@ def test_step_keeps_up_with_moving_ranges_and_weights() -> None:
         optimizer.step()
     network.load_state_dict(copy.deepcopy(quantized(scheme()).state_dict()))
     assert_same_step(network, fast, images())
+
+
+def test_tables_of_functions_keep_up_with_the_ranges_of_what_they_read_and_store() -> None:
+    network = other("custom")
+    fast, assignment, batch = (
+        QuantizedStep(network),
+        ScaleAssignment(network),
+        INTEGER_GRID(exported_networks.images(5)),
+    )
+    lookup = next(site for site in network.sites() if isinstance(site, LookupNode))
+    read = network.source(lookup.node.inputs[0])
+    assert read is not None
+    for site in (read, lookup):
+        assert_same_step(network, fast, batch)
+        followed = quantizer_of(site)
+        followed.seen = torch.tensor(-1.0), torch.tensor(9.0)
+        follow([followed], 0.5)
+        assignment.assign()
+    assert_same_step(network, fast, batch)
 
 
 def test_frozen_layers_are_rounded_once(monkeypatch: pytest.MonkeyPatch) -> None:
