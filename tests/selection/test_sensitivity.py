@@ -199,6 +199,17 @@ def test_seed_decides_and_labels_do_not() -> None:
     assert (one.gain != other.gain).any() and one.gradient.equals(other.gradient)
 
 
+def test_network_that_is_sure_of_every_label_has_scores() -> None:
+    """Its Fisher information is 0, and so is the gradient of the divergence."""
+    network, dataset, chosen = tiny(), coloured_dataset(size=8), scheme(8)
+    with torch.no_grad():
+        network["classifier"].weight *= 1e6
+    quantized = copy.deepcopy(network)
+    insert_quantizers(quantized, chosen, calibrate(quantized, dataset, calibration(), chosen, seed=0))
+    scores = retraining_scores(network, quantized.eval(), IMAGES, seed=0)
+    assert scores.notna().all(axis=None) and (scores["gain"] == 0).all()
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
 def test_operations_are_those_that_torchvision_counts(name: str) -> None:
     network = fold(torchvision.models.get_model(name, weights=None).eval())

@@ -16,11 +16,9 @@ from selectq.selection.ladder import Retrainer, Rung
 from selectq.selection.sensitivity import retraining_scores
 from selectq.selection.trial import Candidate, Trial, Tried
 
-LEARNED_ROUNDING = {
-    "adaptive_rounding": "rounding learned by layers",
-    "reconstruct_blocks": "rounding learned by blocks",
-}
-"""PTQ algorithms that come behind all others but bias correction, the cheaper first, and their rungs' names."""
+LEARNED_ROUNDING = {"reconstruct_blocks": "rounding learned by blocks"}
+"""The PTQ algorithm that comes behind all others but bias correction, and its rung's name. By layers, rounding takes as
+long to learn, and wins less (benchmarks/results/ptq_*.csv)."""
 
 FEWEST_IMAGES = RoundingSettings().batch_images
 """Training images that learned rounding needs."""

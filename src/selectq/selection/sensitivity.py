@@ -25,6 +25,9 @@ the sum of their squares for its mean: more at once is faster, and a noisier est
 DIVERGENCE_IMAGES = 64
 """Images of one pass through the quantized network, of which every node's output is kept."""
 
+LEAST_DAMPING = 1e-12
+"""Where a network is so sure of every label that its Fisher information is 0, gains are 0 as well, or large ones."""
+
 RETRAINING_COLUMNS = ["gain", "gradient", "gradient_times_error", "drift", "causal_gain"]
 
 
@@ -93,6 +96,7 @@ def retraining_scores(network: Network, quantized: Network, images: Split, seed:
     table, sums = _described(network, images), _float_pass(network, {0: quantized}, images, seed)
     fishers = [each.weight_fisher / len(images) for each in sums.values()]
     damping = (torch.stack([fisher.sum() for fisher in fishers]).sum() / table["parameters"].sum()).item()
+    damping = max(damping, LEAST_DAMPING)
     gradients, gains = _divergence_gradients(network, quantized, images), causal_gains(network, quantized, images)
     scores = []
     for layer, gradient, fisher, each in zip(quantized.layers(), gradients, fishers, sums.values(), strict=True):
