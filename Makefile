@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxpro
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo study share fetch verify test test-slow test-all lint bench bench-accuracy bench-int8 \
-	bench-networks bench-ptq bench-plan clean
+	bench-networks bench-ptq bench-plan bench-commands clean
 
 help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-networks           twelve networks through the whole pipeline, on digits; half an hour, into results/networks*.csv"
 	@echo "make bench-ptq                accuracy of PTQ algorithms at few bits, beside other tools; an hour, into benchmarks/results/"
 	@echo "make bench-plan               do scores choose the layers that win most when retrained? every set is tried; an hour, resumable"
+	@echo "make bench-commands           how long make demo and make test take here, into benchmarks/results/"
 	@echo "make setup                    .venv with what the demo needs (the other targets add what they need)"
 	@echo "make clean                    remove scratch workspaces and tool caches; .venv and the DVC cache stay"
 
@@ -95,6 +96,9 @@ bench-ptq: $(READY)-bench
 
 bench-plan: $(READY)-bench
 	$(BIN)/python benchmarks/bench_plan.py
+
+bench-commands: $(READY)-dev
+	$(BIN)/python benchmarks/two_commands.py
 
 clean:
 	rm -rf .workspaces .mypy_cache .pytest_cache .ruff_cache .hypothesis

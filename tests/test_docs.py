@@ -172,6 +172,13 @@ def hold(figures: list[str], values: list[str]) -> bool:
     return all(any(rounded_from(figure, value) for value in values) for figure in figures)
 
 
+def test_minutes_are_those_of_the_file() -> None:
+    (file,) = (CHECKOUT / "benchmarks/results").glob("commands_*.csv")
+    measured = {row["command"]: round(float(row["minutes"])) for row in csv.DictReader(read(file).splitlines())}
+    told = re.findall(r"^ +(make \w+) +# about (\d+) minutes", read(README), re.MULTILINE)
+    assert {command: int(minutes) for command, minutes in told} == measured
+
+
 def test_benchmark_tables_are_those_of_the_files() -> None:
     files = [*(CHECKOUT / "benchmarks").glob("results/*.csv"), *(CHECKOUT / "benchmarks").glob("gpu/*.csv")]
     checked = 0
