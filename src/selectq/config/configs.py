@@ -19,8 +19,10 @@ Share = Annotated[float, Between(0, 1)]
 Bits = Annotated[int, Between(2, 8)]
 
 Cost = Literal["parameters", "backward_macs"]
-Score = Literal["parameters", "gain", "gradient", "gradient_times_error", "drift", "causal_gain"]
 """Of a retraining: what a budget counts."""
+
+Score = Literal["parameters", "gain", "gradient", "gradient_times_error", "drift", "causal_gain"]
+"""Of a layer: by what it is chosen to be retrained; see `selectq.selection.sensitivity.retraining_scores`."""
 
 Estimator = Literal["minmax", "moving_average", "percentile", "mse"]
 """How a range is estimated from calibration images; see `selectq.quantization.range_estimation`."""

@@ -6,17 +6,19 @@ samples has, and its mean square is the Fisher information (Kunstner et al. 2019
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selectq.config.configs import Score
 from selectq.data.packed import Split
 from selectq.graph.nodes import PIXELS
 from selectq.quantization.network import FloatActivation, Layer, Network, NodeModule
 from selectq.quantization.scale_assignment import weight_quantizer_of
-from selectq.selection.layers import layer_table, reached_from, watched_layers
+from selectq.selection.layers import LAYER_COLUMNS, layer_table, reached_from, watched_layers
 
 FISHER_IMAGES = 8
 """Images of one backward pass. Gradients of sampled labels are 0 in the mean, so that the square of a sum of them has
@@ -28,7 +30,8 @@ DIVERGENCE_IMAGES = 64
 LEAST_DAMPING = 1e-12
 """Where a network is so sure of every label that its Fisher information is 0, gains are 0 as well, or large ones."""
 
-RETRAINING_COLUMNS = ["gain", "gradient", "gradient_times_error", "drift", "causal_gain"]
+RETRAINING_COLUMNS = [score for score in get_args(Score) if score not in LAYER_COLUMNS]
+"""Of `retraining_scores`, behind those of the layer itself."""
 
 
 @dataclass
@@ -100,9 +103,15 @@ def retraining_scores(network: Network, quantized: Network, images: Split, seed:
     gradients, gains = _divergence_gradients(network, quantized, images), causal_gains(network, quantized, images)
     scores = []
     for layer, gradient, fisher, each in zip(quantized.layers(), gradients, fishers, sums.values(), strict=True):
-        gain = 0.5 * (gradient.square() / (fisher + damping)).sum().item()
-        loss = (gradient * _rounding(layer)).abs().sum().item()
-        scores.append((gain, gradient.abs().sum().item(), loss, _ratio(each, 0), gains[layer.name]))
+        scores.append(
+            {
+                "gain": 0.5 * (gradient.square() / (fisher + damping)).sum().item(),
+                "gradient": gradient.abs().sum().item(),
+                "gradient_times_error": (gradient * _rounding(layer)).abs().sum().item(),
+                "drift": _ratio(each, 0),
+                "causal_gain": gains[layer.name],
+            }
+        )
     return table.join(pd.DataFrame(scores, columns=RETRAINING_COLUMNS))
 
 
