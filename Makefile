@@ -15,7 +15,7 @@ help:
 	@echo "make demo                     the study in miniature, on handwritten digits: no data needed, some minutes"
 	@echo "make test                     the fast tests; make test-all: the slow ones too"
 	@echo "make study PROFILE=x          the same pipeline under profiles/x.yaml, in .workspaces/x/; with KEEP=1 its tables"
-	@echo "                              are kept in results/x/, its models and cards in models/kept/x/; JOBS=4: four at a time"
+	@echo "                              are kept in results/x/, its models and cards in models/kept/x/; JOBS=4: four at a time, not two"
 	@echo "make share                    push everything that ran to the team's remote; make fetch: get it, without training"
 	@echo "make verify                   hash the cache and all outputs, and name what is damaged"
 	@echo "make lint                     style and types"
@@ -55,7 +55,7 @@ demo: $(READY)
 
 study: $(READY) $(READY)-executorch
 	@test -n "$(PROFILE)" || { echo "error: which profile? make study PROFILE=x, one of:" $(basename $(notdir $(wildcard profiles/*.yaml))) >&2; exit 2; }
-	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep) $(if $(JOBS),--jobs "$(JOBS)")
+	@$(BIN)/selectq study "$(PROFILE)" $(if $(KEEP),--keep) --jobs "$(or $(JOBS),2)"
 
 share fetch: $(READY) $(READY)-remotes
 	@$(BIN)/selectq $@

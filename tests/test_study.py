@@ -183,8 +183,31 @@ def test_keep_archives_the_small_tables_and_the_models(
     run_study(checkout, "digits", keep=True)
     kept = {path.name for path in Path("models/kept/digits").iterdir()}
     assert kept == {*(f"{name}.onnx" for name in names), "channel.md"}
-    assert archived == [(Path(".workspaces/digits"), Path("results/digits"))]
+    assert archived == [(Path(".workspaces/digits"), Path("results/digits"), ["table", "train"])]
     assert capfd.readouterr().out.endswith("kept:   results/digits/ and models/kept/digits/\n")
+
+
+def test_profile_that_lists_studies_runs_each_and_what_they_share_once(
+    checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("profiles/both.yaml").write_text("base: digits\nstudies: [both, same]\n")
+    run_study(checkout, "both", keep=False)
+    said = [line for line in capfd.readouterr().out.splitlines() if line.startswith(("study ", "report: "))]
+    assert said == [
+        "study 1 of 2: both",
+        "report: .workspaces/both/results/report.html",
+        "study 2 of 2: same",
+        "report: .workspaces/same/results/report.html",
+    ]
+    assert len(_runs()) == 1, "trained once"
+    assert "studies" not in yaml.safe_load(Path(".workspaces/both/params.yaml").read_text())
+
+
+def test_study_that_is_listed_and_not_there_is_refused_before_any_runs(checkout: Path) -> None:
+    Path("profiles/both.yaml").write_text("studies: [digits, absent]\n")
+    with pytest.raises(UserError, match=r"^profiles/both\.yaml: studies: 'absent' is no profile; allowed: both, "):
+        run_study(checkout, "both", keep=False)
+    assert not Path(".workspaces").exists()
 
 
 def test_first_lock_is_the_workspaces_then_the_checkouts(checkout: Path) -> None:

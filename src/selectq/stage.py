@@ -13,16 +13,21 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from selectq.errors import UserError
 from selectq.files import only_writer
+from selectq.seconds import record_seconds
 
 if TYPE_CHECKING:
     from selectq.config.configs import Params
 
 MAY_RUN = "SELECTQ_MAY_RUN"
 """Environment variable: where it is set, only the stages that it names do any work; what others wrote is to be had."""
+
+LOADED = perf_counter()
+"""When this process began, but for Python's own start."""
 
 SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 
@@ -44,6 +49,8 @@ def stage(
     def decorate(work: Callable[..., None]) -> Callable[[], None]:
         def main() -> None:
             run(lambda: _do(work, load, writes, names))
+            if "DVC_STAGE" in os.environ:
+                record_seconds(os.environ["DVC_STAGE"], perf_counter() - LOADED)
 
         if work.__module__ == "__main__":
             main()

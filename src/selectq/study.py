@@ -4,6 +4,7 @@ Workspaces share the checkout's DVC cache, so a stage that ran anywhere under th
 restored, not run again. Parameters therefore stay free of paths that differ between the two.
 """
 
+import csv
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,10 @@ from selectq.command import Positive
 from selectq.config.load import PARAMS_FILE, load_params, overlay, read_yaml, validate, write_yaml
 from selectq.errors import UserError
 from selectq.files import only_writer, read_json, write_bytes
-from selectq.team.dvc import cache_folder, run_dvc, settings, stage_environment
+from selectq.team.dvc import cache_folder, opened, run_dvc, settings, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.parallel import repro_in_parallel
+from selectq.team.pipeline import dependencies
 from selectq.team.servable_lock import had_from_cache, servable_lock
 
 SOURCES = (
@@ -81,6 +83,8 @@ def find_checkout() -> Path:
 def run_study(checkout: Path, profile: str, *, keep: bool = False, jobs: Positive = 1) -> None:
     """Run the pipeline under a profile; print Table 2, the verdict, and the paths of the report and the model.
 
+    Where the profile lists `studies`, those are run instead, one after another; what they share runs once.
+
     Args:
         checkout: the folder of `dvc.yaml` and `profiles/`.
         profile (PROFILE): profiles/PROFILE.yaml is laid over params.yaml
@@ -90,12 +94,20 @@ def run_study(checkout: Path, profile: str, *, keep: bool = False, jobs: Positiv
     Raises:
         UserError: no such profile, bad parameters, no DVC, a study under way, or a stage that failed.
     """
-    study = Study(checkout, profile)
+    studies = studies_of(Study(checkout, profile))
+    for number, study in enumerate(studies, 1):
+        if len(studies) > 1:
+            print(f"study {number} of {len(studies)}: {study.profile}", flush=True)
+        _run(study, keep, jobs)
+
+
+def _run(study: Study, keep: bool, jobs: int) -> None:
     with reproduced(study, jobs=jobs):
         if keep:
             from selectq.claims.archive import archive_study  # noqa: PLC0415  # pandas: half a second
 
-            archive_study(study.workspace, study.results)
+            with opened(study.workspace) as repository:
+                archive_study(study.workspace, study.results, sorted(dependencies(repository)))
             _keep_programs(study)
     _print_result(study)
     if keep:
@@ -141,12 +153,41 @@ def reproduced(study: Study, stages: Sequence[str] = (), jobs: int = 1) -> Itera
         for line in mend_leftovers(study.workspace):
             print(line, flush=True)
         if jobs > 1:
-            repro_in_parallel(study.workspace, jobs, stage_environment(study.checkout))
+            before = _seconds_before(study)
+            repro_in_parallel(study.workspace, jobs, stage_environment(study.checkout), before=before)
         status = run_dvc(study.workspace, ("repro", *stages), stage_environment(study.checkout))
         if status:
             stopped = f"study {study.profile} stopped in {study.workspace}"
             raise UserError(f"{stopped} (dvc's exit status: {status}); see above")
         yield
+
+
+def _seconds_before(study: Study) -> dict[str, float]:
+    """What the stages took where the study was kept, by name, in `results/`: on another machine it may be otherwise."""
+    path = study.results / "seconds.csv"
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        return {row["stage"]: float(row["seconds"]) for row in csv.DictReader(file)}
+
+
+def studies_of(study: Study) -> list[Study]:
+    """What a profile lists under `studies`, in that order; itself where it lists none.
+
+    Raises:
+        UserError: no such profile.
+    """
+    profiles = _profiles(study.checkout)
+    study_parameters(study)  # refuses what is no profile
+    names: list[str] = read_yaml(study.overlay_file).get("studies", [study.profile])
+    for name in names:
+        if name not in profiles:
+            raise UserError(f"{study.overlay_file}: studies: {name!r} is no profile; allowed: {', '.join(profiles)}")
+    return [replace(study, profile=name) for name in names]
+
+
+def _profiles(checkout: Path) -> list[str]:
+    return sorted(path.stem for path in (checkout / "profiles").glob("*.yaml"))
 
 
 def study_parameters(study: Study) -> dict[str, Any]:
@@ -157,7 +198,7 @@ def study_parameters(study: Study) -> dict[str, Any]:
     Raises:
         UserError: no such profile, a base that comes back to itself, or a bad parameter.
     """
-    profiles = sorted(path.stem for path in (study.checkout / "profiles").glob("*.yaml"))
+    profiles = _profiles(study.checkout)
     if study.profile not in profiles:
         raise UserError(f"{study.profile!r} is no profile; allowed: {', '.join(profiles)} (the files in profiles/)")
     overlays = _overlays(study, profiles, (study.profile,))
@@ -171,6 +212,7 @@ def _overlays(study: Study, profiles: Sequence[str], path: tuple[str, ...]) -> d
     file = replace(study, profile=path[-1]).overlay_file
     lines = read_yaml(file)
     base = lines.pop("base", [])
+    lines.pop("studies", None)
     overlays: dict[str, dict[str, Any]] = {}
     for name in base if isinstance(base, list) else [base]:
         if name not in profiles:

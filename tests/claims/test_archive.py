@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from selectq.claims.archive import COPIED, archive_study
-from selectq.files import write_csv
+from selectq.files import write_csv, write_json
 from selectq.statistics.schemas import TABLE1
 
 
@@ -34,10 +34,15 @@ def test_large_tables_are_cut_to_what_is_read(tmp_path: Path) -> None:
         columns = ["config", "index", "layer", "layer_kind", "kind" if name == "drift" else "cause", "drift"]
         pd.DataFrame(rows, columns=columns).to_csv(tmp_path / f"run/plots/{name}.csv", index=False)
 
-    archive_study(tmp_path / "run", tmp_path / "kept")
+    write_json(tmp_path / "run/metrics/seconds/drift@full.json", {"seconds": 1.5, "threads": 2})
+    write_json(tmp_path / "run/metrics/seconds/qat@gone.json", {"seconds": 9.0, "threads": 2})
+
+    archive_study(tmp_path / "run", tmp_path / "kept", ["check", "drift@full"])
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
-    assert kept == {*(Path(name).name for name in COPIED), "block_drift.csv", "own_errors.csv"}
+    assert kept == {*(Path(name).name for name in COPIED), "seconds.csv", "block_drift.csv", "own_errors.csv"}
     assert (tmp_path / "kept/params.yaml").read_text() == "params.yaml"
+    seconds = pd.read_csv(tmp_path / "kept/seconds.csv")
+    assert seconds.to_numpy().tolist() == [["drift@full", 1.5, 2]], "of the stages that there are"
     blocks = pd.read_csv(tmp_path / "kept/block_drift.csv")
     assert blocks.to_numpy().tolist() == [["channel", 0, 0.1], ["full", 1, 0.4]]
     errors = pd.read_csv(tmp_path / "kept/own_errors.csv")

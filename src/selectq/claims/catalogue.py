@@ -10,12 +10,16 @@ from selectq.config.load import read_yaml
 
 @dataclass(frozen=True)
 class Setting:
-    """A study, in `results/<folder>`, or those of its configurations whose names begin with `prefix`."""
+    """A study, in `results/<folder>`, or those of its configurations whose names begin with `prefix`.
+
+    `commit` made an archived one, which is not run again.
+    """
 
     folder: str
     name: str
     short: str
     prefix: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,6 @@ class Catalogue:
     groups: dict[str, list[str]]
     situations: dict[str, list[str]]
     in_readme: int
-    searches: dict[str, str]
     claims: dict[str, Claim]
     inconsistencies: dict[str, str]
 

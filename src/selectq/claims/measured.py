@@ -20,6 +20,7 @@ from selectq.statistics.schemas import (
     METHODS,
     OWN_ERRORS,
     PAIRED,
+    SECONDS,
     TABLE1,
     TABLE2,
 )
@@ -40,6 +41,12 @@ class Measured:
     block_drift: pd.DataFrame
     own_errors: pd.DataFrame
     calibration: pd.DataFrame
+    seconds: pd.DataFrame
+
+    @property
+    def minutes(self) -> float:
+        """Of one core, that the stages took."""
+        return float((self.seconds["seconds"] * self.seconds["threads"]).sum()) / 60
 
     @property
     def margin(self) -> float:
@@ -145,4 +152,10 @@ def _read(folder: Path, setting: Setting) -> Measured:
         block_drift=BLOCK_DRIFT.read(folder / "block_drift.csv"),
         own_errors=OWN_ERRORS.read(folder / "own_errors.csv"),
         calibration=CALIBRATION.read(folder / "calibration.csv"),
+        seconds=_seconds(folder / "seconds.csv"),
     )
+
+
+def _seconds(path: Path) -> pd.DataFrame:
+    """What stages took; of a study that was kept before that was recorded, nothing."""
+    return SECONDS.read(path) if path.exists() else SECONDS.frame([])

@@ -11,13 +11,11 @@ from selectq.claims.hypotheses import Finding, Judged
 from selectq.claims.measured import Measured, Runs
 from selectq.claims.page import reading_rules
 from selectq.claims.recommendations import gap_cell, recommendations
-from selectq.claims.searches import rates_table, read_searches, search_figures
 from selectq.config.configs import Estimator
 from selectq.report.audit import paper_lost_pct
-from selectq.report.formatting import NOTHING, number_columns, percent, text_columns
+from selectq.report.formatting import NOTHING, number_columns, text_columns
 from selectq.report.markdown import markdown_table, rewrapped
 from selectq.report.paper import read_paper
-from selectq.report.wording import shorten_bits
 from selectq.statistics.schemas import AUDIT_LOSSES, OSCILLATION_BY_KIND, rows_of
 from selectq.statistics.verdicts import Verdict
 
@@ -26,6 +24,9 @@ HARMLESS = 0.5
 
 CALIBRATED_ON = 1024
 """Images that the estimators are compared on."""
+
+STUDIED = ("cifar10", "skewed", "w4a8", "w4a4")
+"""The settings that one study runs, off one FP32 network."""
 
 VERDICTS: tuple[Verdict, ...] = ("holds", "smaller", "fails", "unclear")
 
@@ -36,22 +37,21 @@ def results_page(checkout: Path, runs: Runs, judged: Judged) -> str:
     Raises:
         UserError: a table is missing or damaged.
     """
-    results, searches = checkout / "results", read_searches(checkout)
+    results = checkout / "results"
     audit = AUDIT_LOSSES.read(results / "cifar10" / "audit.csv")
     parts = {
         "recommendations": recommendations(runs, catalogue().situations),
         "rules": reading_rules(runs["cifar10"]),
-        "settings": _settings(runs),
+        "settings": _settings({name: run for name, run in runs.items() if not run.setting.commit}),
+        "archived": _archived({name: run for name, run in runs.items() if run.setting.commit}),
         "gaps": _gaps(runs),
         "calibration": _calibration(runs),
-        "widths": _widths(searches["few_bits_mixed"]),
         "audit": _audit(audit),
         "oscillation": _oscillation(results),
-        "rates": rates_table(searches),
     }
     text = {name: "\n".join(lines) for name, lines in parts.items()}
     text |= {"harmless_flaws": _harmless(audit), "in_short": in_short(runs, judged).rstrip()}
-    figures = _image_figures(runs) | _other_figures(runs) | search_figures(searches, runs)
+    figures = _image_figures(runs) | _other_figures(runs)
     finding = {key: f"- **{catalogue().claims[key].text}.** {_outcomes(judged[key])}" for key in judged}
     return _filled("results.md", finding=finding, **text, **figures)
 
@@ -126,28 +126,43 @@ def _other_figures(runs: Runs) -> dict[str, str]:
         "harmless": f"{HARMLESS:g}",
         "paper_fp32": f"{read_paper().fp32.fp32_top1:.2f}",
         "plain_fp32": f"{plain.fp32_top1:.2f}",
-        "best_fp32": f"{max(run.fp32_top1 for run in runs.values()):.2f}",
-        "scratch_epochs": str(max(longest[name] for name in runs if runs[name].params["model"]["weights"] == "none")),
+        "pretrained_fp32": f"{runs['archive/pretrained'].fp32_top1:.2f}",
+        "scratch_epochs": str(max(longest[name] for name in STUDIED)),
         "longest_epochs": str(max(longest.values())),
+        "skew": f"{runs['skewed'].params['range_skew']:g}",
+        "hours": f"{sum(runs[name].minutes for name in STUDIED) / 60 / 2:.1f}",
     }
 
 
 def _settings(runs: Runs) -> list[str]:
-    headings = ("Setting", "Short", "Folder", "FP32 top-1", "Seeds", "QAT epochs", "Skew", "dwpw_asym, file")
+    headings = ("Setting", "Short", "Folder", "FP32 top-1", "Seeds", "QAT epochs", "Skew", "dwpw_asym, file", "Minutes")
     rows = [
         (
-            run.setting.name,
-            run.setting.short,
-            f"results/{name}",
-            f"{run.fp32_top1:.2f} %",
-            str(1 + len(run.params["repeat"]["seeds"])),
-            ", ".join(map(str, sorted(set(run.epochs.values())))),
-            f"{run.params['range_skew']:g}",
+            *_run_cells(run, name),
             f"{run.figure('dwpw_asym', 'size_mb'):.2f} MB",
+            f"{run.minutes:.0f}" if run.minutes else NOTHING,
         )
         for name, run in runs.items()
     ]
     return markdown_table(text_columns(*headings), rows)
+
+
+def _archived(runs: Runs) -> list[str]:
+    headings = ("Setting", "Short", "Folder", "FP32 top-1", "Seeds", "QAT epochs", "Skew", "Commit")
+    rows = [(*_run_cells(run, name), run.setting.commit) for name, run in runs.items()]
+    return markdown_table(text_columns(*headings), rows)
+
+
+def _run_cells(run: Measured, name: str) -> tuple[str, ...]:
+    return (
+        run.setting.name,
+        run.setting.short,
+        f"results/{name}",
+        f"{run.fp32_top1:.2f} %",
+        str(1 + len(run.params["repeat"]["seeds"])),
+        ", ".join(map(str, sorted(set(run.epochs.values())))),
+        f"{run.params['range_skew']:g}",
+    )
 
 
 MOST_COLUMNS = 4
@@ -171,26 +186,13 @@ def _gap_or_nothing(run: Measured, name: str) -> str:
 
 
 def _calibration(runs: Runs) -> list[str]:
-    settings = ["cifar10", "pretrained", "skewed", "pretrained_skewed"]
-    settings += ["w4a8", "pretrained_w4a8", "few_bits", "pretrained_few_bits"]
     estimators = get_args(Estimator)
     rows = []
-    for run in (runs[name] for name in settings):
+    for run in (runs[name] for name in STUDIED):
         table = run.calibration[run.calibration["images"] == CALIBRATED_ON]
         top1 = table[table["config"] == run.name("channel")].set_index("estimator")["test_top1"]
         rows.append((run.setting.short, *(f"{top1[name]:.1f} %" for name in estimators)))
     return markdown_table((*text_columns("Setting"), *number_columns(*estimators)), rows)
-
-
-def _widths(table: pd.DataFrame) -> list[str]:
-    rows = [
-        (*(shorten_bits(getattr(row, name)) or NOTHING for name in SEARCHED), percent(row.validation_top1, 2))
-        for row in rows_of(table)
-    ]
-    return markdown_table(text_columns("Weight bits", "Activation bits", "QAT epochs", "Validation top-1"), rows)
-
-
-SEARCHED = ("weight_bits", "activation_bits", "epochs")
 
 
 def _audit(audit: pd.DataFrame) -> list[str]:
@@ -210,7 +212,7 @@ def _harmless(audit: pd.DataFrame) -> str:
 
 def _oscillation(results: Path) -> list[str]:
     kinds, rows = ("depthwise", "projection", "expansion"), []
-    for setting in (catalogue().settings[name] for name in ("cifar10", "few_bits")):
+    for setting in (catalogue().settings[name] for name in ("cifar10", "w4a4")):
         table = OSCILLATION_BY_KIND.read(results / setting.folder / "oscillation.csv")
         shares = table[table["config"] == f"{setting.prefix}full"].set_index("layer_kind")["oscillating_pct"]
         rows.append((setting.short, *(f"{shares[kind]:.0f} %" for kind in kinds)))

@@ -49,9 +49,6 @@ COMMANDS = (
     Command("bench", "cli.bench:run_bench", "time programs on this machine, side by side"),
     Command("controls", "cli.controls:run_controls", "print random scopes of equal size, as entries of a profile"),
     Command(
-        "import-weights", "cli.import_weights:run_import_weights", "make a checkpoint of another framework's weights"
-    ),
-    Command(
         "claims",
         "cli.claims:run_claims",
         "write results/claims.md, docs/networks.md, docs/results.md and README's table",

@@ -136,14 +136,19 @@ class Retrainer:
                 yield self._retrained(start, scope, layers, share_pct(model, graph, scope))
 
     def _retrained(self, start: Rung, scope: tuple[str, ...], layers: tuple[str, ...], share: float) -> Rung:
-        """Retrained at the rate that left the smallest validation loss after one epoch."""
-        losses = {rate: self._train(start, self._retraining(start, scope, 1, rate))[1] for rate in self.goal.lrs}
-        rate = min(losses, key=lambda rate: losses[rate])
+        rate = self._best_rate(start, scope)
         retraining = self._retraining(start, scope, self.goal.epochs, rate)
         name = f"{len(layers)} layer{'s' * (len(layers) > 1)} retrained, rate {rate:g}"
         network, _ = self._train(start, retraining)
         tried = self.trial.measure(Candidate(name, start.candidate.config, retraining), network)
         return Rung(tried.candidate, tried.right, self.trial.gap(tried.right), network, share, layers)
+
+    def _best_rate(self, start: Rung, scope: tuple[str, ...]) -> float:
+        """The one that leaves the smallest validation loss after one epoch."""
+        if len(self.goal.lrs) == 1:
+            return self.goal.lrs[0]
+        losses = {rate: self._train(start, self._retraining(start, scope, 1, rate))[1] for rate in self.goal.lrs}
+        return min(losses, key=lambda rate: losses[rate])
 
     def _retraining(self, start: Rung, scope: tuple[str, ...], epochs: int, rate: float) -> Retraining:
         config = start.candidate.config

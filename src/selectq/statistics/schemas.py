@@ -74,6 +74,8 @@ def _typed(text: "pd.Series[str]", kind: Any, path: Path) -> "pd.Series[Any]":
     return text.replace("", "nan").astype(float).astype(float if kind is Number else kind)
 
 
+SECONDS = Schema(stage=str, seconds=float, threads=int)
+"""That stages took."""
 LEARNING = Schema(config=str, epoch=int, split=str, loss=float, top1=float)
 DRIFT = Schema(config=str, index=int, layer=str, layer_kind=str, kind=str, drift=float)
 CAUSES = Schema(config=str, index=int, layer=str, layer_kind=str, cause=str, drift=float)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selectq.errors import UserError
 from selectq.files import write_bytes
+from selectq.team.clock import Clock
 from selectq.team.dvc import COMMAND, cache_folder, opened, run_dvc, stage_environment
 from selectq.team.leftovers import LOCK_FILE, mend_leftovers
 from selectq.team.pipeline import dependencies
@@ -40,11 +41,18 @@ def fan_out_here(checkout: Path, jobs: int, threads: int | None) -> None:
         raise UserError("a stage that needs several configurations failed, see above; the others have run")
 
 
-def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], threads: int | None = None) -> None:
+def repro_in_parallel(
+    folder: Path,
+    jobs: int,
+    environment: Mapping[str, str],
+    threads: int | None = None,
+    before: Mapping[str, float] | None = None,
+) -> None:
     """Run the independent stages of a checkout or workspace, `jobs` configurations at a time.
 
     First comes what all configurations need; what needs all of them is left to a `dvc repro` afterwards. `threads` are
-    those of each configuration's stages; None: their share of the cores.
+    those of each configuration's stages; None: their share of the cores. `before` is stage -> seconds of an earlier
+    run, from which the time left is estimated.
 
     Raises:
         UserError: stages failed (the others have run).
@@ -53,15 +61,20 @@ def repro_in_parallel(folder: Path, jobs: int, environment: Mapping[str, str], t
         trunk, branches = plan(dependencies(repository))
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     shared = {**environment, "OMP_NUM_THREADS": str(threads)}
+    clock = Clock(folder, (*([tuple(trunk)] if trunk else []), *branches), jobs, before or {})
+
+    def repro(stages: Stages, environment: Mapping[str, str]) -> str | None:
+        failure = _repro(run, folder, stages, environment)
+        print(clock.said_when_ended(stages), flush=True)
+        return failure
+
     pool = ThreadPoolExecutor(jobs)
     with ended_together() as run:
         try:
             # The trunk too in a thread: an exception here, such as Ctrl-C's, finds it under way and ends it.
-            failures = [
-                *pool.map(lambda stages: _repro(run, folder, stages, environment), [tuple(trunk)] if trunk else [])
-            ]
+            failures = [*pool.map(lambda stages: repro(stages, environment), [tuple(trunk)] if trunk else [])]
             if not any(failures):
-                failures += _in_turn(branches, jobs, lambda stages: pool.submit(_repro, run, folder, stages, shared))
+                failures += _in_turn(branches, jobs, lambda stages: pool.submit(repro, stages, shared))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     if any(failures):
@@ -101,28 +114,26 @@ def plan(upstream: Mapping[str, set[str]]) -> tuple[list[str], dict[Stages, set[
     """What all configurations need, and branches -> those that each waits for, in the order in which to begin them.
 
     `upstream` is stage -> the stages it depends on; `drift@dw` belongs to the configuration `dw`. A branch has the
-    stages of one configuration, or one that belongs to none and needs none. The last kind needs some configurations and
-    not all: it is begun as soon as they are done, and they are begun first.
+    stages of one configuration, or one that belongs to none and needs none. One more has what needs some configurations
+    and not all: it is begun as soon as they are done, and they are begun first. A configuration may need that in turn.
     """
     order = list(TopologicalSorter(upstream).static_order())
     own = {stage: stage.partition("@")[2] for stage in order if "@" in stage}
-    trunk: set[str] = set()
-    for stage in reversed(order):
-        if stage in own or stage in trunk:
-            trunk |= upstream[stage] - own.keys()
+    needs: dict[str, set[str]] = {}
+    for stage in order:
+        needs[stage] = {own[stage]} if stage in own else set().union(*(needs[each] for each in upstream[stage]))
+    trunk = {before for stage in own for before in upstream[stage] if not needs[before]}
+    some = tuple(stage for stage in order if stage not in own and 0 < len(needs[stage]) < len({*own.values()}))
+    awaited = set().union(*(needs[stage] for stage in some))
     grouped: dict[str, list[str]] = {}
     for stage in order:
         if stage in own or (stage not in trunk and upstream[stage] <= trunk):
             grouped.setdefault(own.get(stage, stage), []).append(stage)
-    needs: dict[str, set[str]] = {}
-    for stage in order:
-        needs[stage] = {own[stage]} if stage in own else set().union(*(needs[each] for each in upstream[stage]))
-    some = [stage for stage in order if stage not in own and 0 < len(needs[stage]) < len({*own.values()})]
-    awaited = set().union(*(needs[stage] for stage in some))
-    first = {name: tuple(stages) for name, stages in grouped.items() if name in awaited}
-    others = [stages for name, stages in grouped.items() if name not in awaited]
-    last = sorted(map(tuple, others), key=lambda stages: not stages[0].startswith(LONGEST))
-    branches: dict[Stages, set[Stages]] = {stages: set() for stages in first.values()}
-    if some:
-        branches[tuple(some)] = {*first.values()}
-    return [stage for stage in order if stage in trunk], {**branches, **{stages: set() for stages in last}}
+    first = {tuple(stages): set[Stages]() for name, stages in grouped.items() if name in awaited}
+    others = [tuple(stages) for name, stages in grouped.items() if name not in awaited]
+    last = {
+        stages: {some} if any(upstream[stage] & {*some} for stage in stages) else set[Stages]()
+        for stages in sorted(others, key=lambda stages: not stages[0].startswith(LONGEST))
+    }
+    between: dict[Stages, set[Stages]] = {some: {*first}} if some else {}
+    return [stage for stage in order if stage in trunk], {**first, **between, **last}
