@@ -1,4 +1,4 @@
-"""How long each stage took, beside its metrics: DVC neither caches nor compares it, for no two runs take the same time."""
+"""How long each stage took, beside its metrics. DVC neither caches nor compares it: no two runs take the same time."""
 
 import os
 from collections.abc import Iterable

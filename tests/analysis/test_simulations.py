@@ -21,7 +21,7 @@ from small_networks import (
 from selectq.analysis.audit import GRANULARITIES
 from selectq.analysis.flaws import FLAWS
 from selectq.analysis.setup import Setup, sound_setup
-from selectq.analysis.simulations import Fused, Granularity, Recipe, Unfused
+from selectq.analysis.simulations import Fused, Granularity, Simulated, Unfused
 from selectq.graph.capture import capture
 from selectq.graph.nodes import PIXELS
 from selectq.quantization.fake_quantize import fake_quantize, weight_integers
@@ -56,7 +56,7 @@ def test_unfused_computes_the_same_in_float() -> None:
 def test_unfused_computes_the_same_in_any_network(name: str) -> None:
     """Its head's output too, whether a module, a function or a sum makes it."""
     model, shown = build(name, len(CLASSES)), DATASET.train.normalization(images(4))
-    recipe = Recipe(calibration(), CONFIG.activations, weight_bits=8)
+    recipe = Simulated(calibration(), CONFIG.activations, weight_bits=8)
     fused, unfused = (backend(model, DATASET.train.normalization, [shown], recipe) for backend in (Fused, Unfused))
     for one, other in zip(fused.floating()(shown), unfused.floating()(shown), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)

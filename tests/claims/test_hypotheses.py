@@ -22,7 +22,7 @@ from selectq.claims.hypotheses import (
 )
 from selectq.claims.measured import Measured
 from selectq.errors import UserError
-from selectq.statistics.schemas import BLOCK_DRIFT, OWN_ERRORS
+from selectq.statistics.schemas import BLOCK_DRIFT, OWN_ERRORS, SECONDS
 
 NAN = float("nan")
 PAIRS = ("dw - full", "dwpw - full")
@@ -45,7 +45,7 @@ def measured() -> Measured:
     drift = [("w4a8_channel", index, 0.1 * index) for index in range(10)] + [("x", 11, 0.0)]
     empty = pd.DataFrame()
     return Measured(
-        catalogue().settings["w4a8"],
+        catalogue().settings["archive/pretrained_w4a8"],
         {"statistics": {"margin_points": 0.5, "confidence": 0.95}, "qat": {}},
         contrasts=pd.DataFrame(between),
         paired=pd.DataFrame(fp32),
@@ -61,6 +61,7 @@ def measured() -> Measured:
         block_drift=pd.DataFrame(drift[::-1], columns=list(BLOCK_DRIFT.columns)),
         own_errors=pd.DataFrame(errors, columns=list(OWN_ERRORS.columns)),
         calibration=empty,
+        seconds=SECONDS.frame([("finetune_fp32", 120.0, 2), ("qat@full", 90.0, 1)]),
     )
 
 
@@ -105,7 +106,8 @@ def test_verdicts_are_corrected_for_their_number() -> None:
 
 
 def test_contrast_that_was_not_asked_for(measured: Measured) -> None:
-    with pytest.raises(UserError, match=r"^results/w4a8: w4a8_clf - w4a8_full is there 0 times; name it under"):
+    missing = "w4a8_clf - w4a8_full is there 0 times; name it under"
+    with pytest.raises(UserError, match=f"^results/archive/pretrained_w4a8: {missing}"):
         accuracy(measured, "is ahead", ["clf - full"])
 
 
@@ -171,3 +173,7 @@ def test_size_and_share(measured: Measured) -> None:
     assert file_shrinks(measured, "full", 3.5).brief == "9.00 MB to 2.50 MB, 3.60 x"
     assert [file_shrinks(measured, "full", factor).verdict for factor in (3.5, 3.7)] == ["holds", "fails"]
     assert [retrains_less(measured, "full", share).verdict for share in (50, 46)] == ["holds", "fails"]
+
+
+def test_minutes_are_those_of_one_core(measured: Measured) -> None:
+    assert measured.minutes == 5.5

@@ -10,9 +10,7 @@ from selectq.config.load import overlay, read_yaml, validate
 from selectq.study import Study, study_parameters
 
 
-def test_archived_study_was_of_the_scopes_that_the_command_prints(
-    checkout: Path, here: Path, selectq: Command
-) -> None:
+def test_archived_study_was_of_the_scopes_that_the_command_prints(checkout: Path, here: Path, selectq: Command) -> None:
     archived = read_yaml(checkout / "results/archive/controls/params.yaml")
     (here / "profiles").mkdir()
     (here / "dvc.yaml").touch()

@@ -7,12 +7,12 @@ import pytest
 from selectq.errors import UserError
 from selectq.export.onnx import OnnxFormat
 from selectq.latency import measure as module
-from selectq.latency.measure import Measured, Program, Setting, measure
+from selectq.latency.measure import Latency, Load, TimedProgram, measure
 from selectq.latency.turns import Run, Turns
 from selectq.programs.format import Images, Runtime
 
 IMAGES = Images("x", "uint8", (3, 2, 2))
-PROGRAM = Program(1, Path("m.onnx"), IMAGES)
+PROGRAM = TimedProgram(1, Path("m.onnx"), IMAGES)
 
 
 def works(*_: object) -> Run:
@@ -31,8 +31,8 @@ def offer(monkeypatch: pytest.MonkeyPatch, *runtimes: Runtime) -> None:
     monkeypatch.setattr(OnnxFormat, "runtimes", lambda self: runtimes)
 
 
-def measured(*timed: list[float], batch: int = 1) -> Measured:
-    return Measured(PROGRAM, runtime("R", works), Setting(batch, 1), list(timed))
+def measured(*timed: list[float], batch: int = 1) -> Latency:
+    return Latency(PROGRAM, runtime("R", works), Load(batch, 1), list(timed))
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_ratio_is_that_of_the_speeds_round_by_round() -> None:
 
 @pytest.mark.parametrize(("least", "most", "batch"), [(1, 256, 257), (4, 4, 3), (4, 4, 5)])
 def test_batch_that_a_program_does_not_take_is_refused(least: int, most: int, batch: int) -> None:
-    program = Program(1, Path("m.pte"), Images("x", "uint8", (3, 2, 2), least, most))
+    program = TimedProgram(1, Path("m.pte"), Images("x", "uint8", (3, 2, 2), least, most))
     program.check(most)
     allowed = "4" if least == most else "1 to 256"
     with pytest.raises(UserError, match=f"^--batch: m.pte does not take {batch} images at once; allowed: {allowed}$"):
@@ -64,7 +64,7 @@ def test_batch_that_a_program_does_not_take_is_refused(least: int, most: int, ba
 
 def test_runtime_that_cannot_run_what_another_runs_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, runtime("One", works), runtime("Other", fails))
-    found, left_out = measure([PROGRAM], Setting(2, 1), seconds=0.001)
+    found, left_out = measure([PROGRAM], Load(2, 1), seconds=0.001)
     assert [entry.runtime.name for entry in found] == ["One"]
     assert [len(entry.timed) for entry in found] == [2]
     assert left_out == ["m.onnx: Other cannot run it with batch 2, 1 thread (no kernel)"]
@@ -73,7 +73,7 @@ def test_runtime_that_cannot_run_what_another_runs_is_left_out(monkeypatch: pyte
 def test_program_that_nothing_can_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, runtime("One", fails))
     with pytest.raises(UserError, match=r"^m\.onnx: One cannot run it with batch 1, 2 threads \(no kernel\)$"):
-        measure([PROGRAM], Setting(1, 2), seconds=0.001)
+        measure([PROGRAM], Load(1, 2), seconds=0.001)
 
 
 def test_runtime_that_is_not_installed_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,4 +85,4 @@ def test_what_to_install_is_said_where_nothing_runs_a_program(monkeypatch: pytes
     offer(monkeypatch, Runtime("One", "no_such_package", fails), Runtime("Other", "nor_this", fails))
     said = r"^m\.onnx: nothing is installed that runs it; install no_such_package or nor_this$"
     with pytest.raises(UserError, match=said):
-        measure([PROGRAM], Setting(1, 1), seconds=0.001)
+        measure([PROGRAM], Load(1, 1), seconds=0.001)

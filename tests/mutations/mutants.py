@@ -543,7 +543,7 @@ _QUANTIZATION = [
             'goal.max_loss_points) != "fails"',
         ),
         ("sets are trained one upon the other", "copy.deepcopy(start.network)", "start.network"),
-        ("the worst learning rate is taken", "rate = min(losses,", "rate = max(losses,"),
+        ("the worst learning rate is taken", "return min(losses,", "return max(losses,"),
         ("the largest budget comes first", "sorted(self.goal.budgets_pct)", "sorted(self.goal.budgets_pct)[::-1]"),
         (
             "more than the scope is retrained",

@@ -42,7 +42,11 @@ def test_what_some_configurations_are_needed_for_is_begun_when_they_are_done() -
 
 
 def test_configuration_that_needs_the_plan_waits_for_it() -> None:
-    auto = {"plan": {"ptq@a", "fp32"}, "auto": {"plan", "ptq@a", "fp32"}, "convert@auto": {"auto", "plan", "ptq@a", "fp32"}}
+    auto = {
+        "plan": {"ptq@a", "fp32"},
+        "auto": {"plan", "ptq@a", "fp32"},
+        "convert@auto": {"auto", "plan", "ptq@a", "fp32"},
+    }
     trunk, branches = plan({**NEEDED, **auto, "table": {*NEEDED["table"], *auto}})
     assert trunk == ["download", "fp32"]
     assert [*branches][:2] == [("ptq@a", "convert@a"), ("plan", "auto")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from selectq.analysis.simulations import Fused, Recipe, SimulatedBackend
+from selectq.analysis.simulations import Fused, Simulated, SimulatedBackend
 from selectq.config.configs import ActivationScheme, AuditConfig, CalibrationConfig
 from selectq.data.counts import CALIBRATION_BATCH
 from selectq.data.packed import Split
@@ -51,7 +51,7 @@ class Setup:
 
     def simulation(self) -> SimulatedBackend:
         """The experiment's network, calibrated."""
-        recipe = Recipe(self.calibration, self.activations, self.weight_bits)
+        recipe = Simulated(self.calibration, self.activations, self.weight_bits)
         return self.backend(self.model, self.training.normalization, self.calibration_batches(), recipe)
 
 

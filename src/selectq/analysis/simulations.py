@@ -43,7 +43,7 @@ AVERAGES = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Simulated:
     """How ranges are estimated, and how activations and weights become integers."""
 
     calibration: CalibrationConfig
@@ -54,10 +54,12 @@ class Recipe:
 class SimulatedBackend(ABC):
     """A network and its calibrated ranges, which do not depend on how weights are quantized."""
 
-    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
+    def __init__(
+        self, model: nn.Module, normalization: Normalization, batches: list[Tensor], scheme: Simulated
+    ) -> None:
         """Calibrate on `batches`, float (B, 3, H, W) each, of pixels so normalised; `model` is left as it is."""
-        self.activations = recipe.activations
-        self.weight_bits = recipe.weight_bits
+        self.activations = scheme.activations
+        self.weight_bits = scheme.weight_bits
         self.device = next(model.parameters()).device
 
     @abstractmethod
@@ -72,10 +74,12 @@ class SimulatedBackend(ABC):
 class Fused(SimulatedBackend):
     """As the pipeline has it: batch norms folded, activations fused."""
 
-    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
-        super().__init__(model, normalization, batches, recipe)
+    def __init__(
+        self, model: nn.Module, normalization: Normalization, batches: list[Tensor], scheme: Simulated
+    ) -> None:
+        super().__init__(model, normalization, batches, scheme)
         self.network = fold(model, normalization=normalization).to(memory_format=torch.channels_last)
-        self.ranges = estimate_ranges(self.network, lambda: batches, recipe.calibration, recipe.activations)
+        self.ranges = estimate_ranges(self.network, lambda: batches, scheme.calibration, scheme.activations)
 
     def floating(self) -> Forward:
         """See the base."""
@@ -126,11 +130,13 @@ class Unfused(SimulatedBackend):
     it. A batch norm in training mode uses the statistics of the batch, here and in calibration.
     """
 
-    def __init__(self, model: nn.Module, normalization: Normalization, batches: list[Tensor], recipe: Recipe) -> None:
-        super().__init__(model, normalization, batches, recipe)
+    def __init__(
+        self, model: nn.Module, normalization: Normalization, batches: list[Tensor], scheme: Simulated
+    ) -> None:
+        super().__init__(model, normalization, batches, scheme)
         self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
         self.graph = capture(model)
-        self.ranges = self._calibrate(batches, recipe.calibration)
+        self.ranges = self._calibrate(batches, scheme.calibration)
 
     def floating(self) -> Forward:
         """See the base."""

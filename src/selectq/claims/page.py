@@ -39,7 +39,9 @@ def claims_page(runs: Runs, judged: Judged) -> str:
     lines += ["## Details", ""]
     for key, findings in judged.items():
         lines += [f"### {numbers[key]}. {claims[key].text}", "", _place(claims[key]), "", *_details(findings), ""]
-    table = markdown_table(text_columns("The paper", "What it comes to"), inconsistencies(runs["archive/controls"]).items())
+    table = markdown_table(
+        text_columns("The paper", "What it comes to"), inconsistencies(runs["archive/controls"]).items()
+    )
     return "\n".join([*lines, "## Figures that do not agree", "", *table, ""])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from selectq.cli.text import WIDTH, aligned, printable, show, wrapped
 from selectq.errors import UserError
 from selectq.files import require_writable, write_json
-from selectq.latency.measure import Measured, Program, Setting, measure, read_programs, slowest_nodes
+from selectq.latency.measure import Latency, Load, TimedProgram, measure, read_programs, slowest_nodes
 from selectq.latency.operators import NodeTimes
 from selectq.parity.environment import describe_environment
 
@@ -42,7 +42,7 @@ def run_bench(
         json (FILE): write the figures as JSON too
 
     Raises:
-        UserError: a file or a setting that is not as it should be, or `json` cannot be a file.
+        UserError: a file or a load that is not as it should be, or `json` cannot be a file.
     """
     _check(batch, threads, seconds)
     if json:
@@ -53,8 +53,8 @@ def run_bench(
     machine = _machine(programs)
     show([*_machine_lines(machine), *(line for program in programs for line in _program_lines(program))])
     rows: dict[str, list[dict[str, Any]]] = {"measured": [], "comparisons": [], "nodes": []}
-    for setting in dict.fromkeys(Setting(size, number) for number, size in product(threads, batch)):
-        measured, left_out = measure(programs, setting, seconds)
+    for load in dict.fromkeys(Load(size, number) for number, size in product(threads, batch)):
+        measured, left_out = measure(programs, load, seconds)
         show(["", *_table(measured), *(line for text in left_out for line in wrapped("left out: ", printable(text)))])
         rows["measured"] += map(_row, measured)
         rows["comparisons"] += _comparisons(measured)
@@ -75,7 +75,7 @@ def _check(batches: Sequence[int], threads: Sequence[int], seconds: float) -> No
         raise UserError(f"--seconds: {seconds:g} is out of range; allowed: more than 0")
 
 
-def _machine(programs: Sequence[Program]) -> dict[str, Any]:
+def _machine(programs: Sequence[TimedProgram]) -> dict[str, Any]:
     """The environment, with the versions of the runtimes that are timed under `runtimes`."""
     runtimes = dict.fromkeys(runtime for program in programs for runtime in program.runtimes)
     versions = {runtime.name: importlib.metadata.version(runtime.package) for runtime in runtimes}
@@ -87,15 +87,15 @@ def _machine_lines(machine: dict[str, Any]) -> list[str]:
     return wrapped("", f"{' '.join([machine['architecture'], *machine['instructions']])}; {versions}")
 
 
-def _program_lines(program: Program) -> list[str]:
+def _program_lines(program: TimedProgram) -> list[str]:
     images = program.images
     shape = ", ".join(["batch", *map(str, images.shape)])
     fed = f"fed: {printable(images.name)}, {images.dtype} ({shape}), {FED[images.dtype]}"
     return [f"{program.number} {printable(str(program.path))}", *wrapped("  ", fed)]
 
 
-def _table(measured: Sequence[Measured]) -> list[str]:
-    rows = [(str(measured[0].setting), "ms", "10 % to 90 %", "images/s", "ratio")]
+def _table(measured: Sequence[Latency]) -> list[str]:
+    rows = [(str(measured[0].load), "ms", "10 % to 90 %", "images/s", "ratio")]
     for entry in measured:
         low, middle, high = map(_digits, entry.milliseconds)
         speed = f"{median(entry.speeds):,.0f}"
@@ -103,7 +103,7 @@ def _table(measured: Sequence[Measured]) -> list[str]:
     return aligned(rows, left=1)
 
 
-def _name(entry: Measured) -> str:
+def _name(entry: Latency) -> str:
     runtime = f", {entry.runtime.name}"
     return _ended(f"{entry.program.number} ", entry.program.path.name, NAME_WIDTH - len(runtime)) + runtime
 
@@ -118,19 +118,19 @@ def _digits(milliseconds: float) -> str:
     return f"{milliseconds:.3f}" if milliseconds < 10 else f"{milliseconds:.1f}"
 
 
-def _node_table(entry: Measured, nodes: Sequence[NodeTimes]) -> list[str]:
+def _node_table(entry: Latency, nodes: Sequence[NodeTimes]) -> list[str]:
     rows = [("node", "operator", "reads", "µs", "share")]
     for row in _node_rows(entry, nodes)[:SHOWN_NODES]:
         figures = f"{row['microseconds']:,.0f}", f"{row['share_pct']:.1f} %"
         rows.append((_ended("", row["node"], NODE_WIDTH), row["operator"], row["reads"], *figures))
     total = sum(row["microseconds"] for row in _node_rows(entry, nodes))
     rows.append((f"all {len(nodes)} nodes", "", "", f"{total:,.0f}", "100.0 %"))
-    heading = f", {entry.setting}, by ONNX Runtime's profiler"
+    heading = f", {entry.load}, by ONNX Runtime's profiler"
     name = _ended(f"{entry.program.number} ", entry.program.path.name, WIDTH - len(heading))
     return [name + heading, *aligned(rows, left=3)]
 
 
-def _row(entry: Measured) -> dict[str, Any]:
+def _row(entry: Latency) -> dict[str, Any]:
     low, middle, high = entry.milliseconds
     return {
         **_identity(entry),
@@ -141,20 +141,20 @@ def _row(entry: Measured) -> dict[str, Any]:
     }
 
 
-def _identity(entry: Measured) -> dict[str, Any]:
-    setting = entry.setting
+def _identity(entry: Latency) -> dict[str, Any]:
+    load = entry.load
     names = {"file": str(entry.program.path), "runtime": entry.runtime.name}
-    return {**names, "batch": setting.batch, "threads": setting.threads}
+    return {**names, "batch": load.batch, "threads": load.threads}
 
 
-def _comparisons(measured: Sequence[Measured]) -> Iterator[dict[str, Any]]:
+def _comparisons(measured: Sequence[Latency]) -> Iterator[dict[str, Any]]:
     """The first program with each other: rows as the files hold them that model cards take their latency from."""
     first, *others = measured
     for entry in others:
         yield {
             "case": first.program.path.stem,
-            "batch": first.setting.batch,
-            "threads": first.setting.threads,
+            "batch": first.load.batch,
+            "threads": first.load.threads,
             "ours": median(first.speeds),
             "peer_name": f"{entry.program.path.name}, {entry.runtime.name}",
             "peer": median(entry.speeds),
@@ -162,7 +162,7 @@ def _comparisons(measured: Sequence[Measured]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _node_rows(entry: Measured, nodes: Sequence[NodeTimes]) -> list[dict[str, Any]]:
+def _node_rows(entry: Latency, nodes: Sequence[NodeTimes]) -> list[dict[str, Any]]:
     times = [median(node.microseconds) for node in nodes]
     return [
         {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selectq.deploy.outcome import Accuracy, Costs, accuracy_text, processor_notes
 from selectq.files import METADATA_KEY, sha256
-from selectq.latency.measure import Measured
+from selectq.latency.measure import Latency
 from selectq.programs.manifest import OUTPUT, Manifest
 from selectq.programs.program import find
 from selectq.report.card import classes_bullet
@@ -86,7 +86,7 @@ def comparison(accuracy: Accuracy, costs: Costs) -> list[tuple[str, str, str]]:
     ]
 
 
-def milliseconds(measured: Measured) -> str:
+def milliseconds(measured: Latency) -> str:
     """The median inference."""
     return f"{measured.milliseconds[1]:.3f} ms"
 

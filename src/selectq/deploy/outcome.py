@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from selectq.data.packed import Split
 from selectq.export.float_program import write_float_onnx
 from selectq.intervals import CONFIDENCE, write_interval
-from selectq.latency.measure import Measured, Setting, measure, read_programs
+from selectq.latency.measure import Latency, Load, measure, read_programs
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.parity.environment import describe_environment
 from selectq.programs.format import Program
@@ -86,8 +86,8 @@ class Costs:
 
     fp32_bytes: int
     int8_bytes: int
-    fp32: Measured
-    int8: Measured
+    fp32: Latency
+    int8: Latency
 
 
 def measure_costs(fp32: Fp32Checkpoint, size: int, program: Path) -> Costs:
@@ -95,7 +95,7 @@ def measure_costs(fp32: Fp32Checkpoint, size: int, program: Path) -> Costs:
     with tempfile.TemporaryDirectory() as folder:
         float_file = Path(folder) / "fp32.onnx"
         write_float_onnx(float_file, fold(fp32.model, fp32.graph), size)
-        measured, _ = measure(read_programs([program, float_file]), Setting(batch=1, threads=1), SECONDS)
+        measured, _ = measure(read_programs([program, float_file]), Load(batch=1, threads=1), SECONDS)
         sizes = float_file.stat().st_size, program.stat().st_size
         return Costs(*sizes, fp32=_first_of(measured, float_file), int8=_first_of(measured, program))
 
@@ -108,6 +108,6 @@ def processor_notes() -> list[str]:
     return ["this processor has no VNNI instructions: INT8 is slow on it (docs/deploy.md, CPUs without VNNI)"]
 
 
-def _first_of(measured: Sequence[Measured], path: Path) -> Measured:
+def _first_of(measured: Sequence[Latency], path: Path) -> Latency:
     """A program in the runtime that is always there."""
     return next(each for each in measured if each.program.path == path)

@@ -1,4 +1,4 @@
-"""Program files timed in turns, in every runtime that runs them."""
+"""TimedProgram files timed in turns, in every runtime that runs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ LEAST_PROFILED, MOST_PROFILED = 3, 200
 
 
 @dataclass(frozen=True)
-class Program:
+class TimedProgram:
     """A file, its number on the command line, and what it is fed."""
 
     number: int
@@ -49,7 +49,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Load:
     """Images of an inference, and threads of each runtime."""
 
     batch: int
@@ -60,12 +60,12 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A program in a runtime and a setting; `timed` is as `time_sides` gives it."""
+class Latency:
+    """A program in a runtime and a load; `timed` is as `time_sides` gives it."""
 
-    program: Program
+    program: TimedProgram
     runtime: Runtime
-    setting: Setting
+    load: Load
     timed: list[list[float]]
 
     @property
@@ -78,24 +78,24 @@ class Measured:
     @property
     def speeds(self) -> list[float]:
         """Images per second, turn by turn."""
-        return images_per_second(self.timed, self.setting.batch)
+        return images_per_second(self.timed, self.load.batch)
 
-    def ratio(self, other: "Measured") -> float:
+    def ratio(self, other: "Latency") -> float:
         """How many times as fast as `other`: the median over the rounds."""
         return spread(Timing(self.speeds, other.speeds).ratios()).median
 
 
-def read_programs(files: Sequence[Path]) -> list[Program]:
+def read_programs(files: Sequence[Path]) -> list[TimedProgram]:
     """The files, numbered from 1.
 
     Raises:
         UserError: one is missing, of no known format, damaged, its runtime is not installed, or it takes something else
             than images of one size.
     """
-    return [Program(number, path, format_of(path).images(path)) for number, path in enumerate(files, 1)]
+    return [TimedProgram(number, path, format_of(path).images(path)) for number, path in enumerate(files, 1)]
 
 
-def measure(programs: Sequence[Program], setting: Setting, seconds: float) -> tuple[list[Measured], list[str]]:
+def measure(programs: Sequence[TimedProgram], load: Load, seconds: float) -> tuple[list[Latency], list[str]]:
     """All programs in all their runtimes, made ready, timed in turns, and dropped again.
 
     ONNX Runtime and OpenVINO have threads of their own for each session. PyTorch's number and ExecuTorch's pool are the
@@ -108,39 +108,39 @@ def measure(programs: Sequence[Program], setting: Setting, seconds: float) -> tu
     Raises:
         UserError: no runtime can run a program.
     """
-    ready: list[tuple[Program, Runtime, Run]] = []
+    ready: list[tuple[TimedProgram, Runtime, Run]] = []
     left_out: list[str] = []
     for program in programs:
         refused = []
         for runtime in program.runtimes:
             try:
-                ready.append((program, runtime, _ready(program, runtime, setting)))
+                ready.append((program, runtime, _ready(program, runtime, load)))
             except UserError as error:
                 refused.append(str(error))
         if len(refused) == len(program.runtimes):
             raise UserError(refused[0])
         left_out += refused
     turns = replace(TURNS, seconds=seconds / TURNS.repeats)
-    timed = time_sides({number: run for number, (*_, run) in enumerate(ready)}, turns, str(setting))
-    measured = [Measured(program, runtime, setting, timed[n]) for n, (program, runtime, _) in enumerate(ready)]
+    timed = time_sides({number: run for number, (*_, run) in enumerate(ready)}, turns, str(load))
+    measured = [Latency(program, runtime, load, timed[n]) for n, (program, runtime, _) in enumerate(ready)]
     return measured, left_out
 
 
-def _ready(program: Program, runtime: Runtime, setting: Setting) -> Run:
+def _ready(program: TimedProgram, runtime: Runtime, load: Load) -> Run:
     """One inference, which has run once."""
     try:
-        run = runtime.prepare(program.path, program.images.random(setting.batch), setting.threads)
+        run = runtime.prepare(program.path, program.images.random(load.batch), load.threads)
         run()
     except Exception as error:  # runtimes' own exception types are not public
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{program.path}: {runtime.name} cannot run it with {setting} ({reason})") from None
+        raise UserError(f"{program.path}: {runtime.name} cannot run it with {load} ({reason})") from None
     return run
 
 
-def slowest_nodes(measured: Measured, seconds: float) -> list[NodeTimes]:
+def slowest_nodes(measured: Latency, seconds: float) -> list[NodeTimes]:
     """The nodes of an ONNX file, the slowest first, from about so many seconds of inferences."""
-    images, setting = measured.program.images, measured.setting
+    images, load = measured.program.images, measured.load
     runs = int(1000 * seconds / measured.milliseconds[1])
-    feed = {images.name: images.random(setting.batch)}
-    nodes = profile(measured.program.path, feed, min(max(runs, LEAST_PROFILED), MOST_PROFILED), threads=setting.threads)
+    feed = {images.name: images.random(load.batch)}
+    nodes = profile(measured.program.path, feed, min(max(runs, LEAST_PROFILED), MOST_PROFILED), threads=load.threads)
     return sorted(nodes, key=lambda node: -median(node.microseconds))

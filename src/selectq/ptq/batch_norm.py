@@ -42,7 +42,7 @@ def reestimate_batch_norm(model: nn.Module, graph: Graph, scheme: WeightScheme, 
         layer = float_layer(rounded, node)
         layer.module.weight.copy_(rounded_weight(layer, scheme.of(node.kind, node.name)))
     norms = [norm for _, norm in normalised_convolutions(rounded, graph)]
-    measured = [Measured(norm, scheme.granularity == "channel") for norm in norms]
+    measured = [BatchStatistics(norm, scheme.granularity == "channel") for norm in norms]
     handles = [norm.register_forward_hook(each) for norm, each in zip(norms, measured, strict=True)]
     for batch in batches:
         rounded(batch)
@@ -60,7 +60,7 @@ def rounded_weight(layer: FloatLayer, scheme: WeightScheme) -> Tensor:
     return layer.unfolded(codes).to(layer.module.weight)
 
 
-class Measured:
+class BatchStatistics:
     """A batch norm's statistics by batches; as its forward hook, has it normalise each batch by the batch's own."""
 
     def __init__(self, norm: nn.BatchNorm2d, with_variance: bool) -> None:

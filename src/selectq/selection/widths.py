@@ -106,7 +106,7 @@ def measure_curve(network: Network, dataset: Dataset, calibration: CalibrationCo
     forms = {width: quantized(dict.fromkeys(names, width)) for width in (curve.wide, curve.narrow)}
     scores = width_scores(network, forms, calibration_images(dataset, calibration, curve.seed), curve.seed)
     options = width_options(network, scores, curve)
-    measured = Measured(network, dataset)
+    measured = Evaluation(network, dataset)
     choices = [*choices_of(options, curve)]
     rows = [
         (step, choice, *_sums(options, bits), *measured(quantized(bits)), _written(bits, curve))
@@ -156,7 +156,7 @@ def random_widths(options: Mapping[str, list[Option[int]]], budget: float, gener
     raise UserError(f"--steps: too few random sets of layers come within {TOLERANCE:.0%} of {wanted:,.0f} bytes saved")
 
 
-class Measured:
+class Evaluation:
     """The divergence from the float network on the validation images, and accuracies."""
 
     def __init__(self, network: Network, dataset: Dataset) -> None:

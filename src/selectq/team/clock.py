@@ -7,6 +7,9 @@ from time import monotonic
 
 from selectq.seconds import recorded_seconds
 
+Branch = tuple[str, ...]
+"""Names of stages that run one after another."""
+
 
 class Clock:
     """Says, as each branch ends, how many have, and the time left where earlier runs tell it.
@@ -14,12 +17,12 @@ class Clock:
     The rest takes as long as it took `before`, times the ratio so far of this run's seconds to those.
     """
 
-    def __init__(self, folder: Path, branches: Sequence[tuple[str, ...]], jobs: int, before: Mapping[str, float]) -> None:
+    def __init__(self, folder: Path, branches: Sequence[Branch], jobs: int, before: Mapping[str, float]) -> None:
         self._folder, self._jobs, self._before = folder, jobs, before
         self._left, self._count = set(branches), len(branches)
         self._began, self._lock = monotonic(), threading.Lock()
 
-    def said_when_ended(self, branch: tuple[str, ...]) -> str:
+    def said_when_ended(self, branch: Branch) -> str:
         """One line; called from many threads."""
         with self._lock:
             self._left.discard(branch)
