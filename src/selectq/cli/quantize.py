@@ -3,7 +3,8 @@
 import re
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,28 @@ RETRAINING: dict[str, Any] = {
 
 RATES = [0.0001, 0.0003, 0.001]
 """Learning rates of Adam that every set of layers is tried with."""
+
+OPTIONS = {
+    "model.network": "--network",
+    "model.arguments": "--arguments",
+    "model.normalization.mean": "--mean",
+    "model.normalization.std": "--std",
+    "formats": "--out",
+    "plan.max_loss_points": "--max-loss",
+    "plan.budgets_pct": "--budgets",
+}
+"""The parameters' keys, as messages have them -> the options of this command."""
+
+
+@contextmanager
+def named_by_options() -> Iterator[None]:
+    """Messages name the options of the command in place of the parameters' keys."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        key = next((key for key in OPTIONS if message.startswith((f"{key}:", f"{key}["))), None)
+        raise UserError(OPTIONS[key] + message.removeprefix(key) if key else message) from None
 
 
 def _argument(text: str) -> tuple[str, object]:
@@ -56,6 +79,7 @@ Argument = Annotated[tuple[str, object], _argument]
 Three = Annotated[tuple[float, ...], _three]
 
 
+@named_by_options()
 def run_quantize(
     weights: Path,
     images: Path,

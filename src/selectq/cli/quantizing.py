@@ -24,7 +24,7 @@ from selectq.deploy.card import Card, comparison, float_parts, gap_text, render_
 from selectq.deploy.ladder import Ladder, require_training_images
 from selectq.deploy.lots import CALIBRATION, LARGEST, Lots, open_lots
 from selectq.deploy.outcome import MARGIN, Accuracy, measure_costs, processor_notes, program_logits
-from selectq.deploy.trained import named_by_options, read_trained, trained_config
+from selectq.deploy.trained import read_trained, trained_config
 from selectq.export.describe import describe_program
 from selectq.export.formats import write_program
 from selectq.export.reference import to_reference
@@ -74,7 +74,6 @@ class Request:
         return self.goal.max_loss_points if self.goal else MARGIN
 
 
-@named_by_options()
 def quantize(request: Request) -> bool:
     """Quantize, write the program and its card, and print what was lost; whether the goal, if there is one, is met.
 

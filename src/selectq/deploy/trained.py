@@ -1,7 +1,6 @@
 """A trained network from the user's own file, as the command line describes it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,6 @@ from selectq.files import sha256
 from selectq.networks.build import build_network, check_logits
 from selectq.networks.checkpoint import Fp32Checkpoint
 from selectq.networks.weights import Origin, fill_network
-
-OPTIONS = {
-    "model.network": "--network",
-    "model.arguments": "--arguments",
-    "model.normalization.mean": "--mean",
-    "model.normalization.std": "--std",
-    "formats": "--out",
-    "plan.max_loss_points": "--max-loss",
-    "plan.budgets_pct": "--budgets",
-}
-"""The parameters' keys, as messages have them -> the options of `selectq quantize`."""
 
 OTHER_CLASSES = "images of its own classes, one folder for each"
 
@@ -66,14 +54,3 @@ def read_trained(config: ModelConfig, classes: tuple[str, ...], size: int) -> Fp
     fill_network(model, Origin("WEIGHTS", Path(config.trained), OTHER_CLASSES), config, len(classes))
     check_logits(model, config, size, len(classes))
     return Fp32Checkpoint(model.eval(), config, classes)
-
-
-@contextmanager
-def named_by_options() -> Iterator[None]:
-    """Messages name the options of the command in place of the parameters' keys."""
-    try:
-        yield
-    except UserError as error:
-        message = str(error)
-        key = next((key for key in OPTIONS if message.startswith((f"{key}:", f"{key}["))), None)
-        raise UserError(OPTIONS[key] + message.removeprefix(key) if key else message) from None
