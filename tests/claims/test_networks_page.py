@@ -67,7 +67,7 @@ def test_finding_follows_the_gain_of_the_products(gain: str, words: str, checkou
     path.write_text(path.read_text().replace("product,9,0.003,0.05,0.8", f"product,9,0.003,0.05,{gain}"))
     text = " ".join(networks_page(checkout).split())
     assert "most error starts in depthwise (2.00 %), squeeze_excite (0.40 %), product (0.30 %)" in text
-    assert f"Squeeze-excite {words}: behind its product the drift is {float(gain):.2f} times" in text
+    assert f"Squeeze-excite {words}: after its product the drift is {float(gain):.2f} times" in text
     assert "its own layers add 0.40 %" in text
 
 

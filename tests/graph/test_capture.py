@@ -169,8 +169,8 @@ class Wrong(nn.Module):
 
 REFUSALS = {
     "dilation": "conv (Conv2d): a convolution with dilation",
-    "order": "pre (BatchNorm2d): a batch norm that is not behind a convolution of its own",
-    "twice": "two (BatchNorm2d): a batch norm that is not behind a convolution of its own",
+    "order": "pre (BatchNorm2d): a batch norm that is not after a convolution of its own",
+    "twice": "two (BatchNorm2d): a batch norm that is not after a convolution of its own",
     "number": "mul (mul): a sum or product with a number",
     "shared": "relu (relu): a clamp of conv, which something else reads unclamped",
     "shared in a module": "inner (relu): a clamp of inner.conv, which something else reads unclamped",

@@ -19,6 +19,7 @@ COPIED = (
     "results/contrasts.csv",
     "results/methods.csv",
     "results/seeds.csv",
+    "results/plan.md",
     "results/oscillation.csv",
     "results/audit.csv",
     "plots/calibration.csv",

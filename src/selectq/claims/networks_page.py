@@ -80,7 +80,7 @@ def _finding(name: Any, table: pd.DataFrame) -> list[str]:
     if "squeeze_excite" in alone:
         gain, own = table.set_index("kind")["gain"].to_dict()["product"], percent(100 * alone["squeeze_excite"], 2)
         sentence += (
-            f" Squeeze-excite {'softens' if gain < 1 else 'adds to'} the error: behind its product the drift is"
+            f" Squeeze-excite {'softens' if gain < 1 else 'adds to'} the error: after its product the drift is"
             f" {gain:.2f} times that before it; its own layers add {own}."
         )
     return bullet(sentence)

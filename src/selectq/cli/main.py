@@ -44,7 +44,9 @@ COMMANDS = (
     Command(
         "quantize", "cli.quantize:run_quantize", "make an INT8 program of your trained network, and say what it lost"
     ),
-    Command("plan", "cli.plan:run_plan", "print the cheapest treatment that is enough, layer by layer"),
+    Command(
+        "plan", "cli.plan:run_plan", "print the plan: the cheapest way to quantize that meets the goal, layer by layer"
+    ),
     Command("widths", "cli.widths:run_widths", "accuracy against size, from all layers at 8 bits to all at 4"),
     Command("bench", "cli.bench:run_bench", "time programs on this machine, side by side"),
     Command("controls", "cli.controls:run_controls", "print random scopes of equal size, as entries of a profile"),
@@ -69,6 +71,7 @@ def command_parser(asked: Collection[str]) -> argparse.ArgumentParser:
         own = commands.add_parser(command.name, help=command.help)
         if command.name in asked:
             function = command.load()
+            own.description = str(function.__doc__).splitlines()[0]
             add_arguments(own, function)
             own.set_defaults(function=function)
     return parser

@@ -1,4 +1,4 @@
-"""`selectq plan`: the cheapest treatment that was found to be enough, layer by layer, and why no more was tried."""
+"""`selectq plan`: the cheapest way to quantize that met the goal, layer by layer, and why no more was tried."""
 
 import sys
 from pathlib import Path

@@ -115,7 +115,7 @@ def run_quantize(
         mean (R,G,B): of the normalization (default 0.485,0.456,0.406)
         std (R,G,B): of the normalization (default 0.229,0.224,0.225)
         out (FILE): ends in .onnx, .pt2 or .pte (default: WEIGHTS' name.int8.onnx, here)
-        input_: what the program takes: pixels as decoded (default), or normalised as the network takes them
+        input_: of the program: pixels from 0 to 255 (uint8, default), or normalised as the network takes them
         layout: channels first (default), or last
         seed (N): of the division of the images (default 0)
         keep_relu6: do not try ReLU in place of ReLU6
@@ -123,10 +123,10 @@ def run_quantize(
         skip_bad: leave out images that cannot be read, and name them
         retrain: retrain the fewest layers that are enough, and none where that will do
         max_loss (POINTS): with --retrain: of top-1 below FP32 (default 0.5)
-        budgets (PCT): with --retrain: of the parameters, retrained (default 2 5 10 25 46.51 100)
+        budgets (PCT): with --retrain: shares of the parameters to retrain, tried in turn (default 2 5 10 25 46.51 100)
         epochs (N): with --retrain: of a retraining (default 4)
         train_images (N): with --retrain: used at most (default 10000)
-        validation_images (N): with --retrain: that decide, at most (default 5000)
+        validation_images (N): with --retrain: used at most, to compare candidates (default 5000)
 
     Raises:
         UserError: weights, network, images or a file to write that are not as they should be.

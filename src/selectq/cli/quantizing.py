@@ -189,9 +189,9 @@ def _recipe(candidate: Candidate) -> str:
     widths = f"W{candidate.config.weights.bits}A{candidate.config.activations.bits}"
     if candidate.retraining is None:
         return f"{widths} without training: {candidate.name}"
-    behind = f" behind {', '.join(candidate.config.algorithm_names)}" if candidate.config.algorithms else ""
+    after = f" after {', '.join(candidate.config.algorithm_names)}" if candidate.config.algorithms else ""
     epochs = candidate.retraining.config.epochs
-    return f"{widths}: {candidate.name}, {epochs} epoch{'s' * (epochs > 1)}{behind}"
+    return f"{widths}: {candidate.name}, {epochs} epoch{'s' * (epochs > 1)}{after}"
 
 
 def _checkpoint(name: str, config: PtqConfig, network: Network, fp32: Fp32Checkpoint) -> QuantizedCheckpoint:

@@ -40,9 +40,9 @@ def run_widths(
     Args:
         checkpoint (CHECKPOINT): FP32, such as models/fp32.safetensors
         images (IMAGES): packed, such as data/images.safetensors
-        wide: bits (default 8)
-        narrow: bits (default 4)
-        activations: bits (default 8)
+        wide: bits of the weights that keep more (default 8)
+        narrow: bits of the others' weights (default 4)
+        activations: bits of all activations (default 8)
         steps (N): between both ends (default 10)
         random (N): random choices beside each step's (default 0)
         calibration (N): training images for ranges and scores (default 512)
@@ -75,7 +75,7 @@ def _require_fp32(algorithms: Sequence[str]) -> None:
 
 
 def _lines(table: pd.DataFrame) -> list[list[str]]:
-    lines = [["MB", "predicted", "loss", "validation", "test", "random: of least loss", "its test", "mean test"]]
+    lines = [["MB", "predicted", "loss", "validation", "test", "best random", "its test", "mean random test"]]
     for _, step in table.groupby("step"):
         chosen, drawn = step[step.choice == CHOSEN].iloc[0], step[step.choice != CHOSEN]
         beside = ["", "", ""]

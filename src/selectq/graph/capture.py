@@ -176,7 +176,7 @@ class _Builder:
             or source.operation.norm
             or source.bounds != UNBOUNDED
         ):
-            raise self._refusal(node, "a batch norm that is not behind a convolution of its own")
+            raise self._refusal(node, "a batch norm that is not after a convolution of its own")
         if module.running_mean is None or not module.affine:
             raise self._refusal(node, "a batch norm without running statistics, weight and bias")
         self._replace(node, replace(source, operation=replace(source.operation, norm=str(node.target))))
@@ -206,7 +206,7 @@ class _Builder:
         if not alone:
             raise self._refusal(node, f"a clamp of {clamped.name}, which something else reads unclamped")
         if not stores or clamped.bounds != UNBOUNDED or bounds.low not in (0.0, -3.0):
-            raise self._refusal(node, "a clamp that is not behind a layer, a sum or a product of its own")
+            raise self._refusal(node, "a clamp that is not after a layer, a sum or a product of its own")
         self._nodes[clamped.name] = replace(clamped, bounds=bounds)
         self._name_of[node] = source.name
 
@@ -226,7 +226,7 @@ class _Builder:
         """x / 6 + 1 / 2 goes into the layer before, its clamp to [0, 1] is the layer's."""
         source = self._nodes[self._source(node, node.args[0])]
         if not source.is_layer or source.bounds != UNBOUNDED or not self._reads_alone(node):
-            raise self._refusal(node, "a hard-sigmoid that is not behind a layer of its own")
+            raise self._refusal(node, "a hard-sigmoid that is not after a layer of its own")
         assert isinstance(source.operation, Conv | Linear)
         self._replace(node, replace(source, operation=replace(source.operation, gate=True), bounds=UNIT))
 

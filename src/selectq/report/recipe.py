@@ -25,7 +25,7 @@ ALGORITHMS: dict[str, str] = {
     "relu6_as_relu": "ReLU in place of ReLU6",
     "zero_dead_channels": "the weights of channels that put out a constant set to 0",
     "equalize": "channel ranges equalized across the layers that they pass through",
-    "reestimate_batchnorm": "batch-norm statistics measured again behind the rounded weights",
+    "reestimate_batchnorm": "batch-norm statistics measured again with rounded weights",
     "clip_weights": "weight ranges with the smallest squared error of rounding",
     "adaptive_rounding": "each weight rounded up or down as its layer's output asks for",
     "reconstruct_blocks": "each weight rounded up or down as its block's output asks for",

@@ -50,7 +50,7 @@ def verify(checkout: Path, *, mend: bool = False) -> None:
 
     Args:
         checkout: a folder with a DVC repository.
-        mend: remove it, or replace it where a healthy copy is at hand
+        mend: delete what is damaged, or replace it where a healthy copy is at hand
 
     Raises:
         UserError: something is damaged or missing; says how to restore it. Or DVC is at work here.
