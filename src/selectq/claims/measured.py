@@ -100,23 +100,22 @@ class Measured:
 
     def candidate(self, config: str) -> Candidate:
         """The configuration as one that might be recommended."""
-        share, epochs = self.figure(config, "params_retrained_pct"), self.epochs.get(self.name(config), 0)
-        return Candidate(config, self.gap(config), len(self.algorithms(config)), share, epochs)
+        share, epochs = self.figure(config, "params_retrained_pct"), self.epochs[self.name(config)]
+        return Candidate(config, self.gap(config), len(self._treatment(config)[1]), share, epochs)
 
     @property
     def epochs(self) -> dict[str, int]:
-        """Of every retraining, by its name in the run."""
-        return {name: config["epochs"] for name, config in self.params["qat"].items()}
-
-    def algorithms(self, config: str) -> list[str]:
-        """The post-training (PTQ) algorithms, without training or before it."""
-        name, params = self.name(config), self.params
-        settings = params["qat_training"] if name in params["qat"] else params["ptq"][name]
-        return list(settings["repairs" if "repairs" in settings else "algorithms"])  # as earlier runs call them
+        """Of every configuration, by its name in the run; 0 where nothing is retrained."""
+        return dict(zip(self.table1["config"], self.table1["epochs"], strict=True))
 
     def scope(self, config: str) -> list[str]:
         """The layer kinds and modules that a configuration retrains."""
-        return list(self.params["qat"][self.name(config)]["scope"])
+        return self._treatment(config)[0]
+
+    def _treatment(self, config: str) -> tuple[list[str], list[str]]:
+        """What is retrained, and by which PTQ algorithms before: as Table 1 has both, `stem + head; equalize`."""
+        scope, _, algorithms = self.table1.set_index("config")["scope"][self.name(config)].partition("; ")
+        return scope.split(" + "), algorithms.split(" + ") if algorithms else []
 
     def drift_of_blocks(self, config: str) -> pd.DataFrame:
         """What has accumulated up to each block's output, from the first to the last."""

@@ -15,6 +15,9 @@ COLUMNS = (
     *text_columns("Cost"),
 )
 
+MOST_NAMED = 3
+"""Kinds or layers that a cell names; more are counted."""
+
 
 def recommendations(runs: Runs, situations: Mapping[str, Iterable[str]]) -> list[str]:
     """The lines of the table: the cheapest configuration that keeps up with FP32, or else the nearest to it.
@@ -40,10 +43,12 @@ def _row(name: str, runs: Sequence[Measured]) -> tuple[str, ...]:
 
 
 def _what(found: Candidate, run: Measured, verdicts: Sequence[Verdict]) -> str:
-    layers = " + ".join(run.scope(found.name)).replace("all", "all layers") if found.retrained_pct else "nothing"
+    scope = run.scope(found.name)
+    named = " + ".join(scope).replace("all", "all layers") if len(scope) <= MOST_NAMED else f"{len(scope)} layers"
     if "holds" in verdicts:
-        return layers
-    return f"{'not shown' if 'unclear' in verdicts else 'more than was tried'}; nearest: {layers}"
+        return named if found.retrained_pct else "nothing"
+    nearest = named if found.retrained_pct else "no retraining"
+    return f"{'not shown' if 'unclear' in verdicts else 'more than was tried'}; nearest: {nearest}"
 
 
 def _cost(found: Candidate, name: str) -> str:

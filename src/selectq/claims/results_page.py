@@ -60,7 +60,7 @@ def in_short(runs: Runs, judged: Judged) -> str:
     """What README and `docs/results.md` say first: a paragraph and bullets."""
     eight_bits = catalogue().of_group("8 bits")
     gaps = [runs[name].gap("channel_algorithms") for name in judged["ptq_keeps_up"] if name in eight_bits]
-    leads = judged["ptq_beats_qat"].items()
+    leads = [(name, finding) for name, finding in judged["ptq_beats_qat"].items() if name in eight_bits]
     return _filled(
         "in_short.md",
         margin=f"{runs['cifar10'].margin:g}",
@@ -82,7 +82,9 @@ def _counts(findings: Mapping[str, Finding]) -> dict[str, dict[Verdict, str]]:
     counts = {}
     for group in (*catalogue().groups, "all"):
         found = [findings[name].verdict for name in catalogue().of_group(group) if name in findings]
-        counts[group] = {verdict: f"{found.count(verdict)} of {len(found)} settings" for verdict in VERDICTS}
+        counts[group] = {
+            verdict: f"{found.count(verdict)} of {len(found)} setting{'s' * (len(found) > 1)}" for verdict in VERDICTS
+        }
     return counts
 
 
@@ -160,7 +162,7 @@ def _run_cells(run: Measured, name: str) -> tuple[str, ...]:
         f"results/{name}",
         f"{run.fp32_top1:.2f} %",
         str(1 + len(run.params["repeat"]["seeds"])),
-        ", ".join(map(str, sorted(set(run.epochs.values())))),
+        ", ".join(map(str, sorted(set(run.epochs.values()) - {0}))),
         f"{run.params['range_skew']:g}",
     )
 

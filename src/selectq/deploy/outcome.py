@@ -1,5 +1,6 @@
 """What quantization cost a network: accuracy on the same images, bytes, and time on this machine."""
 
+import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from selectq.export.float_program import write_float_onnx
 from selectq.intervals import CONFIDENCE, write_interval
 from selectq.latency.measure import Latency, Load, measure, read_programs
 from selectq.networks.checkpoint import Fp32Checkpoint
-from selectq.parity.environment import describe_environment
 from selectq.programs.format import Program
+from selectq.programs.saturation import has_vnni, read_cpu_info
 from selectq.progress import progress
 from selectq.quantization.folding import fold
 from selectq.statistics.gaps import paired_gap
@@ -27,9 +28,6 @@ MARGIN = 0.5
 BATCH = 250
 SECONDS = 1.0
 """On the clock, for each program in each of its runtimes."""
-
-FAST_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8")
-"""Instruction sets of x86 that add products of 8-bit integers, fast and exactly."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,7 @@ def measure_costs(fp32: Fp32Checkpoint, size: int, program: Path) -> Costs:
 
 def processor_notes() -> list[str]:
     """What latencies on this processor do not show."""
-    machine = describe_environment()
-    if machine["architecture"] != "x86_64" or set(FAST_PRODUCTS) & set(machine["instructions"]):
+    if platform.machine() != "x86_64" or has_vnni(read_cpu_info()):
         return []
     return ["this processor has no VNNI instructions: INT8 is slow on it (docs/deploy.md, CPUs without VNNI)"]
 

@@ -18,7 +18,7 @@ CHANNELS = 64
 """As many int8 values as the widest instructions take."""
 
 OUTPUT_SCALE = CHANNELS * 127
-"""Of the made-up layer: the sum over activations of 255 becomes 255."""
+"""Of the made-up layer: in exact arithmetic it puts out the activation that all its inputs are."""
 
 
 def read_cpu_info() -> str:
@@ -45,7 +45,7 @@ def saturates(activation: int) -> bool:
     """Whether ONNX Runtime, by default, gets the sum of products of 127 and this activation (0 to 255) wrong."""
     session = onnxruntime.InferenceSession(saturating_layer(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": activations(activation)})
-    return not np.array_equal(found, exact_sum(activation))
+    return bool((found != activation).any())
 
 
 def saturating_layer() -> bytes:
@@ -67,20 +67,6 @@ def saturating_layer() -> bytes:
     graph = helper.make_graph(nodes, "saturating", ends[:1], ends[1:], initialisers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     return bytes(model.SerializeToString())
-
-
-def exact_sum(activation: int) -> NDArray[np.uint8]:
-    """What the layer puts out in exact arithmetic."""
-    return _scaled(CHANNELS * 127 * activation)
-
-
-def saturated_sum(activation: int) -> NDArray[np.uint8]:
-    """What it puts out where the products of two neighbours are added in 16 bits."""
-    return _scaled(CHANNELS // 2 * min(2 * 127 * activation, 2**15 - 1))
-
-
-def _scaled(accumulator: int) -> NDArray[np.uint8]:
-    return np.full((1, CHANNELS, 4, 4), round(accumulator / OUTPUT_SCALE), np.uint8)
 
 
 def activations(level: int) -> NDArray[np.uint8]:
