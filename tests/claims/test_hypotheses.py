@@ -130,14 +130,14 @@ def test_error_starts_where_own_errors_are_larger(measured: Measured) -> None:
 def sets_of_layers(measured: Measured, won: Sequence[float], shares: Sequence[float]) -> Measured:
     """The run with a configuration for each, which retrains one depthwise layer more than the one before it."""
     names = [f"w4a8_set{number}" for number in range(len(won))]
-    scopes = {name: {"scope": [f"depthwise{at}" for at in range(number)]} for number, name in enumerate(names)}
+    scopes = [" + ".join(f"depthwise{at}" for at in range(number)) or "none" for number in range(len(won))]
     gaps = [contrast(name.removeprefix("w4a8_"), "fp32", gap, 1) for name, gap in zip(names, won, strict=True)]
     paired = pd.DataFrame([*gaps, contrast("channel", "fp32", 0.0, 1)])
     return replace(
         measured,
-        params={**measured.params, "qat": scopes},
         paired=paired,
         methods=paired[["config", "seed_count", "gap_points", "ci_low", "ci_high"]],
+        table1=pd.DataFrame({"config": names, "scope": scopes}),
         table2=pd.DataFrame({"config": names, "params_retrained_pct": shares}),
     )
 
