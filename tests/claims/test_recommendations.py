@@ -22,7 +22,7 @@ def test_cheapest_that_keeps_up(runs: dict[str, Measured]) -> None:
 
 def test_nearest_where_none_is_shown_to_keep_up(runs: dict[str, Measured]) -> None:
     *_, what, gap, cost = row(runs, "archive/pretrained_few_bits")
-    assert what == "more than was tried; nearest: all layers"
+    assert what == "none tried suffices; nearest: all layers"
     assert gap.endswith("n=5") and cost.startswith("4 epochs of 100 % of the parameters")
     *_, what, _, cost = row(runs, "archive/pretrained_few_bits", "archive/pretrained_w4a8")
     assert what.startswith("not shown; nearest: ") and "`w4a8_" in cost, "out of both runs"

@@ -48,7 +48,7 @@ def _what(found: Candidate, run: Measured, verdicts: Sequence[Verdict]) -> str:
     if "holds" in verdicts:
         return named if found.retrained_pct else "nothing"
     nearest = named if found.retrained_pct else "no retraining"
-    return f"{'not shown' if 'unclear' in verdicts else 'more than was tried'}; nearest: {nearest}"
+    return f"{'not shown' if 'unclear' in verdicts else 'none tried suffices'}; nearest: {nearest}"
 
 
 def _cost(found: Candidate, name: str) -> str:
