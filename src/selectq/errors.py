@@ -1,7 +1,10 @@
-"""The one kind of error that a user sees as a single line."""
+"""The one kind of error that a user sees as a single line, and the exit status of a goal that was missed."""
 
 import difflib
 from collections.abc import Iterable
+
+GOAL_MISSED = 3
+"""The exit status where nothing that was tried meets the goal."""
 
 
 class UserError(Exception):

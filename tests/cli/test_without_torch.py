@@ -59,6 +59,15 @@ def test_packed_images_need_no_torch(model: Path) -> None:
     assert modules_after(SCRIPT, ("evaluate", model, "images.safetensors")) == {"evaluate": []}
 
 
+def test_help_of_quantize_needs_no_torch() -> None:
+    script = "import sys; from selectq.cli.main import command_parser; command_parser(['quantize']); "
+    command = [sys.executable, "-c", script + "print(sorted({'torch', 'pandas'} & set(sys.modules)))"]
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": SOURCE}, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "[]\n"
+
+
 @pytest.mark.slow
 def test_torch_would_be_noticed(model: Path) -> None:
     """Negative control."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from selectq.export.onnx import open_session
@@ -20,8 +21,10 @@ from selectq.programs.saturation import (
 
 
 def test_eight_bits_can_saturate_and_seven_cannot() -> None:
-    """What 16 bits hold of the sum of two products."""
-    assert 2 * 255 * 127 > 2**15 - 1 > 2 * 127 * 127
+    """What 16 bits hold of the sum of two of the made-up layer's products."""
+    weights = next(each for each in onnx.load_from_string(saturating_layer()).graph.initializer if each.name == "codes")
+    pair = 2 * int(onnx.numpy_helper.to_array(weights).min())
+    assert pair * 255 > 2**15 - 1 > pair * 127
 
 
 def test_seven_bit_activations_are_exact_on_any_processor() -> None:

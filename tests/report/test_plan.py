@@ -6,8 +6,8 @@ from pathlib import Path
 import made_up
 import pytest
 
-from selectq.cli.plan import GOAL_MISSED, run_plan
-from selectq.errors import UserError
+from selectq.cli.plan import run_plan
+from selectq.errors import GOAL_MISSED, UserError
 from selectq.report.plan import missed, plan_map, plan_markdown, plan_points, rungs_table
 from selectq.statistics.schemas import PLAN_RUNGS
 

@@ -4,11 +4,8 @@ import sys
 from pathlib import Path
 
 from selectq.cli.text import show
-from selectq.errors import UserError
+from selectq.errors import GOAL_MISSED, UserError
 from selectq.report.plan import plan_markdown, read_plan
-
-GOAL_MISSED = 3
-"""The exit status where nothing that was tried meets the goal."""
 
 
 def run_plan(*, file: Path = Path("results/plan.json")) -> None:

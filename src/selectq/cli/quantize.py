@@ -10,11 +10,10 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from selectq.cli.plan import GOAL_MISSED
 from selectq.command import Positive
 from selectq.config.configs import ExportConfig, Goal
 from selectq.config.formats import FORMATS
-from selectq.errors import UserError
+from selectq.errors import GOAL_MISSED, UserError
 from selectq.files import require_writable
 from selectq.programs.program import endings
 

@@ -1,4 +1,4 @@
-"""TimedProgram files timed in turns, in every runtime that runs them."""
+"""Program files timed in turns, in every runtime that runs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
